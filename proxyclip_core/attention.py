@@ -1,0 +1,148 @@
+"""Proxy attention: the paper's idea, as pure functions on tensors (Sec. 3.3 of the paper).
+
+For one window, with F the VFM's N patch features at unit length,
+
+    S = F F^T,   m = mean(S)
+    A = (S - beta m) gamma           adaptive normalisation
+    A_ij = -inf where A_ij < 0       masking
+    W = softmax over j of A          the proxy attention
+
+W replaces the attention of CLIP's last block. It is the same for all heads, so one N x N matrix times all values is
+exact; and since rows do not depend on each other, N x N is never held as a whole.
+
+Axes: B windows, N patches of one window, C VFM width, D width of the values, R some rows (seed patches).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+# Rows of W made at a time: 4 M entries are 16 MB in float32, which stays in a CPU's cache hierarchy and is still a
+# large enough matrix product to run at full speed.
+ENTRIES_AT_ONCE = 4_000_000
+
+STAGES = ("cosine", "normalised", "softmax")
+
+
+def unit_patches(features: torch.Tensor) -> torch.Tensor:
+    """(B, C, h, w) -> (B, N, C) float32 of unit length."""
+    return F.normalize(features.float().flatten(2), dim=1).transpose(1, 2).contiguous()
+
+
+def similarity_mean(patches: torch.Tensor) -> torch.Tensor:
+    """(B, N, C) unit patches -> (B,) the mean m of S, per window.
+
+    mean(F F^T) = |mean of the rows of F|^2, which needs no N x N matrix.
+    """
+    return patches.mean(dim=1).square().sum(dim=-1)
+
+
+def normalised_rows(similarity: torch.Tensor, mean: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+    """A before masking: (S - beta m) gamma. similarity (R, N), mean a scalar tensor."""
+    return (similarity - beta * mean) * gamma
+
+
+def attention_rows(
+    patches: torch.Tensor, rows: torch.Tensor, mean: torch.Tensor, beta: float, gamma: float, stage: str = "softmax"
+) -> torch.Tensor:
+    """Some rows of one window's attention.
+
+    patches (N, C) of unit length, rows (R,) patch indices, mean a scalar tensor (`similarity_mean`).
+    stage: "cosine" gives S in -1..1, "normalised" A with masked entries at -inf, "softmax" W, whose rows sum to 1.
+    """
+    if stage not in STAGES:
+        raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}.")
+    similarity = patches[rows] @ patches.T
+    if stage == "cosine":
+        return similarity
+    scores = normalised_rows(similarity, mean, beta, gamma)
+    masked = scores < 0
+    # A patch always attends to itself. Where a picture is nearly uniform, beta m exceeds every similarity, the whole
+    # row would be masked and softmax would give NaN.
+    masked[torch.arange(len(rows), device=rows.device), rows] = False
+    scores = scores.masked_fill(masked, float("-inf"))
+    return scores if stage == "normalised" else scores.softmax(dim=-1)
+
+
+def check_beta_gamma(beta: float, gamma: float) -> None:
+    """Raises ValueError unless beta >= 0 and gamma > 0, both finite."""
+    if not (np.isfinite(beta) and beta >= 0):
+        raise ValueError(f"beta is {beta}; expected a number of 0 or more (the paper uses 1.2).")
+    if not (np.isfinite(gamma) and gamma > 0):
+        raise ValueError(f"gamma is {gamma}; expected a number above 0 (the paper uses 3.0).")
+
+
+def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+    """W V for every window: the VFM's proxy attention applied to CLIP's values.
+
+    features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32.
+    """
+    check_beta_gamma(beta, gamma)
+    patches = unit_patches(features)
+    mean = similarity_mean(patches)
+    count = patches.shape[1]
+    fused = torch.empty_like(values)
+    for window in range(len(patches)):
+        for rows in torch.arange(count, device=patches.device).split(max(1, ENTRIES_AT_ONCE // count)):
+            weights = attention_rows(patches[window], rows, mean[window], beta, gamma)
+            fused[window, rows[0] : rows[-1] + 1] = weights @ values[window]
+    return fused
+
+
+def resample_grid(maps: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
+    """(B, D, h, w) -> (B, D, *grid_hw), bilinear; unchanged where the grid is the same."""
+    if tuple(maps.shape[-2:]) == tuple(grid_hw):
+        return maps
+    return F.interpolate(maps, size=grid_hw, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityStatistics:
+    """Fig. 4 of the paper for one picture, over all pairs of patches of all its windows.
+
+    mean: m, averaged over windows. masked_share: share of pairs with A < 0, in 0..1.
+    attended: how many patches an average row keeps. edges: (bins + 1,), cosine_counts and normalised_counts: (bins,)
+    histograms of S over -1..1 and of A over `normalised_edges`.
+    """
+
+    mean: float
+    masked_share: float
+    attended: float
+    edges: np.ndarray
+    cosine_counts: np.ndarray
+    normalised_edges: np.ndarray
+    normalised_counts: np.ndarray
+
+
+def similarity_statistics(features: torch.Tensor, beta: float, gamma: float, bins: int = 100) -> SimilarityStatistics:
+    """Statistics of S and A for features (B, C, h, w) of a VFM."""
+    check_beta_gamma(beta, gamma)
+    patches = unit_patches(features)
+    mean = similarity_mean(patches)
+    windows, count, _ = patches.shape
+    edges = np.linspace(-1, 1, bins + 1)
+    # A is an affine map of S, but with another shift in every window: so it gets bins of its own.
+    low, high = float((-1 - beta * mean.max()) * gamma), float((1 - beta * mean.min()) * gamma)
+    cosine_counts, normalised_counts = np.zeros(bins), np.zeros(bins)
+    masked = 0
+    for window in range(windows):
+        for rows in patches[window].split(max(1, ENTRIES_AT_ONCE // count)):
+            similarity = (rows @ patches[window].T).clamp_(-1, 1)
+            scores = normalised_rows(similarity, mean[window], beta, gamma)
+            masked += int((scores < 0).sum())
+            cosine_counts += torch.histc(similarity, bins, -1, 1).cpu().numpy()
+            normalised_counts += torch.histc(scores, bins, low, high).cpu().numpy()
+    pairs = windows * count * count
+    return SimilarityStatistics(
+        mean=float(mean.mean()),
+        masked_share=masked / pairs,
+        attended=(pairs - masked) / (windows * count),
+        edges=edges,
+        cosine_counts=cosine_counts,
+        normalised_edges=np.linspace(low, high, bins + 1),
+        normalised_counts=normalised_counts,
+    )

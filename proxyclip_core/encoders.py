@@ -1,0 +1,249 @@
+"""The two encoders: CLIP, which knows names, and a VFM, which knows which patches belong together.
+
+Both take windows as (B, 3, H, W) float RGB in 0..1, with sides that are multiples of 56, and normalise them
+themselves. Where a side is no multiple of the patch size, the pixels after the last whole patch are not looked at, as
+in the paper's code. Results are float32, whatever the precision of the weights.
+
+Axes: B windows, h x w patches, N = h * w, D CLIP width, C VFM width, E embedding, P prompts, T tokens of a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import nn
+
+PROMPTS_AT_ONCE = 256
+
+POSITION_MODES = ("scale", "size", "timm", "native")
+
+
+def normalise(windows: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """(B, 3, H, W) in 0..1 -> (rgb - mean) / std."""
+    shape = (1, 3, 1, 1)
+    return (windows - windows.new_tensor(mean).view(shape)) / windows.new_tensor(std).view(shape)
+
+
+def resample_positions(
+    positions: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int], mode: str = "scale"
+) -> torch.Tensor:
+    """Position embeddings (N, D) of the native grid -> (h * w, D) for another grid, bicubic without antialiasing.
+
+    mode: "scale" maps coordinates by (grid + 0.1) / native, as DINO does and the paper's authors do for CLIP too;
+    "size" by the sizes themselves.
+    """
+    if tuple(native_hw) == tuple(grid_hw):
+        return positions
+    planes = positions.float().T.unflatten(1, native_hw)[None]  # (1, D, *native)
+    if mode == "scale":
+        scale = [(grid + 0.1) / native for grid, native in zip(grid_hw, native_hw)]
+        planes = F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
+    else:
+        planes = F.interpolate(planes, size=grid_hw, mode="bicubic", align_corners=False)
+    return planes[0].flatten(1).T.to(positions.dtype)
+
+
+class ClipEncoder:
+    """CLIP's two towers, cut before the last block of the vision tower.
+
+    network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
+    """
+
+    def __init__(self, network: nn.Module, name: str, mean: Sequence[float], std: Sequence[float]) -> None:
+        _refuse_unless_plain(network, name)
+        self.network = network.eval().requires_grad_(False)
+        self.name = name
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.visual.conv1.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.visual.conv1.weight.dtype
+
+    @property
+    def last_block(self) -> nn.Module:
+        return self.network.visual.transformer.resblocks[-1]
+
+    def encode_windows(self, windows: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+        """(B, 3, H, W) -> input of the last block (B, 1 + N, D) float32, class token first, and the grid (h, w)."""
+        tower = self.network.visual
+        pixels = normalise(windows, self.mean, self.std).to(self.dtype)
+        patches = tower.conv1(pixels)  # (B, D, h, w)
+        grid_hw = tuple(patches.shape[-2:])
+        class_token = tower.class_embedding.to(self.dtype).expand(len(windows), 1, -1)
+        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)  # (B, 1 + N, D)
+        positions = tower.positional_embedding
+        grid_positions = resample_positions(positions[1:], tower.grid_size, grid_hw)
+        tokens = tower.ln_pre(tokens + torch.cat([positions[:1], grid_positions]).to(self.dtype))
+        for block in tower.transformer.resblocks[:-1]:
+            tokens = block(tokens)
+        return tokens.float(), grid_hw
+
+    def values(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Input of the last block (B, 1 + N, D) -> its values without the class token, (B, N, D) float32."""
+        attention = self.last_block.attn
+        normed = self.last_block.ln_1(tokens[:, 1:].to(self.dtype))
+        bias = attention.in_proj_bias.chunk(3)[2]
+        return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias).float()
+
+    def project(self, attended: torch.Tensor) -> torch.Tensor:
+        """Attended values (B, N, D) -> joint space (B, N, E) float32: proj(ln_post(out_proj(.))).
+
+        Without the residual and the MLP of the last block, which would bring the class token's view back in.
+        """
+        tower = self.network.visual
+        tokens = self.last_block.attn.out_proj(attended.to(self.dtype))
+        return (tower.ln_post(tokens) @ tower.proj).float()
+
+    def plain_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The last block as it was trained, residual and MLP included: (B, 1 + N, D) -> (B, N, E) float32."""
+        tower = self.network.visual
+        tokens = self.last_block(tokens.to(self.dtype))[:, 1:]
+        return (tower.ln_post(tokens) @ tower.proj).float()
+
+    def own_attention(self, tokens: torch.Tensor, row: int) -> torch.Tensor:
+        """CLIP's own attention in the last block: from patch `row` of one window to all patches, mean over heads.
+
+        tokens (1, 1 + N, D) -> (N,) float32; it sums to 1 less what goes to the class token.
+        """
+        attention = self.last_block.attn
+        normed = self.last_block.ln_1(tokens[0].to(self.dtype))  # (1 + N, D)
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        width = normed.shape[-1]
+        heads = (-1, attention.num_heads, width // attention.num_heads)
+        query = F.linear(normed[row + 1], weight[:width], bias[:width]).float().view(heads)[0]  # (heads, d)
+        keys = F.linear(normed, weight[width : 2 * width], bias[width : 2 * width]).float().view(heads)
+        scores = torch.einsum("hd,nhd->hn", query, keys) / heads[2] ** 0.5
+        return scores.softmax(dim=-1).mean(dim=0)[1:]
+
+    def check_length(self, word: str, longest_template: int = 0) -> None:
+        """Raises ValueError where a word does not fit into a prompt.
+
+        longest_template: tokens that the longest template adds to a word.
+        """
+        room = self.network.context_length - 2 - longest_template  # less the start and the end token
+        count = self.count_tokens(word)
+        if count > room:
+            raise ValueError(
+                f"{word[:60] + '...' if len(word) > 60 else word!r} is too long: {count} tokens, and CLIP reads "
+                f"at most {room} beside the template. Say it in fewer words."
+            )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without the start and the end token."""
+        return len(self.tokenizer.encode(text))
+
+    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Prompts -> (P, E) float32 of unit length."""
+        parts = [
+            self._encode_tokens(self.tokenizer(list(prompts[start : start + PROMPTS_AT_ONCE])).to(self.device))
+            for start in range(0, len(prompts), PROMPTS_AT_ONCE)
+        ]
+        return torch.cat(parts)
+
+    def _encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
+        """(P, 77) token ids -> (P, E). The tower is causal and is read at the end token, the highest id: so what
+        stands after the longest prompt cannot change the result, and is not computed."""
+        network = self.network
+        ends = ids.argmax(dim=-1)
+        length = int(ends.max()) + 1
+        tokens = network.token_embedding(ids[:, :length]).to(self.dtype)
+        tokens = tokens + network.positional_embedding[:length].to(self.dtype)
+        tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
+        pooled = network.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])
+        return F.normalize((pooled @ network.text_projection).float(), dim=-1)
+
+
+def _refuse_unless_plain(network: nn.Module, name: str) -> None:
+    """Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
+
+    def refuse(reason: str) -> None:
+        raise ValueError(
+            f"{name} cannot be used: {reason}. Proxy attention needs CLIP's plain ViT with a class token and a causal "
+            "text tower; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+        )
+
+    if type(network) is not open_clip.CLIP:
+        refuse(f"it is a {type(network).__name__}, not an open_clip.CLIP")
+    tower = network.visual
+    if not isinstance(tower, VisionTransformer):
+        refuse(f"its vision tower is a {type(tower).__name__}, not a VisionTransformer")
+    if tower.attn_pool is not None or tower.pool_type != "tok" or tower.final_ln_after_pool:
+        refuse("its vision tower does not read the picture out at a class token")
+    block = tower.transformer.resblocks[-1]
+    if type(block) is not ResidualAttentionBlock or not isinstance(block.attn, nn.MultiheadAttention):
+        refuse(f"its last block is a {type(block).__name__} without a standard attention layer")
+    if tower.proj is None or not isinstance(network.text_projection, nn.Parameter):
+        refuse("it has no linear projection into the joint space")
+    if network.attn_mask is None or network.text_pool_type != "argmax":
+        refuse("its text tower is not causal or is not read at the end token")
+
+
+class PatchEncoder:
+    """A VFM: a timm network whose final-norm patch features (for SAM: the neck's output) are the result.
+
+    positions: how position embeddings follow the window's size, one of POSITION_MODES (see registry.VfmSpec).
+    input_side: the side, in pixels, to which every window is resized (SAM: 1024); None for the window as it is.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        positions: str = "scale",
+        input_side: int | None = None,
+    ) -> None:
+        if positions not in POSITION_MODES:
+            raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITION_MODES)}.")
+        self.network = network.eval().requires_grad_(False)
+        self.name = name
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.positions = positions
+        self.input_side = input_side
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.patch_embed.proj.weight.dtype
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch, in pixels of what enters the network."""
+        return self.network.patch_embed.proj.kernel_size[0]
+
+    def encode_windows(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> (B, C, h, w) float32."""
+        pixels = normalise(windows, self.mean, self.std)
+        if self.input_side:
+            pixels = F.interpolate(pixels, size=(self.input_side,) * 2, mode="bilinear", align_corners=False)
+        pixels = pixels.to(self.dtype)
+        if self.positions in ("scale", "size"):
+            return self._plain_vit(pixels).float()
+        height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])
+        return self.network.forward_intermediates(
+            pixels[..., :height, :width], indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
+        )[0].float()
+
+    def _plain_vit(self, pixels: torch.Tensor) -> torch.Tensor:
+        """A ViT with one class token and learned positions, step by step, because timm resamples positions in
+        another way than DINO and the paper do (2 % of their norm at 28 -> 42 patches a side)."""
+        network = self.network
+        patches = network.patch_embed.proj(pixels)  # (B, C, h, w)
+        grid_hw = tuple(patches.shape[-2:])
+        positions = network.pos_embed[0]
+        grid_positions = resample_positions(positions[1:], network.patch_embed.grid_size, grid_hw, self.positions)
+        class_token = network.cls_token.expand(len(pixels), -1, -1)
+        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = network.norm_pre(tokens + torch.cat([positions[:1], grid_positions]))
+        for block in network.blocks:
+            tokens = block(tokens)
+        return network.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, grid_hw)

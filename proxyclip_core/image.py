@@ -1,0 +1,137 @@
+"""Any picture -> (H, W, 3) uint8 RGB, and from there to the windows that go into an encoder."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from proxyclip_core.windows import WindowLayout
+
+# Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
+MAX_PIXELS = 100_000_000
+
+
+def read_image(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.ndarray:
+    """A picture as (H, W, 3) uint8 RGB.
+
+    image: a path, the bytes of a picture file, a PIL image, or an array of shape (H, W), (H, W, 1), (H, W, 3) RGB or
+    (H, W, 4) RGBA with values 0..255 (uint8), 0..65535 (uint16), 0..1 or 0..255 (float), or bool.
+    EXIF orientation is applied, transparency is laid on white, and of several frames the first is taken.
+    Raises ValueError, in words for the person who gave it, for anything that is no picture or too large.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _from_pil(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return _from_file(io.BytesIO(image), "the given bytes")
+    if isinstance(image, (str, os.PathLike)):
+        path = Path(image)
+        if not path.is_file():
+            raise ValueError(f"There is no picture file at {str(path)!r}; check the path.")
+        return _from_file(path, repr(path.name))
+    raise ValueError(
+        f"Got {type(image).__name__}; expected a picture as a path, the bytes of a file, a PIL image or a numpy array."
+    )
+
+
+def cut_windows(picture: np.ndarray, layout: WindowLayout, fill_rgb: tuple[float, float, float]) -> torch.Tensor:
+    """Resizes a picture and cuts its windows, padded on all sides with one colour.
+
+    picture (H, W, 3) uint8, fill_rgb in 0..1 -> (B, 3, *layout.padded_hw) float32 in 0..1.
+    """
+    height, width = layout.scaled_hw
+    if picture.shape[:2] != (height, width):
+        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+    before_y, before_x = layout.padding_top_left
+    window_h, window_w = layout.window_hw
+    windows = torch.tensor(fill_rgb).view(1, 3, 1, 1).repeat(layout.count, 1, *layout.padded_hw)
+    for index, (top, left) in enumerate(layout.corners):
+        inner = windows[index, :, before_y : before_y + window_h, before_x : before_x + window_w]
+        inner.copy_(pixels[:, top : top + window_h, left : left + window_w])
+    return windows
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise ValueError(f"The picture is empty: {width} x {height} pixels.")
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"The picture has {width} x {height} = {width * height / 1e6:.0f} million pixels; "
+            f"at most {MAX_PIXELS / 1e6:.0f} million can be taken. Make it smaller first."
+        )
+
+
+def _from_file(source: Path | io.BytesIO, what: str) -> np.ndarray:
+    try:
+        with Image.open(source) as opened:
+            _check_size(*opened.size)
+            return _from_pil(opened)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"The picture in {what} is far too large: {error}. Make it smaller first.") from None
+    except (OSError, SyntaxError, EOFError) as error:  # what Pillow's readers raise for damaged files
+        raise ValueError(
+            f"Could not read {what} as a picture ({type(error).__name__}). "
+            "Expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file."
+        ) from None
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    _check_size(*image.size)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return _from_array(np.asarray(image).astype(np.uint16))
+    if image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.float32)
+        # Pillow opens some 16-bit files in the 32-bit mode "I": their levels do not stop at 255.
+        wide = image.mode == "I" and 255 < values.max() <= 65535 and values.min() >= 0
+        return _from_array(
+            values / 65535 if wide else np.rint(values).astype(np.int64) if image.mode == "I" else values
+        )
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        raise ValueError(
+            f"Got an array of shape {array.shape}; expected (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA."
+        )
+    _check_size(array.shape[1], array.shape[0])
+    levels = _to_uint8(array)
+    if levels.shape[2] == 1:
+        levels = levels.repeat(3, axis=2)
+    if levels.shape[2] == 4:
+        alpha = levels[..., 3:].astype(np.float32) / 255
+        levels = np.rint(levels[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(levels)
+
+
+def _to_uint8(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype == np.uint16:
+        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"Got an array of {array.dtype}; expected whole numbers in 0..255 or fractions in 0..1.")
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("The picture's array holds NaN or infinite values; replace them first.")
+    if low < 0 or high > 255:
+        raise ValueError(f"The picture's values run from {low:g} to {high:g}; expected 0..1 or 0..255.")
+    if array.dtype.kind == "f" and high <= 1:
+        array = array * 255
+    return np.rint(array).astype(np.uint8)

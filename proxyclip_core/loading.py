@@ -1,0 +1,155 @@
+"""From a name in a registry to an encoder with weights, on a device, at a precision."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from contextlib import contextmanager
+from pathlib import Path
+
+import open_clip
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from proxyclip_core.encoders import ClipEncoder, PatchEncoder
+from proxyclip_core.registry import BUILTIN_FOLDER, CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
+from proxyclip_core.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights, unsafe_pickle
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
+BUILTIN_MODELS = ("Built-in", "Built-in/8")
+
+
+def default_models() -> tuple[str, str]:
+    """Names of the CLIP and the VFM to open with.
+
+    PROXYCLIP_CLIP and PROXYCLIP_VFM where they are set; else the paper's pair if its weights are on this machine;
+    else the built-in pair where the repository holds it.
+    """
+    builtin = BUILTIN_MODELS[0] in CLIP_MODELS and BUILTIN_MODELS[1] in VFM_MODELS
+    at_hand = is_available(find_clip(PAPER_MODELS[0])) and is_available(find_vfm(PAPER_MODELS[1]))
+    clip, vfm = BUILTIN_MODELS if builtin and not at_hand else PAPER_MODELS
+    return os.environ.get("PROXYCLIP_CLIP") or clip, os.environ.get("PROXYCLIP_VFM") or vfm
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is CUDA, then MPS, then CPU. Raises ValueError for a device that is not there."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"device is {device!r}, which is not usable here; expected 'auto', 'cpu', 'cuda' or 'mps'."
+        ) from None
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """ "auto" is float32 on CPU and MPS; on CUDA bfloat16 where the card has it, else float16."""
+    if precision == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected 'auto', {', '.join(map(repr, PRECISIONS))}.")
+    return PRECISIONS[precision]
+
+
+def load_clip(
+    name: str, device: torch.device, dtype: torch.dtype, weights: str | os.PathLike | None = None
+) -> ClipEncoder:
+    """A CLIP by name. weights: a file or folder to take them from, in place of the usual places."""
+    spec = find_clip(name)
+    path = find_weights(spec, weights)
+    network = build_clip_network(spec)
+    with _fitting(spec.name, path):
+        network.load_state_dict(_without_prefix(read_weights(path)))
+    return ClipEncoder(network.to(device, dtype), spec.name, spec.mean, spec.std)
+
+
+def load_vfm(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    patch: int | None = None,
+    weights: str | os.PathLike | None = None,
+) -> PatchEncoder:
+    """A VFM by name and patch size. weights: a file or folder to take them from."""
+    spec = find_vfm(name, patch)
+    path = find_weights(spec, weights)
+    with _fitting(spec.name, path):
+        if spec.builtin:
+            network = build_vfm_network(spec)
+            network.load_state_dict(read_weights(path))
+        else:
+            # timm converts the authors' own formats (SAM's checkpoint among them) and unpickles tensors only.
+            network = build_vfm_network(spec, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    return vfm_encoder(network.to(device, dtype), spec)
+
+
+def vfm_encoder(network: nn.Module, spec: VfmSpec) -> PatchEncoder:
+    """The encoder for a network built from this row."""
+    return PatchEncoder(network, spec.name, spec.mean, spec.std, spec.positions, spec.input_side)
+
+
+def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
+    """The architecture of a row with random weights. layers: blocks of each tower, in place of all of them.
+
+    Raises ValueError, with the reason, where open_clip's model of that name is no plain CLIP.
+    """
+    if spec.builtin:
+        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
+    else:
+        config = open_clip.get_model_config(spec.architecture)
+    if config is None:
+        raise ValueError(f"open_clip knows no model {spec.architecture!r}, which the row {spec.name!r} names.")
+    special = {"multimodal_cfg", "custom_text"} & {key for key, value in config.items() if value}
+    if special or "timm_model_name" in config["vision_cfg"] or "hf_model_name" in config["text_cfg"]:
+        raise ValueError(
+            f"{spec.name} ({spec.architecture}) cannot be used: it is no plain CLIP with two transformer towers. Proxy "
+            "attention needs one; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+        )
+    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+    config = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key in known}
+    if layers is not None:
+        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = layers
+    return open_clip.CLIP(**config)
+
+
+def build_vfm_network(spec: VfmSpec, **options) -> nn.Module:
+    """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
+    if spec.builtin:
+        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
+        return VisionTransformer(**config, **options)
+    if spec.positions == "timm":
+        options["dynamic_img_size"] = True
+    return timm.create_model(spec.architecture, num_classes=0, **options)
+
+
+def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Checkpoints of distributed training call every parameter `module.…`."""
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+@contextmanager
+def _fitting(name: str, path: Path):
+    """Turns what libraries raise for weights that do not fit into a message about the file."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except pickle.UnpicklingError:
+        raise unsafe_pickle(path) from None
+    except DAMAGED as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} does not hold the weights of {name} ({first}). Check that the file belongs to this model and is "
+            "whole."
+        ) from error

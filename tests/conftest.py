@@ -1,0 +1,88 @@
+"""Small random networks of the real architectures, so that every test runs without any download."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
+from tests.replay import golden_clip, golden_vfm
+
+TINY_CLIP = {
+    "embed_dim": 32,
+    "clip_vision": {"image_size": 224, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16, "mlp_ratio": 2.0},
+    "clip_text": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path):
+    """No test sees the developer's weights, settings or cache, nor the network."""
+    for name in ("PROXYCLIP_WEIGHTS", "PROXYCLIP_CLIP", "PROXYCLIP_VFM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty-hub-cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip() -> ClipEncoder:
+    """CLIP with patches of 16 pixels."""
+    return golden_clip(TINY_CLIP)
+
+
+@pytest.fixture(scope="session")
+def tiny_vfm() -> PatchEncoder:
+    """A DINO-like VFM with patches of 8 pixels."""
+    return golden_vfm("dino8")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_clip, tiny_vfm) -> ProxyCLIP:
+    return ProxyCLIP(tiny_clip, tiny_vfm, templates="simple7")
+
+
+@pytest.fixture(scope="session")
+def blocks() -> np.ndarray:
+    """(150, 230, 3) uint8: four plain areas with a little noise, so that patches of one area are alike."""
+    picture = np.zeros((150, 230, 3))
+    picture[:75, :115], picture[:75, 115:] = (200, 40, 40), (40, 160, 60)
+    picture[75:, :115], picture[75:, 115:] = (50, 70, 210), (230, 220, 90)
+    noise = np.random.default_rng(0).normal(0, 6, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+class CallCounter:
+    """Counts calls of the encoders: `counts` maps "clip", "vfm" and "text" to numbers."""
+
+    def __init__(self, model: ProxyCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts = {"clip": 0, "vfm": 0, "text": 0}
+        for key, owner, method in (
+            ("clip", model.clip, "encode_windows"),
+            ("vfm", model.vfm, "encode_windows"),
+            ("text", model.clip, "encode_text"),
+        ):
+            monkeypatch.setattr(owner, method, self._counting(key, getattr(owner, method)))
+
+    def _counting(self, key, method):
+        def counted(*arguments):
+            self.counts[key] += 1
+            return method(*arguments)
+
+        return counted
+
+    def during(self, action) -> dict[str, int]:
+        """The calls that `action()` makes, without those that make none."""
+        before = dict(self.counts)
+        action()
+        return {key: self.counts[key] - before[key] for key in self.counts if self.counts[key] != before[key]}
+
+
+@pytest.fixture
+def counter(tiny_model, monkeypatch) -> CallCounter:
+    return CallCounter(tiny_model, monkeypatch)
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,139 @@
+"""Every row of the two registries, at reduced depth with random weights, through all stages."""
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip import CustomTextCLIP
+
+from proxyclip_core import CLIP_MODELS, VFM_MODELS, ClipEncoder, ClipSpec, PatchEncoder, ProxyCLIP, find_clip, find_vfm
+from proxyclip_core.encoders import resample_positions
+from proxyclip_core.loading import build_clip_network, build_vfm_network, vfm_encoder
+
+HEIGHT, WIDTH = 97, 203
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+def check_all_stages(model: ProxyCLIP, picture: np.ndarray) -> None:
+    features = model.encode(picture, side=224, windows="whole")
+    words = model.embed("sky; cloud, hill, horse", templates="none")
+    for fusion in ("proxy", "values", "clip"):
+        logits = model.classify(model.fuse(features, fusion=fusion), words)
+        result = model.segment(logits, words, threshold=0.1)
+        assert torch.isfinite(logits.values).all()
+        assert result.labels.shape == result.confidence.shape == (HEIGHT, WIDTH)
+        assert np.isfinite(result.confidence).all() and result.confidence.max() <= 1.0001
+    heat = model.seed_attention(features, (WIDTH - 1, 0))
+    assert heat.shape == (HEIGHT, WIDTH) and np.isfinite(heat).all()
+
+
+@pytest.mark.parametrize("name", list(CLIP_MODELS))
+def test_every_clip_runs_through_all_stages(name, tiny_vfm, picture):
+    spec = find_clip(name)
+    torch.manual_seed(0)
+    clip = ClipEncoder(build_clip_network(spec, layers=1), spec.name, spec.mean, spec.std)
+    check_all_stages(ProxyCLIP(clip, tiny_vfm), picture)
+
+
+@pytest.mark.parametrize("name", list(VFM_MODELS))
+def test_every_vfm_runs_through_all_stages(name, tiny_clip, picture):
+    spec = find_vfm(name)
+    torch.manual_seed(0)
+    depth = {} if spec.builtin else {"depth": 1}
+    encoder = vfm_encoder(build_vfm_network(spec, **depth), spec)
+    model = ProxyCLIP(tiny_clip, encoder)
+    check_all_stages(model, picture)
+    features = model.encode(picture, side=224, windows="whole").vfm
+    padded_hw = (224, 504)
+    grid_hw = (64, 64) if spec.input_side else tuple(side // spec.patch for side in padded_hw)
+    assert encoder.patch == spec.patch
+    assert features.shape[2:] == grid_hw
+
+
+def test_names_cover_the_facts():
+    clips = [name for name in CLIP_MODELS if name != "Built-in"]
+    vfms = [spec for spec in VFM_MODELS.values() if not spec.builtin]
+    assert len(clips) == 7 and len(vfms) == 14
+    assert all(spec.repo == f"timm/{spec.architecture}" for spec in vfms)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "expected"),
+    [
+        ("DINO B/8", None, "DINO B/8"),
+        ("DINO B", 16, "DINO B/16"),
+        ("DINO B", None, "DINO B/8"),
+        ("SAM H", None, "SAM H/16"),
+        ("DINOv2 S/14", 14, "DINOv2 S/14"),
+    ],
+)
+def test_vfms_are_found_by_name_or_by_family_and_patch(name, patch, expected):
+    assert find_vfm(name, patch).name == expected
+
+
+def test_unknown_names_list_the_closest_first():
+    with pytest.raises(ValueError, match=r"No VFM is called 'dino b8'. Known: DINO B/8"):
+        find_vfm("dino b8")
+    with pytest.raises(ValueError, match=r"No CLIP is called 'openai l14'. Known: OpenAI L/14"):
+        find_clip("openai l14")
+
+
+@pytest.mark.parametrize(("name", "patch"), [("DINO B", 14), ("DINO B/8", 16), ("SAM B", 8)])
+def test_patch_sizes_that_a_family_lacks(name, patch):
+    with pytest.raises(ValueError, match=f"patch size {patch}"):
+        find_vfm(name, patch)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["ViT-B-16-SigLIP", "EVA02-B-16", "coca_ViT-B-32", "MobileCLIP-S1", "RN50", "PE-Core-B-16"]
+)
+def test_models_that_are_no_plain_vit_are_refused(architecture):
+    if open_clip.get_model_config(architecture) is None:
+        pytest.fail(f"open_clip no longer has {architecture}; name another model of its kind")
+    spec = ClipSpec("Other", architecture, "", "", 0)
+    with pytest.raises(ValueError, match="cannot be used"):
+        ClipEncoder(build_clip_network(spec), spec.name, spec.mean, spec.std)
+
+
+def test_a_network_with_the_wrong_towers_is_refused(tiny_clip):
+    vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1}
+    with pytest.raises(ValueError, match="CustomTextCLIP"):
+        ClipEncoder(CustomTextCLIP(16, vision, text), "Other", tiny_clip.mean, tiny_clip.std)
+    with pytest.raises(ValueError, match="class token"):
+        network = open_clip.CLIP(16, {**vision, "pool_type": "avg"}, text)
+        ClipEncoder(network, "Other", tiny_clip.mean, tiny_clip.std)
+
+
+def test_text_equals_open_clip_at_full_length(tiny_clip):
+    prompts = ["a photo of a horse.", "sky", "a low resolution photo of the many small clouds over a distant hill."]
+    with torch.no_grad():
+        expected = tiny_clip.network.encode_text(tiny_clip.tokenizer(prompts), normalize=True)
+    assert torch.allclose(tiny_clip.encode_text(prompts), expected, atol=1e-5)
+
+
+def test_own_attention_is_the_layers_attention(tiny_clip):
+    tokens, _ = tiny_clip.encode_windows(torch.rand(1, 3, 112, 112))
+    block = tiny_clip.last_block
+    with torch.no_grad():
+        normed = block.ln_1(tokens)
+        _, expected = block.attn(normed, normed, normed, need_weights=True)
+    assert torch.allclose(tiny_clip.own_attention(tokens, 5), expected[0, 6, 1:], atol=1e-5)
+
+
+def test_positions_on_the_native_grid_stay_as_they_are():
+    positions = torch.rand(12, 5)
+    assert resample_positions(positions, (3, 4), (3, 4)) is positions
+    assert resample_positions(positions, (3, 4), (6, 7)).shape == (42, 5)
+    assert not torch.equal(
+        resample_positions(positions, (3, 4), (6, 7), "scale"), resample_positions(positions, (3, 4), (6, 7), "size")
+    )
+
+
+def test_unknown_position_mode_is_refused(tiny_vfm):
+    with pytest.raises(ValueError, match="scale, size, timm, native"):
+        PatchEncoder(tiny_vfm.network, "Other", tiny_vfm.mean, tiny_vfm.std, positions="learned")

@@ -1,0 +1,235 @@
+"""Weights by path, by folder and from the cache; and what a person reads when there are none."""
+
+import pickle
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+import proxyclip_core as pc
+from proxyclip_core import weights
+from proxyclip_core.loading import (
+    build_clip_network,
+    choose_device,
+    choose_precision,
+    default_models,
+    load_clip,
+    load_vfm,
+)
+from proxyclip_core.registry import CLIP_MODELS, VFM_MODELS, VfmSpec
+from tests.conftest import TINY_CLIP
+
+CPU, FLOAT32 = torch.device("cpu"), torch.float32
+
+
+@pytest.fixture
+def small_rows(monkeypatch):
+    """Rows of the registries stay as they are; only the networks that they name are built small."""
+    import open_clip
+
+    config = {
+        "embed_dim": TINY_CLIP["embed_dim"],
+        "vision_cfg": TINY_CLIP["clip_vision"],
+        "text_cfg": TINY_CLIP["clip_text"],
+        "quick_gelu": True,
+    }
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: config)
+    create = timm.create_model
+    small = {"embed_dim": 48, "num_heads": 3, "depth": 2}
+
+    def create_small(name, **options):
+        smaller = {**small, "global_attn_indexes": (1,)} if name.startswith("samvit") else small
+        return create(name, **smaller, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_small)
+
+
+@pytest.fixture
+def dino(small_rows):
+    """A small DINO with weights of its own, and its tensors."""
+    torch.manual_seed(1)
+    network = timm.create_model("vit_base_patch8_224.dino", num_classes=0)
+    return network, {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+@pytest.fixture
+def clip_state(small_rows):
+    torch.manual_seed(2)
+    return build_clip_network(pc.find_clip("OpenAI B/16")).state_dict()
+
+
+def same(state, network) -> bool:
+    return all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+def test_vfm_from_a_given_file(tmp_path, dino, suffix):
+    path = tmp_path / f"dino{suffix}"
+    save_file(dino[1], path) if suffix == ".safetensors" else torch.save(dino[1], path)
+    assert same(dino[1], load_vfm("DINO B/8", CPU, FLOAT32, weights=path).network)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_clip_from_a_given_file(tmp_path, clip_state, suffix, prefix):
+    path = tmp_path / f"clip{suffix}"
+    state = {prefix + name: tensor for name, tensor in clip_state.items()}
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
+    assert same(clip_state, load_clip("OpenAI B/16", CPU, FLOAT32, path).network)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "vit_base_patch8_224.dino/model.safetensors",
+        "timm/vit_base_patch8_224.dino/model.safetensors",
+        "vit_base_patch8_224.dino.safetensors",
+    ],
+)
+def test_vfm_from_the_weights_folder(tmp_path, monkeypatch, dino, place):
+    path = tmp_path / "weights" / place
+    path.parent.mkdir(parents=True)
+    save_file(dino[1], path)
+    monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path / "weights"))
+    assert pc.is_available(pc.find_vfm("DINO B/8"))
+    assert same(dino[1], load_vfm("DINO B/8", CPU, FLOAT32).network)
+
+
+def test_clip_and_vfm_from_the_weights_folder_make_a_model(tmp_path, monkeypatch, dino, clip_state, blocks):
+    for repo, file, state in (
+        ("vit_base_patch16_clip_224.openai", "open_clip_model.safetensors", clip_state),
+        ("vit_base_patch8_224.dino", "model.safetensors", dino[1]),
+    ):
+        (tmp_path / repo).mkdir()
+        save_file(state, tmp_path / repo / file)
+    monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path))
+    assert default_models() == ("OpenAI B/16", "DINO B/8")
+    model = pc.load(clip="OpenAI B/16", vfm="DINO B", patch=8, device="cpu", templates="none")
+    assert model(blocks, "sky, hill", side=224).labels.shape == blocks.shape[:2]
+
+
+def test_a_given_folder(tmp_path, dino):
+    save_file(dino[1], tmp_path / "model.safetensors")
+    assert same(dino[1], load_vfm("DINO B/8", CPU, FLOAT32, weights=tmp_path).network)
+
+
+def test_weights_from_the_hub_cache(tmp_path, monkeypatch, dino):
+    cache = tmp_path / "empty-hub-cache" / "models--timm--vit_base_patch8_224.dino"
+    snapshot = cache / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(snapshot.name)
+    save_file(dino[1], snapshot / "model.safetensors")
+    assert same(dino[1], load_vfm("DINO B/8", CPU, FLOAT32).network)
+
+
+@pytest.mark.parametrize("file", ["sam_vit_b_01ec64.pth", "samvit_base_patch16.sa1b/model.safetensors"])
+def test_sam_from_its_official_checkpoint_or_from_timm(tmp_path, monkeypatch, small_rows, file):
+    torch.manual_seed(3)
+    network = timm.create_model("samvit_base_patch16.sa1b", num_classes=0)
+    state = network.state_dict()
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    if file.endswith(".pth"):
+        official = {f"image_encoder.{name.replace('mlp.fc', 'mlp.lin')}": tensor for name, tensor in state.items()}
+        torch.save({**official, "prompt_encoder.not_a_point_embed.weight": torch.zeros(1, 4)}, path)
+    else:
+        save_file(state, path)
+    monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path))
+    assert same(state, load_vfm("SAM B", CPU, FLOAT32).network)
+
+
+@pytest.mark.parametrize("spec", [*CLIP_MODELS.values(), *VFM_MODELS.values()], ids=lambda spec: spec.name)
+def test_missing_weights_offline_say_what_to_do(spec, monkeypatch):
+    if spec.builtin:
+        assert pc.is_available(spec)
+        return
+    with pytest.raises(pc.WeightsError) as caught:
+        weights.find_weights(spec)
+    message = str(caught.value)
+    for part in (spec.name, spec.licence, spec.repo, f"hf download {spec.repo}", "PROXYCLIP_WEIGHTS", "HF_HUB_OFFLINE"):
+        assert part in message
+    assert spec.official_file in message
+    assert "Traceback" not in message
+
+
+def test_a_hub_that_does_not_answer_is_given_up_soon(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(weights, "HUB_ANSWER_SECONDS", 0.3)
+    with pytest.raises(pc.WeightsError, match="gave no answer within"):
+        weights.find_weights(pc.find_vfm("DINO S/8"))
+
+
+def test_a_pickle_with_code_in_it_is_not_run(tmp_path, dino, clip_state):
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was-run"), "w"))
+
+    path = tmp_path / "harm.pth"
+    path.write_bytes(pickle.dumps({"weight": Harm()}))
+    torch.save({"weight": Harm()}, tmp_path / "harm2.pth")
+    for file in (path, tmp_path / "harm2.pth"):
+        with pytest.raises(pc.WeightsError):
+            load_vfm("DINO B/8", CPU, FLOAT32, weights=file)
+        with pytest.raises(pc.WeightsError):
+            load_clip("OpenAI B/16", CPU, FLOAT32, file)
+    assert not (tmp_path / "was-run").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x04."], ids=["empty", "text", "stub"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_damaged_files_are_named(tmp_path, dino, clip_state, content, suffix):
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(pc.WeightsError, match="broken"):
+        load_vfm("DINO B/8", CPU, FLOAT32, weights=path)
+    with pytest.raises(pc.WeightsError, match="broken"):
+        load_clip("OpenAI B/16", CPU, FLOAT32, path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path, dino, clip_state):
+    save_file(dino[1], tmp_path / "dino.safetensors")
+    save_file(clip_state, tmp_path / "clip.safetensors")
+    with pytest.raises(pc.WeightsError, match="does not hold the weights of OpenAI B/16"):
+        load_clip("OpenAI B/16", CPU, FLOAT32, tmp_path / "dino.safetensors")
+    with pytest.raises(pc.WeightsError, match="does not hold the weights of DINO B/16"):
+        load_vfm("DINO B/16", CPU, FLOAT32, weights=tmp_path / "clip.safetensors")
+
+
+@pytest.mark.parametrize("given", ["nowhere", "nowhere.safetensors", "."])
+def test_a_path_without_weights_is_named(tmp_path, given):
+    with pytest.raises(pc.WeightsError, match="DINO B/8"):
+        load_vfm("DINO B/8", CPU, FLOAT32, weights=tmp_path / given)
+
+
+def test_the_environment_chooses_what_to_open_with(monkeypatch):
+    monkeypatch.setenv("PROXYCLIP_CLIP", "LAION B/16")
+    monkeypatch.setenv("PROXYCLIP_VFM", "SAM B/16")
+    assert default_models() == ("LAION B/16", "SAM B/16")
+
+
+def test_devices_and_precisions():
+    assert choose_device("cpu") == CPU
+    assert choose_precision("auto", CPU) == FLOAT32
+    assert choose_precision("bfloat16", CPU) == torch.bfloat16
+    with pytest.raises(ValueError, match="device is 'gpu'"):
+        choose_device("gpu")
+    with pytest.raises(ValueError, match="precision is 'int8'"):
+        choose_precision("int8", CPU)
+
+
+def test_fusion_without_proxy_loads_no_vfm(tmp_path, clip_state):
+    save_file(clip_state, tmp_path / "clip.safetensors")
+    model = pc.load("OpenAI B/16", fusion="values", device="cpu", clip_weights=tmp_path / "clip.safetensors")
+    assert model.vfm is None
+
+
+def test_adding_a_model_is_adding_a_row(tmp_path, monkeypatch, small_rows):
+    torch.manual_seed(4)
+    row = VfmSpec("Mine/16", "Mine", 16, "vit_small_patch16_224", "me/mine", "MIT", 1)
+    monkeypatch.setitem(VFM_MODELS, row.name, row)
+    state = timm.create_model("vit_small_patch16_224", num_classes=0).state_dict()
+    save_file(state, tmp_path / "mine.safetensors")
+    assert same(state, load_vfm("Mine", CPU, FLOAT32, weights=tmp_path / "mine.safetensors").network)
