@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
+
+# open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
+# longer than everything else, and a page or a command line should be there before a model is.
 
 PROMPTS_AT_ONCE = 256
 
@@ -54,11 +55,13 @@ class ClipEncoder:
     """
 
     def __init__(self, network: nn.Module, name: str, mean: Sequence[float], std: Sequence[float]) -> None:
+        from open_clip import SimpleTokenizer
+
         _refuse_unless_plain(network, name)
         self.network = network.eval().requires_grad_(False)
         self.name = name
         self.mean, self.std = tuple(mean), tuple(std)
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=network.context_length)
+        self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 
     @property
     def device(self) -> torch.device:
@@ -164,6 +167,8 @@ class ClipEncoder:
 
 def _refuse_unless_plain(network: nn.Module, name: str) -> None:
     """Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
+    from open_clip import CLIP
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     def refuse(reason: str) -> None:
         raise ValueError(
@@ -171,7 +176,7 @@ def _refuse_unless_plain(network: nn.Module, name: str) -> None:
             "text tower; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
         )
 
-    if type(network) is not open_clip.CLIP:
+    if type(network) is not CLIP:
         refuse(f"it is a {type(network).__name__}, not an open_clip.CLIP")
     tower = network.visual
     if not isinstance(tower, VisionTransformer):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-import open_clip
-import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder
@@ -68,9 +66,8 @@ def load_clip(
     """A CLIP by name. weights: a file or folder to take them from, in place of the usual places."""
     spec = find_clip(name)
     path = find_weights(spec, weights)
-    network = build_clip_network(spec)
     with _fitting(spec.name, path):
-        network.load_state_dict(_without_prefix(read_weights(path)))
+        network = _with_weights(lambda: build_clip_network(spec), _without_prefix(read_weights(path)))
     return ClipEncoder(network.to(device, dtype), spec.name, spec.mean, spec.std)
 
 
@@ -85,12 +82,12 @@ def load_vfm(
     spec = find_vfm(name, patch)
     path = find_weights(spec, weights)
     with _fitting(spec.name, path):
-        if spec.builtin:
-            network = build_vfm_network(spec)
-            network.load_state_dict(read_weights(path))
-        else:
-            # timm converts the authors' own formats (SAM's checkpoint among them) and unpickles tensors only.
-            network = build_vfm_network(spec, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+        state = read_weights(path)
+        if any(key.startswith("image_encoder.") for key in state):
+            from timm.models.vision_transformer_sam import checkpoint_filter_fn
+
+            state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
+        network = _with_weights(lambda: build_vfm_network(spec), state)
     return vfm_encoder(network.to(device, dtype), spec)
 
 
@@ -104,6 +101,8 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
 
     Raises ValueError, with the reason, where open_clip's model of that name is no plain CLIP.
     """
+    import open_clip  # see encoders.py
+
     if spec.builtin:
         config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
     else:
@@ -125,12 +124,32 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
 
 def build_vfm_network(spec: VfmSpec, **options) -> nn.Module:
     """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+
     if spec.builtin:
         config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
         return VisionTransformer(**config, **options)
     if spec.positions == "timm":
         options["dynamic_img_size"] = True
     return timm.create_model(spec.architecture, num_classes=0, **options)
+
+
+def _with_weights(build: Callable[[], nn.Module], state: dict[str, torch.Tensor]) -> nn.Module:
+    """A network that takes the tensors of `state` as its own, all of them and no other.
+
+    It is built without memory first: random numbers for a hundred million weights take longer than reading the real
+    ones, and tensors that are mapped from a file and not copied are read when they are first used.
+    """
+    with torch.device("meta"):
+        network = build()
+    network.load_state_dict(state, assign=True)
+    if isinstance(getattr(network, "attn_mask", None), torch.Tensor):  # open_clip's causal mask is in no file
+        network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf")).triu_(1)
+    if any(tensor.is_meta for tensor in network.buffers()):  # rotary positions of DINOv3: computed when it is built
+        network = build()
+        network.load_state_dict(state)
+    return network
 
 
 def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

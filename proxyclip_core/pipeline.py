@@ -31,6 +31,7 @@ from proxyclip_core.vocabulary import (
     check_classes,
     parse_vocabulary,
     prompts_for,
+    templates_of,
     with_background,
 )
 from proxyclip_core.windows import plan_windows
@@ -190,7 +191,7 @@ class ProxyCLIP:
         classes = parse_vocabulary(words) if isinstance(words, str) else check_classes(words)
         classes, has_background = with_background(classes, background)
         queries = [word for group in classes for word in group]
-        longest = max(self.clip.count_tokens(template.replace("{}", "")) for template in TEMPLATES[templates])
+        longest = max(self.clip.count_tokens(template.replace("{}", "")) for template in templates_of(templates))
         for word in queries:
             self.clip.check_length(word, longest)
         prompts = [prompt for word in queries for prompt in prompts_for(word, templates)]

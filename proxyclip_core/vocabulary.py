@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
-
-from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
 BACKGROUND_NAME = "background"
 
-# name -> sentences with one {} for the word. The paper averages the 80 of ImageNet.
-TEMPLATES: dict[str, tuple[str, ...]] = {
-    "none": ("{}",),
-    "simple7": tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES),
-    "imagenet80": tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES),
-}
+# Sets of sentences around a word. The paper averages the 80 of ImageNet.
+TEMPLATES = ("none", "simple7", "imagenet80")
 
 Classes = tuple[tuple[str, ...], ...]
 
@@ -64,12 +59,21 @@ def check_classes(classes: Iterable[Sequence[str]]) -> Classes:
     return checked
 
 
+@lru_cache
+def templates_of(name: str) -> tuple[str, ...]:
+    """The sentences of a template set, each with one {} for the word."""
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES  # see encoders.py
+
+    sets = {"none": [str], "simple7": SIMPLE_IMAGENET_TEMPLATES, "imagenet80": OPENAI_IMAGENET_TEMPLATES}
+    if name not in sets:
+        raise ValueError(f"templates is {name!r}; expected one of {', '.join(TEMPLATES)}.")
+    return tuple(template("{}") for template in sets[name])
+
+
 def prompts_for(word: str, templates: str) -> list[str]:
     """The word in every sentence of a template set."""
-    if templates not in TEMPLATES:
-        raise ValueError(f"templates is {templates!r}; expected one of {', '.join(TEMPLATES)}.")
     # str.format would trip over braces that a person typed.
-    return [template.replace("{}", word) for template in TEMPLATES[templates]]
+    return [template.replace("{}", word) for template in templates_of(templates)]
 
 
 def with_background(classes: Classes, background: bool | str) -> tuple[Classes, bool]:

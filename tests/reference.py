@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder
-from proxyclip_core.vocabulary import TEMPLATES
+from proxyclip_core.vocabulary import templates_of
 
 
 def text_embeddings(clip: ClipEncoder, queries: Sequence[str], templates: str = "imagenet80") -> torch.Tensor:
     """(Q, E): one query at a time, all its prompts at 77 tokens."""
     rows = []
     for query in queries:
-        prompts = [template.replace("{}", query) for template in TEMPLATES[templates]]
+        prompts = [template.replace("{}", query) for template in templates_of(templates)]
         embeddings = clip.network.encode_text(clip.tokenizer(prompts).to(clip.device), normalize=True)
         rows.append(F.normalize(embeddings.mean(dim=0), dim=0))
     return torch.stack(rows).float()

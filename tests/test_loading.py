@@ -11,11 +11,13 @@ import proxyclip_core as pc
 from proxyclip_core import weights
 from proxyclip_core.loading import (
     build_clip_network,
+    build_vfm_network,
     choose_device,
     choose_precision,
     default_models,
     load_clip,
     load_vfm,
+    vfm_encoder,
 )
 from proxyclip_core.registry import CLIP_MODELS, VFM_MODELS, VfmSpec
 from tests.conftest import TINY_CLIP
@@ -138,6 +140,18 @@ def test_sam_from_its_official_checkpoint_or_from_timm(tmp_path, monkeypatch, sm
         save_file(state, path)
     monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path))
     assert same(state, load_vfm("SAM B", CPU, FLOAT32).network)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in VFM_MODELS.items() if not spec.builtin])
+def test_every_vfm_takes_its_own_weights_and_computes_with_them(tmp_path, small_rows, name):
+    spec = pc.find_vfm(name)
+    torch.manual_seed(5)
+    network = build_vfm_network(spec)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    loaded = load_vfm(name, CPU, FLOAT32, weights=tmp_path)
+    window = torch.rand(1, 3, 56, 112)
+    with torch.inference_mode():
+        assert torch.allclose(loaded.encode_windows(window), vfm_encoder(network, spec).encode_windows(window))
 
 
 @pytest.mark.parametrize("spec", [*CLIP_MODELS.values(), *VFM_MODELS.values()], ids=lambda spec: spec.name)

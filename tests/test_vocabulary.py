@@ -3,7 +3,7 @@
 import pytest
 
 from proxyclip_core import background_presets, parse_vocabulary, vocabulary_presets
-from proxyclip_core.vocabulary import TEMPLATES, prompts_for, with_background
+from proxyclip_core.vocabulary import TEMPLATES, prompts_for, templates_of, with_background
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_the_longest_word_that_fits_keeps_its_end_token(tiny_model):
 
 
 def test_template_sets():
-    assert [len(TEMPLATES[name]) for name in ("none", "simple7", "imagenet80")] == [1, 7, 80]
-    assert all(template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates)
+    assert [len(templates_of(name)) for name in TEMPLATES] == [1, 7, 80]
+    assert all(template.count("{}") == 1 for name in TEMPLATES for template in templates_of(name))
 
 
 def test_braces_in_words_are_only_characters():
