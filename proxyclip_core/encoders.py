@@ -145,12 +145,16 @@ class ClipEncoder:
         return len(self.tokenizer.encode(text))
 
     def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Prompts -> (P, E) float32 of unit length."""
-        parts = [
-            self._encode_tokens(self.tokenizer(list(prompts[start : start + PROMPTS_AT_ONCE])).to(self.device))
-            for start in range(0, len(prompts), PROMPTS_AT_ONCE)
-        ]
-        return torch.cat(parts)
+        """Prompts -> (P, E) float32 of unit length.
+
+        Prompts of about the same length go together, as a batch costs as much as its longest prompt.
+        """
+        ids = self.tokenizer(list(prompts))  # (P, 77)
+        order = ids.argmax(dim=-1).argsort()
+        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(PROMPTS_AT_ONCE)]
+        embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
+        embeddings[order.to(self.device)] = torch.cat(parts)
+        return embeddings
 
     def _encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
         """(P, 77) token ids -> (P, E). The tower is causal and is read at the end token, the highest id: so what

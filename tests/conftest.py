@@ -21,6 +21,7 @@ def own_environment(monkeypatch, tmp_path):
     """No test sees the developer's weights, settings or cache, nor the network."""
     for name in ("PROXYCLIP_WEIGHTS", "PROXYCLIP_CLIP", "PROXYCLIP_VFM"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PROXYCLIP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty-hub-cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 

@@ -1,0 +1,139 @@
+"""The command line: `python -m proxyclip_core segment | evaluate`, each with --help."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from proxyclip_core.evaluation import LabelledPicture, read_scenes, score_scenes
+from proxyclip_core.pipeline import FUSIONS, ProxyCLIP, load
+from proxyclip_core.registry import VFM_MODELS
+from proxyclip_core.vocabulary import TEMPLATES
+from proxyclip_core.weights import WeightsError
+
+SCENES = Path(__file__).parent.parent / "assets" / "examples" / "eval" / "scenes.json"
+DISTRACTORS = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status. What the person can mend is said in words, without a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m proxyclip_core", description="Open-vocabulary segmentation without training (ProxyCLIP)."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    segment = commands.add_parser("segment", help="segment one picture with your own words")
+    segment.add_argument("picture", help="a picture file")
+    segment.add_argument("words", help="classes, such as 'sky; cloud, hill, horse'")
+    segment.add_argument("--out", type=Path, default=Path(), help="folder for the label map and its names (default: .)")
+    segment.add_argument("--threshold", type=float, default=0.0, help="softmax score below which class 0 is taken")
+    segment.add_argument("--background", choices=("first", "short", "long"), help="what the background class is")
+    segment.add_argument("--fusion", choices=FUSIONS, default="proxy")
+    segment.set_defaults(run=_segment)
+
+    evaluate = commands.add_parser("evaluate", help="score a model where the truth is known")
+    evaluate.add_argument("data", choices=("scenes",), help="'scenes': drawn scenes, the built-in models' own kind")
+    evaluate.add_argument("--index", type=Path, default=SCENES, help="JSON list of pictures, label maps and words")
+    evaluate.add_argument("--limit", type=int, help="only the first so many scenes")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the distractor words")
+    evaluate.set_defaults(run=_evaluate)
+
+    for command in (segment, evaluate):
+        command.add_argument("--clip", help="name of the CLIP (default: as the app opens with)")
+        command.add_argument("--vfm", help="name of the VFM, such as 'DINO B/8'")
+        command.add_argument("--patch", type=int, help="patch size, where the VFM is named by family")
+        command.add_argument("--device", default="auto")
+        command.add_argument("--precision", default="auto")
+        command.add_argument("--templates", choices=TEMPLATES, default="imagenet80")
+        command.add_argument("--beta", type=float, default=1.2, help="raising it masks more")
+        command.add_argument("--gamma", type=float, default=3.0, help="raising it sharpens the attention")
+        command.add_argument("--side", type=_side, default=336, help="short side in pixels, or 'as-is' (default: 336)")
+        command.add_argument("--windows", choices=("sliding", "whole"), default="sliding")
+    return parser
+
+
+def _side(text: str) -> int | None:
+    return None if text == "as-is" else int(text)
+
+
+def _load(options: argparse.Namespace, **more) -> ProxyCLIP:
+    return load(
+        options.clip,
+        options.vfm,
+        patch=options.patch,
+        device=options.device,
+        precision=options.precision,
+        templates=options.templates,
+        **more,
+    )
+
+
+def _segment(options: argparse.Namespace) -> int:
+    background = True if options.background == "first" else options.background or False
+    result = _load(options, fusion=options.fusion)(
+        options.picture,
+        options.words,
+        beta=options.beta,
+        gamma=options.gamma,
+        threshold=options.threshold,
+        background=background,
+        side=options.side,
+        windows=options.windows,
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    stem = options.out / Path(options.picture).stem
+    labels_path, names_path = Path(f"{stem}_labels.png"), Path(f"{stem}_names.json")
+    Image.fromarray(result.labels).save(labels_path)
+    names_path.write_text(json.dumps(list(result.names), ensure_ascii=False, indent=1), encoding="utf-8")
+    for name, share in sorted(result.coverage().items(), key=lambda pair: -pair[1]):
+        print(f"{share:7.1%}  {name}")
+    print(f"labels: {labels_path}  names: {names_path}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if not options.index.is_file():
+        raise ValueError(f"There are no scenes at {options.index}; give their JSON file with --index.")
+    scenes = list(read_scenes(options.index))[: options.limit]
+    model = _load(options)
+    print(f"{len(scenes)} scenes, {model.clip.name}, beta {options.beta}, gamma {options.gamma}, seed {options.seed}")
+    print(f"{'':28}{'mIoU':>8}{f'+{DISTRACTORS} words':>12}{'borders F':>12}")
+    for fusion in ("clip", "values"):
+        _print_row(f"CLIP alone, {'own attention' if fusion == 'clip' else 'values'}", model, scenes, options, fusion)
+    for vfm in _siblings(model):
+        options.vfm, options.patch = vfm, None
+        _print_row(f"proxy, {vfm}", _load(options) if vfm != model.vfm.name else model, scenes, options, "proxy")
+    return 0
+
+
+def _siblings(model: ProxyCLIP) -> list[str]:
+    """All patch sizes of the model's VFM, so that what they cost and give can be compared."""
+    family = VFM_MODELS[model.vfm.name].family
+    return [spec.name for spec in VFM_MODELS.values() if spec.family == family]
+
+
+def _print_row(
+    title: str, model: ProxyCLIP, scenes: list[LabelledPicture], options: argparse.Namespace, fusion: str
+) -> None:
+    settings = {"beta": options.beta, "gamma": options.gamma, "side": options.side, "windows": options.windows}
+    plain = score_scenes(model, scenes, fusion=fusion, **settings)
+    crowded = score_scenes(model, scenes, fusion=fusion, distractors=DISTRACTORS, seed=options.seed, **settings)
+    print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

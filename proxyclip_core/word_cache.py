@@ -1,0 +1,98 @@
+"""Embeddings of words that were embedded before, so that a vocabulary costs its new words only.
+
+A word's embedding depends on the text tower's weights, the template set and the word; a digest of the three is its
+key and its file name. Files are plain .npy arrays, written whole or not at all, and a damaged one is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from proxyclip_core.encoders import ClipEncoder
+
+CACHE_VARIABLE = "PROXYCLIP_CACHE"
+# 2 to 4 KB each. On a public page anyone can type words: past the limit new ones are kept in memory only.
+WORDS_ON_DISK = 50_000
+WORDS_IN_MEMORY = 5_000
+
+
+def default_folder() -> Path:
+    """PROXYCLIP_CACHE where it is set, else the user's own cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser() / "words"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "proxyclip" / "words"
+
+
+def fingerprint(clip: ClipEncoder) -> str:
+    """A digest of the text tower: its name and precision, and weights that any training changes."""
+    network = clip.network
+    digest = hashlib.sha256(f"{clip.name} {clip.dtype}".encode())
+    for tensor in (network.text_projection, network.ln_final.weight, network.positional_embedding):
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class WordCache:
+    """Word embeddings (E,) of one text tower, in memory and, where `folder` is given, on disk."""
+
+    def __init__(self, tower: str, folder: Path | None = None) -> None:
+        self.tower = tower
+        self.folder = folder
+        self._memory: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._room: int | None = None  # files that may still be written; counted at the first write
+
+    def get(self, word: str, templates: str) -> torch.Tensor | None:
+        """(E,) float32 on the CPU, or None for a word that is not known."""
+        key = self._key(word, templates)
+        if key in self._memory:
+            self._memory.move_to_end(key)
+            return self._memory[key]
+        if self.folder is None:
+            return None
+        try:
+            embedding = torch.from_numpy(np.load(self.folder / f"{key}.npy", allow_pickle=False))
+        except (OSError, ValueError, EOFError):
+            return None
+        self._remember(key, embedding)
+        return embedding
+
+    def put(self, word: str, templates: str, embedding: torch.Tensor) -> None:
+        """Keeps (E,); a disk that is full or read-only is no error, the word is then kept in memory only."""
+        key = self._key(word, templates)
+        embedding = embedding.detach().float().cpu().clone()
+        self._remember(key, embedding)
+        if self.folder is None:
+            return
+        try:
+            self._write(key, embedding)
+        except OSError:
+            self.folder = None
+
+    def _key(self, word: str, templates: str) -> str:
+        return hashlib.sha256("\0".join((self.tower, templates, word)).encode()).hexdigest()[:40]
+
+    def _remember(self, key: str, embedding: torch.Tensor) -> None:
+        self._memory[key] = embedding
+        while len(self._memory) > WORDS_IN_MEMORY:
+            self._memory.popitem(last=False)
+
+    def _write(self, key: str, embedding: torch.Tensor) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._room is None:
+            self._room = WORDS_ON_DISK - sum(1 for _ in self.folder.iterdir())
+        if self._room <= 0:
+            return
+        self._room -= 1
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, embedding.numpy())
+        os.replace(temporary, self.folder / f"{key}.npy")

@@ -1,0 +1,113 @@
+"""demo.models and demo.menus: loading on first use, what stays in memory, what the menus say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import proxyclip_core as pc
+from demo import menus
+from demo.models import Models
+
+
+class Loads:
+    """Stand-ins for the loaders that write down what they were asked for."""
+
+    def __init__(self, clip, vfm, missing: str = "") -> None:
+        self.clip, self.vfm, self.missing = clip, vfm, missing
+        self.loaded: list[str] = []
+        self.said: list[str] = []
+
+    def fetch(self, spec) -> Path:
+        if spec.name == self.missing:
+            raise pc.WeightsError(f"no weights of {spec.name}")
+        return Path(spec.name)
+
+    def load_clip(self, name, device, dtype):
+        self.loaded.append(name)
+        return self.clip
+
+    def load_vfm(self, name, device, dtype):
+        self.loaded.append(name)
+        return self.vfm
+
+    def models(self) -> Models:
+        return Models("cpu", fetch=self.fetch, load_clip=self.load_clip, load_vfm=self.load_vfm)
+
+
+@pytest.fixture
+def loads(tiny_clip, tiny_vfm) -> Loads:
+    return Loads(tiny_clip, tiny_vfm)
+
+
+def test_nothing_loads_before_it_is_used(loads):
+    loads.models()
+    assert loads.loaded == []
+
+
+def test_a_model_loads_once_and_says_so(loads):
+    models = loads.models()
+    for _ in range(2):
+        assert isinstance(models.get("OpenAI B/16", "DINO B/8", say=loads.said.append), pc.ProxyCLIP)
+    assert loads.loaded == ["OpenAI B/16", "DINO B/8"]
+    assert loads.said == ["Downloading OpenAI B/16 (599 MB) …", "Downloading DINO B/8 (343 MB) …"]
+
+
+def test_another_vfm_leaves_the_clip_loaded(loads):
+    models = loads.models()
+    models.get("OpenAI B/16", "DINO B/8")
+    models.get("OpenAI B/16", "DINO B/16")
+    assert loads.loaded == ["OpenAI B/16", "DINO B/8", "DINO B/16"]
+
+
+def test_the_last_two_stay(loads):
+    models = loads.models()
+    for vfm in ("DINO B/8", "DINO B/16", "DINO B/8", "DINO S/8", "DINO B/8", "DINO B/16"):
+        models.get("OpenAI B/16", vfm)
+    assert loads.loaded == ["OpenAI B/16", "DINO B/8", "DINO B/16", "DINO S/8", "DINO B/16"]
+
+
+def test_weights_that_are_missing_drop_nothing(loads):
+    models = loads.models()
+    models.get("OpenAI B/16", "DINO B/8")
+    models.get("OpenAI B/32", "DINO B/16")
+    loads.missing = "SAM B/16"
+    with pytest.raises(pc.WeightsError, match="SAM B/16"):
+        models.get("OpenAI L/14", "SAM B/16")
+    models.get("OpenAI B/16", "DINO B/8")
+    assert loads.loaded == ["OpenAI B/16", "DINO B/8", "OpenAI B/32", "DINO B/16"]
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ValueError, match="device is 'gpu7'"):
+        Models("gpu7")
+
+
+def test_every_model_is_in_the_menus():
+    assert [name for _, name in menus.clip_choices()] == list(pc.CLIP_MODELS)
+    names = [pc.find_vfm(family, patch).name for _, family in menus.family_choices() for _, patch in sizes(family)]
+    assert sorted(names) == sorted(pc.VFM_MODELS)
+
+
+def sizes(family: str) -> list[tuple[str, int]]:
+    return menus.patch_choices(family)
+
+
+def test_menus_say_what_will_be_downloaded():
+    labels = [label for label, _ in menus.clip_choices() + menus.family_choices()]
+    assert "OpenAI B/16 · download 599 MB" in labels
+    assert "LAION H/14 · download 3.9 GB" in labels
+    assert "MAE B · download 343 MB · CC-BY-NC-4.0" in labels
+
+
+def test_menus_say_what_is_here(monkeypatch, tmp_path):
+    (tmp_path / "vit_base_patch16_224.dino.safetensors").touch()
+    monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path))
+    assert ("DINO B · ready", "DINO B") in menus.family_choices()
+    assert "**DINO B/16** is on this machine. Licence: Apache-2.0." in menus.about("OpenAI B/16", "DINO B/16")
+
+
+@pytest.mark.parametrize(("vfm", "words"), [("MAE B/16", "not for commercial use"), ("DINOv3 B/16", "DINOv3 licence")])
+def test_limits_of_a_licence_are_said(vfm, words):
+    assert words in menus.about("OpenAI B/16", vfm)

@@ -1,0 +1,73 @@
+"""Words that were embedded before are not embedded again."""
+
+import numpy as np
+import pytest
+import torch
+
+from proxyclip_core import ProxyCLIP
+from proxyclip_core import word_cache as module
+from proxyclip_core.word_cache import WordCache, fingerprint
+
+
+@pytest.fixture
+def cached_model(tiny_model, tmp_path) -> ProxyCLIP:
+    cache = WordCache(fingerprint(tiny_model.clip), tmp_path / "words")
+    return ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7", word_cache=cache)
+
+
+def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypatch):
+    asked = []
+    encode = cached_model.clip.encode_text
+    monkeypatch.setattr(cached_model.clip, "encode_text", lambda prompts: asked.extend(prompts) or encode(prompts))
+    cached_model.embed("sky; cloud, hill", templates="none")
+    again = cached_model.embed("hill, sky, horse", templates="none")
+    assert asked == ["sky", "cloud", "hill", "horse"]
+    asked.clear()
+    assert torch.allclose(
+        again.embeddings, tiny_model.embed("hill, sky, horse", templates="none").embeddings, atol=1e-6
+    )
+    cached_model.embed("hill", templates="simple7")
+    assert len(asked) == 3 * 1 + 7
+
+
+def test_another_process_finds_them_on_disk(cached_model, tiny_model, tmp_path, monkeypatch):
+    first = cached_model.embed("sky, hill")
+    later = WordCache(fingerprint(tiny_model.clip), tmp_path / "words")
+    model = ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7", word_cache=later)
+    monkeypatch.setattr(model.clip, "encode_text", lambda prompts: pytest.fail("the text tower was run"))
+    assert torch.equal(model.embed("sky, hill").embeddings, first.embeddings)
+
+
+def test_other_weights_have_other_keys(tiny_clip):
+    before = fingerprint(tiny_clip)
+    tiny_clip.network.ln_final.weight[0] += 1
+    try:
+        assert fingerprint(tiny_clip) != before
+    finally:
+        tiny_clip.network.ln_final.weight[0] -= 1
+
+
+def test_damaged_files_are_embedded_again(cached_model, tmp_path):
+    first = cached_model.embed("sky")
+    for file in (tmp_path / "words").iterdir():
+        file.write_bytes(b"damaged")
+    cached_model.word_cache._memory.clear()
+    assert torch.equal(cached_model.embed("sky").embeddings, first.embeddings)
+
+
+def test_disk_and_memory_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WORDS_ON_DISK", 3)
+    monkeypatch.setattr(module, "WORDS_IN_MEMORY", 2)
+    cache = WordCache("tower", tmp_path)
+    for number in range(6):
+        cache.put(f"word {number}", "none", torch.full((2,), float(number)))
+    assert len(list(tmp_path.iterdir())) == 3
+    found = [number for number in (5, 4, 3, 2, 1, 0) if cache.get(f"word {number}", "none") is not None]
+    assert found == [5, 4, 2, 1, 0]  # the last two in memory, the first three on disk
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    cache = WordCache("tower", tmp_path / "file" / "words")
+    cache.put("sky", "none", torch.ones(2))
+    assert np.array_equal(cache.get("sky", "none"), np.ones(2))
