@@ -41,11 +41,6 @@ def similarity_mean(patches: torch.Tensor) -> torch.Tensor:
     return patches.mean(dim=1).square().sum(dim=-1)
 
 
-def normalised_rows(similarity: torch.Tensor, mean: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
-    """A before masking: (S - beta m) gamma. similarity (R, N), mean a scalar tensor."""
-    return (similarity - beta * mean) * gamma
-
-
 def attention_rows(
     patches: torch.Tensor, rows: torch.Tensor, mean: torch.Tensor, beta: float, gamma: float, stage: str = "softmax"
 ) -> torch.Tensor:
@@ -59,12 +54,12 @@ def attention_rows(
     similarity = patches[rows] @ patches.T
     if stage == "cosine":
         return similarity
-    scores = normalised_rows(similarity, mean, beta, gamma)
+    scores = similarity.sub_(beta * mean).mul_(gamma)  # A, in place: this matrix is the largest of the whole method
     masked = scores < 0
     # A patch always attends to itself. Where a picture is nearly uniform, beta m exceeds every similarity, the whole
     # row would be masked and softmax would give NaN.
     masked[torch.arange(len(rows), device=rows.device), rows] = False
-    scores = scores.masked_fill(masked, float("-inf"))
+    scores.masked_fill_(masked, float("-inf"))
     return scores if stage == "normalised" else scores.softmax(dim=-1)
 
 
@@ -132,7 +127,7 @@ def similarity_statistics(features: torch.Tensor, beta: float, gamma: float, bin
     for window in range(windows):
         for rows in patches[window].split(max(1, ENTRIES_AT_ONCE // count)):
             similarity = (rows @ patches[window].T).clamp_(-1, 1)
-            scores = normalised_rows(similarity, mean[window], beta, gamma)
+            scores = (similarity - beta * mean[window]) * gamma
             masked += int((scores < 0).sum())
             cosine_counts += torch.histc(similarity, bins, -1, 1).cpu().numpy()
             normalised_counts += torch.histc(scores, bins, low, high).cpu().numpy()

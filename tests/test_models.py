@@ -51,7 +51,12 @@ def test_a_model_loads_once_and_says_so(loads):
     for _ in range(2):
         assert isinstance(models.get("OpenAI B/16", "DINO B/8", say=loads.said.append), pc.ProxyCLIP)
     assert loads.loaded == ["OpenAI B/16", "DINO B/8"]
-    assert loads.said == ["Downloading OpenAI B/16 (599 MB) …", "Downloading DINO B/8 (343 MB) …"]
+    assert loads.said == [
+        "Downloading OpenAI B/16 (599 MB) …",
+        "Downloading DINO B/8 (343 MB) …",
+        "Loading OpenAI B/16 …",
+        "Loading DINO B/8 …",
+    ]
 
 
 def test_another_vfm_leaves_the_clip_loaded(loads):
