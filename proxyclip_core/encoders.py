@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxyclip_core.word_cache import WordCache
+
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
 # longer than everything else, and a page or a command line should be there before a model is.
 
@@ -52,15 +54,24 @@ class ClipEncoder:
     """CLIP's two towers, cut before the last block of the vision tower.
 
     network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
+    word_cache: keeps embeddings of words between vocabularies; None embeds every word every time.
     """
 
-    def __init__(self, network: nn.Module, name: str, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        word_cache: WordCache | None = None,
+    ) -> None:
         from open_clip import SimpleTokenizer
 
         _refuse_unless_plain(network, name)
         self.network = network.eval().requires_grad_(False)
         self.name = name
         self.mean, self.std = tuple(mean), tuple(std)
+        self.word_cache = word_cache
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 
     @property

@@ -18,6 +18,7 @@ from torch import nn
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder
 from proxyclip_core.registry import BUILTIN_FOLDER, CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights, unsafe_pickle
+from proxyclip_core.word_cache import WordCache, default_folder, fingerprint
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
@@ -88,7 +89,8 @@ def load_clip(
     path = find_weights(spec, weights)
     with _fitting(spec.name, path):
         network = _with_weights(lambda: build_clip_network(spec), _without_prefix(read_weights(path)))
-    return ClipEncoder(network.to(device, dtype), spec.name, spec.mean, spec.std)
+    cache = WordCache(fingerprint(network.to(device, dtype), spec.name), default_folder())
+    return ClipEncoder(network, spec.name, spec.mean, spec.std, cache)
 
 
 def load_vfm(

@@ -35,7 +35,6 @@ from proxyclip_core.vocabulary import (
     with_background,
 )
 from proxyclip_core.windows import plan_windows
-from proxyclip_core.word_cache import WordCache, default_folder, fingerprint
 
 FUSIONS = ("proxy", "values", "clip")
 SIDES = (224, 1024)
@@ -73,13 +72,11 @@ def load(
     if clip is None or (vfm is None and wants_vfm):
         default_clip, default_vfm = default_models()
         clip, vfm = clip or default_clip, vfm or default_vfm
-    clip_encoder = load_clip(clip, chosen_device, dtype, clip_weights)
     return ProxyCLIP(
-        clip_encoder,
+        load_clip(clip, chosen_device, dtype, clip_weights),
         load_vfm(vfm, chosen_device, dtype, patch, vfm_weights) if wants_vfm else None,
         fusion=fusion,
         templates=templates,
-        word_cache=WordCache(fingerprint(clip_encoder), default_folder()),
     )
 
 
@@ -87,22 +84,15 @@ class ProxyCLIP:
     """Two frozen encoders and the stages between a picture, words, and labels.
 
     fusion and templates are the defaults of `fuse` and `embed`. Raises ValueError for unknown ones.
-    word_cache: keeps embeddings of words between vocabularies; None embeds every word every time.
     """
 
     def __init__(
-        self,
-        clip: ClipEncoder,
-        vfm: PatchEncoder | None,
-        fusion: str = "proxy",
-        templates: str = "imagenet80",
-        word_cache: WordCache | None = None,
+        self, clip: ClipEncoder, vfm: PatchEncoder | None, fusion: str = "proxy", templates: str = "imagenet80"
     ) -> None:
         self.clip = clip
         self.vfm = vfm
         self.fusion = _check_choice("fusion", fusion, FUSIONS)
         self.templates = _check_choice("templates", templates, TEMPLATES)
-        self.word_cache = word_cache
 
     @property
     def device(self) -> torch.device:
@@ -216,15 +206,16 @@ class ProxyCLIP:
 
     def _embed_words(self, words: Sequence[str], templates: str) -> torch.Tensor:
         """(Q, E): the mean over the templates, of unit length; the text tower reads only words it has not seen."""
-        known = {word: self.word_cache.get(word, templates) if self.word_cache else None for word in words}
+        cache = self.clip.word_cache
+        known = {word: cache.get(word, templates) if cache else None for word in words}
         new = [word for word, embedding in known.items() if embedding is None]
         if new:
             prompts = [prompt for word in new for prompt in prompts_for(word, templates)]
             embeddings = self.clip.encode_text(prompts).unflatten(0, (len(new), -1))  # (new, templates, E)
             for word, embedding in zip(new, F.normalize(embeddings.mean(dim=1), dim=-1)):
                 known[word] = embedding
-                if self.word_cache:
-                    self.word_cache.put(word, templates, embedding)
+                if cache:
+                    cache.put(word, templates, embedding)
         return torch.stack([known[word].to(self.device) for word in words])
 
     @torch.inference_mode()

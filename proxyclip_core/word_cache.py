@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
-from proxyclip_core.encoders import ClipEncoder
+from torch import nn
 
 CACHE_VARIABLE = "PROXYCLIP_CACHE"
 # 2 to 4 KB each. On a public page anyone can type words: past the limit new ones are kept in memory only.
@@ -32,10 +31,9 @@ def default_folder() -> Path:
     return Path(home) / "proxyclip" / "words"
 
 
-def fingerprint(clip: ClipEncoder) -> str:
-    """A digest of the text tower: its name and precision, and weights that any training changes."""
-    network = clip.network
-    digest = hashlib.sha256(f"{clip.name} {clip.dtype}".encode())
+def fingerprint(network: nn.Module, name: str) -> str:
+    """A digest of an open_clip.CLIP's text tower: name, precision, and weights that any training changes."""
+    digest = hashlib.sha256(f"{name} {network.text_projection.dtype}".encode())
     for tensor in (network.text_projection, network.ln_final.weight, network.positional_embedding):
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -47,7 +47,7 @@ def act(tiny_model):
         def compute(*values):
             return advance(tiny_model, *values)
 
-        return do(models or OneModel(tiny_model), compute, settings, look or Look(), before, lambda text: None)
+        return do(models or OneModel(tiny_model), compute, settings, look or Look(), before, lambda done, text: None)
 
     return segment
 

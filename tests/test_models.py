@@ -17,7 +17,6 @@ class Loads:
     def __init__(self, clip, vfm, missing: str = "") -> None:
         self.clip, self.vfm, self.missing = clip, vfm, missing
         self.loaded: list[str] = []
-        self.said: list[str] = []
 
     def fetch(self, spec) -> Path:
         if spec.name == self.missing:
@@ -47,16 +46,18 @@ def test_nothing_loads_before_it_is_used(loads):
 
 
 def test_a_model_loads_once_and_says_so(loads):
-    models = loads.models()
+    models, said = loads.models(), []
     for _ in range(2):
-        assert isinstance(models.get("OpenAI B/16", "DINO B/8", say=loads.said.append), pc.ProxyCLIP)
+        model = models.get("OpenAI B/16", "DINO B/8", say=lambda done, text: said.append((done, text)))
+        assert isinstance(model, pc.ProxyCLIP)
     assert loads.loaded == ["OpenAI B/16", "DINO B/8"]
-    assert loads.said == [
+    assert [text for _, text in said[:4]] == [
         "Downloading OpenAI B/16 (599 MB) …",
         "Downloading DINO B/8 (343 MB) …",
         "Loading OpenAI B/16 …",
         "Loading DINO B/8 …",
     ]
+    assert [done for done, _ in said[:4]] == sorted(done for done, _ in said[:4])
 
 
 def test_another_vfm_leaves_the_clip_loaded(loads):

@@ -4,15 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ProxyCLIP
+from proxyclip_core import ClipEncoder, ProxyCLIP
 from proxyclip_core import word_cache as module
 from proxyclip_core.word_cache import WordCache, fingerprint
 
 
 @pytest.fixture
 def cached_model(tiny_model, tmp_path) -> ProxyCLIP:
-    cache = WordCache(fingerprint(tiny_model.clip), tmp_path / "words")
-    return ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7", word_cache=cache)
+    return with_cache(tiny_model, tmp_path / "words")
+
+
+def with_cache(model, folder) -> ProxyCLIP:
+    clip = model.clip
+    cache = WordCache(fingerprint(clip.network, clip.name), folder)
+    return ProxyCLIP(ClipEncoder(clip.network, clip.name, clip.mean, clip.std, cache), None, "values", "simple7")
 
 
 def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypatch):
@@ -32,17 +37,16 @@ def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypat
 
 def test_another_process_finds_them_on_disk(cached_model, tiny_model, tmp_path, monkeypatch):
     first = cached_model.embed("sky, hill")
-    later = WordCache(fingerprint(tiny_model.clip), tmp_path / "words")
-    model = ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7", word_cache=later)
+    model = with_cache(tiny_model, tmp_path / "words")
     monkeypatch.setattr(model.clip, "encode_text", lambda prompts: pytest.fail("the text tower was run"))
     assert torch.equal(model.embed("sky, hill").embeddings, first.embeddings)
 
 
 def test_other_weights_have_other_keys(tiny_clip):
-    before = fingerprint(tiny_clip)
+    before = fingerprint(tiny_clip.network, tiny_clip.name)
     tiny_clip.network.ln_final.weight[0] += 1
     try:
-        assert fingerprint(tiny_clip) != before
+        assert fingerprint(tiny_clip.network, tiny_clip.name) != before
     finally:
         tiny_clip.network.ln_final.weight[0] -= 1
 
@@ -51,7 +55,7 @@ def test_damaged_files_are_embedded_again(cached_model, tmp_path):
     first = cached_model.embed("sky")
     for file in (tmp_path / "words").iterdir():
         file.write_bytes(b"damaged")
-    cached_model.word_cache._memory.clear()
+    cached_model.clip.word_cache._memory.clear()
     assert torch.equal(cached_model.embed("sky").embeddings, first.embeddings)
 
 
