@@ -86,20 +86,23 @@ class ClipEncoder:
     def last_block(self) -> nn.Module:
         return self.network.visual.transformer.resblocks[-1]
 
-    def encode_windows(self, windows: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """(B, 3, H, W) -> input of the last block (B, 1 + N, D) float32, class token first, and the grid (h, w)."""
+    def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
+        """(h, w), the whole patches in a window of this many pixels."""
+        return tuple(side // patch for side, patch in zip(window_hw, self.network.visual.patch_size))
+
+    def encode_windows(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> input of the last block (B, 1 + N, D) float32, class token first."""
         tower = self.network.visual
         pixels = normalise(windows, self.mean, self.std).to(self.dtype)
         patches = tower.conv1(pixels)  # (B, D, h, w)
-        grid_hw = tuple(patches.shape[-2:])
         class_token = tower.class_embedding.to(self.dtype).expand(len(windows), 1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)  # (B, 1 + N, D)
         positions = tower.positional_embedding
-        grid_positions = resample_positions(positions[1:], tower.grid_size, grid_hw)
+        grid_positions = resample_positions(positions[1:], tower.grid_size, tuple(patches.shape[-2:]))
         tokens = tower.ln_pre(tokens + torch.cat([positions[:1], grid_positions]).to(self.dtype))
         for block in tower.transformer.resblocks[:-1]:
             tokens = block(tokens)
-        return tokens.float(), grid_hw
+        return tokens.float()
 
     def values(self, tokens: torch.Tensor) -> torch.Tensor:
         """Input of the last block (B, 1 + N, D) -> its values without the class token, (B, N, D) float32."""

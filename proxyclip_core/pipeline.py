@@ -117,29 +117,39 @@ class ProxyCLIP:
 
     @torch.inference_mode()
     def encode(
-        self, image: ImageLike, side: int | None = 336, windows: str = "sliding", *, crop: int = 336, stride: int = 112
+        self,
+        image: ImageLike,
+        side: int | None = 336,
+        windows: str = "sliding",
+        *,
+        crop: int = 336,
+        stride: int = 112,
+        clip_from: ImageFeatures | None = None,
     ) -> ImageFeatures:
         """Stage 1: the picture through both image encoders.
 
         image: whatever `read_image` takes. side: short side in pixels after resizing, 224..1024, or None for the
         picture as it is. windows: "sliding" (windows of `crop` pixels every `stride`) or "whole".
+        clip_from: features of the same picture with another VFM; where CLIP and windows are the same, CLIP's part is
+        taken from there and only the VFM runs.
         """
         if side is not None and not (isinstance(side, int) and SIDES[0] <= side <= SIDES[1]):
             raise ValueError(f"side is {side!r}; expected {SIDES[0]}..{SIDES[1]} pixels, or None for as is.")
         picture = read_image(image)
         layout = plan_windows(picture.shape[:2], side, windows, crop, stride)
+        known = clip_from if clip_from and (clip_from.layout, clip_from.clip_name) == (layout, self.clip.name) else None
+        clip_parts, vfm_parts = [], []
         pixels = cut_windows(picture, layout, fill_rgb=self.clip.mean)
-        clip_parts, vfm_parts, grid_hw = [], [], (0, 0)
         for batch in pixels.split(WINDOWS_AT_ONCE.get(self.device.type, 4)):
             batch = batch.to(self.device)
-            tokens, grid_hw = self.clip.encode_windows(batch)
-            clip_parts.append(tokens)
+            if not known:
+                clip_parts.append(self.clip.encode_windows(batch))
             if self.vfm is not None:
                 vfm_parts.append(self.vfm.encode_windows(batch))
         return ImageFeatures(
             layout=layout,
-            clip_tokens=torch.cat(clip_parts),
-            clip_grid=grid_hw,
+            clip_tokens=known.clip_tokens if known else torch.cat(clip_parts),
+            clip_grid=self.clip.grid_of(layout.padded_hw),
             vfm=torch.cat(vfm_parts) if vfm_parts else None,
             clip_name=self.clip.name,
             vfm_name=self.vfm.name if self.vfm is not None else None,

@@ -33,7 +33,8 @@ def window_logits(
     clip: ClipEncoder, vfm: PatchEncoder, window: torch.Tensor, text: torch.Tensor, beta: float, gamma: float
 ) -> torch.Tensor:
     """One padded window (1, 3, H, W) in 0..1 -> (1, Q, H, W) cosine logits at its pixels."""
-    tokens, (rows, columns) = clip.encode_windows(window)
+    tokens = clip.encode_windows(window)
+    rows, columns = clip.grid_of(window.shape[-2:])
     block, tower = clip.last_block, clip.network.visual
     heads, width = block.attn.num_heads, tokens.shape[-1]
     value = F.linear(block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)[2]

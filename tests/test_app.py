@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import callbacks
+from demo import callbacks, menus
 from demo.callbacks import Look
 from demo.session import Settings, advance
 from tests.browser.serving import ROOT, OneModel, app_process, page_around
@@ -128,6 +128,16 @@ def test_choosing_a_family_offers_its_patch_sizes():
     assert patch["value"] == 16 and [value for _, value in patch["choices"]] == [8, 16]
     patch, about = callbacks.choose_models("OpenAI B/16", "DINOv2 B", 16)
     assert patch["value"] == 14 and "DINOv2 B/14" in about
+
+
+def test_a_patch_size_of_another_family_falls_back():
+    assert menus.vfm_name("DINO B", 16) == "DINO B/16"
+    assert menus.vfm_name("DINO B", 14) == menus.vfm_name("DINO B", None) == "DINO B/8"
+
+
+def test_the_threshold_moves_only_with_a_background():
+    assert not callbacks.choose_background("")["interactive"]
+    assert callbacks.choose_background("short")["interactive"]
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_text_equals_open_clip_at_full_length(tiny_clip):
 
 
 def test_own_attention_is_the_layers_attention(tiny_clip):
-    tokens, _ = tiny_clip.encode_windows(torch.rand(1, 3, 112, 112))
+    tokens = tiny_clip.encode_windows(torch.rand(1, 3, 112, 112))
     block = tiny_clip.last_block
     with torch.no_grad():
         normed = block.ln_1(tokens)

@@ -95,6 +95,15 @@ def test_each_action_runs_only_the_encoders_it_needs(tiny_model, blocks, counter
     assert counter.during(lambda: tiny_model.scores_at(held["logits"], held["words"], (3, 4))) == {}
 
 
+def test_another_vfm_takes_over_what_clip_has_said(tiny_model, blocks, counter):
+    features = tiny_model.encode(blocks, side=224)
+    held = {}
+    calls = counter.during(lambda: held.update(other=tiny_model.encode(blocks, side=224, clip_from=features)))
+    assert calls == {"vfm": 1}
+    assert torch.equal(held["other"].vfm, features.vfm)
+    assert counter.during(lambda: tiny_model.encode(blocks, side=280, clip_from=features)) == {"clip": 1, "vfm": 1}
+
+
 def test_nothing_of_a_picture_stays_on_the_model(tiny_model, blocks):
     before = {key: id(value) for key, value in vars(tiny_model).items()}
     tiny_model(blocks, "sky, hill", side=224)

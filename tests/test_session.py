@@ -90,10 +90,16 @@ def test_a_picture_that_is_gone_is_said_so(tiny_model, settings, tmp_path):
 def test_features_too_large_to_keep_run_again_where_they_are_needed(tiny_model, settings):
     staged = advance(tiny_model, settings)
     assert within_memory(staged) is staged
-    kept = within_memory(staged, limit=1000)
-    assert nbytes(kept.features) + nbytes(kept.dense) == 0
+    kept = within_memory(staged, limit=nbytes(staged) - 1)
+    assert kept.features is None and kept.dense is None and kept.result is staged.result
     assert set(advance(tiny_model, replace(settings, threshold=0.3), kept).seconds) == {"result", "labels"}
     assert set(advance(tiny_model, replace(settings, gamma=2.0), kept).seconds) == FROM_FEATURES
+
+
+def test_what_is_drawn_is_kept_in_any_case(tiny_model, settings):
+    kept = within_memory(advance(tiny_model, settings), limit=0)
+    assert kept.result is None and kept.picture is not None and kept.labels is not None
+    assert set(advance(tiny_model, settings, kept).seconds) == {"result"}
 
 
 def test_nbytes_counts_what_a_stage_holds(tiny_model, settings):
