@@ -1,4 +1,4 @@
-"""The command line: `python -m proxyclip_core segment | evaluate`, each with --help."""
+"""The command line: `python -m proxyclip_core segment | evaluate | bench`, each with --help."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from PIL import Image
 
 from proxyclip_core.evaluation import LabelledPicture, read_scenes, score_scenes
+from proxyclip_core.loading import default_models
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP, load
-from proxyclip_core.registry import VFM_MODELS
+from proxyclip_core.registry import VFM_MODELS, find_vfm
+from proxyclip_core.settings import BACKGROUNDS, Settings
 from proxyclip_core.vocabulary import TEMPLATES
 from proxyclip_core.weights import WeightsError
 
 SCENES = Path(__file__).parent.parent / "assets" / "examples" / "eval" / "scenes.json"
+BENCHMARKS = Path(__file__).parent.parent / "tests" / "benchmarks"
 DISTRACTORS = 40
 
 
@@ -38,10 +41,11 @@ def _parser() -> argparse.ArgumentParser:
 
     segment = commands.add_parser("segment", help="segment one picture with your own words")
     segment.add_argument("picture", help="a picture file")
-    segment.add_argument("words", help="classes, such as 'sky; cloud, hill, horse'")
+    segment.add_argument("words", nargs="?", help="classes, such as 'sky; cloud, hill, horse'")
+    segment.add_argument("--settings", type=Path, help="settings that the page saved, in place of words and options")
     segment.add_argument("--out", type=Path, default=Path(), help="folder for the label map and its names (default: .)")
     segment.add_argument("--threshold", type=float, default=0.0, help="softmax score below which class 0 is taken")
-    segment.add_argument("--background", choices=("first", "short", "long"), help="what the background class is")
+    segment.add_argument("--background", choices=BACKGROUNDS, default="", help="what the background is")
     segment.add_argument("--fusion", choices=FUSIONS, default="proxy")
     segment.set_defaults(run=_segment)
 
@@ -63,7 +67,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--gamma", type=float, default=3.0, help="raising it sharpens the attention")
         command.add_argument("--side", type=_side, default=336, help="short side in pixels, or 'as-is' (default: 336)")
         command.add_argument("--windows", choices=("sliding", "whole"), default="sliding")
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser("bench", help="measure time and memory against the plain method")
+    bench.add_argument("--clip", help="CLIP of this size, with random weights (default: OpenAI B/16)")
+    bench.add_argument("--vfm", help="VFM of this size, with random weights (default: DINO B/8)")
+    bench.add_argument("--device", default="auto")
+    bench.add_argument("--precision", default="auto")
+    bench.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them all")
+    bench.add_argument("--repeats", type=int, default=3, help="timed runs, of which the best counts (default: 3)")
+    bench.add_argument("--growth", action="store_true", help="also how cost grows with picture, classes and windows")
+    bench.add_argument("--json", type=Path, help="file for all numbers")
+    bench.add_argument("--plot", type=Path, help="file for a plot of how cost grows")
+    bench.set_defaults(run=_bench)
 
 
 def _side(text: str) -> int | None:
@@ -82,17 +101,48 @@ def _load(options: argparse.Namespace, **more) -> ProxyCLIP:
     )
 
 
-def _segment(options: argparse.Namespace) -> int:
-    background = True if options.background == "first" else options.background or False
-    result = _load(options, fusion=options.fusion)(
-        options.picture,
-        options.words,
+def _settings(options: argparse.Namespace) -> Settings:
+    """From a file that the page saved, or from the command line."""
+    if options.settings:
+        if not options.settings.is_file():
+            raise ValueError(f"There is no settings file at {options.settings}.")
+        return Settings.from_json(options.settings.read_text(encoding="utf-8"))
+    if options.words is None:
+        raise ValueError("There are no words. Give them after the picture, such as 'sky; cloud, hill', or --settings.")
+    clip, vfm = default_models()
+    return Settings(
+        clip=options.clip or clip,
+        vfm=find_vfm(options.vfm or vfm, options.patch).name,
+        words=options.words,
         beta=options.beta,
         gamma=options.gamma,
-        threshold=options.threshold,
-        background=background,
         side=options.side,
         windows=options.windows,
+        templates=options.templates,
+        background=options.background,
+        threshold=options.threshold,
+    )
+
+
+def _segment(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    model = load(
+        settings.clip,
+        settings.vfm,
+        device=options.device,
+        precision=options.precision,
+        fusion=options.fusion,
+        templates=settings.templates,
+    )
+    result = model(
+        options.picture,
+        settings.words,
+        beta=settings.beta,
+        gamma=settings.gamma,
+        threshold=settings.threshold,
+        background=settings.declared_background,
+        side=settings.side,
+        windows=settings.windows,
     )
     options.out.mkdir(parents=True, exist_ok=True)
     stem = options.out / Path(options.picture).stem
@@ -118,6 +168,16 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.vfm, options.patch = vfm, None
         _print_row(f"proxy, {vfm}", _load(options) if vfm != model.vfm.name else model, scenes, options, "proxy")
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    if not BENCHMARKS.is_dir():
+        raise ValueError(
+            "The benchmark measures against the plain method in tests/, which is not here. Run it in the repository."
+        )
+    from tests.benchmarks.bench import run  # not part of what a page or a script needs
+
+    return run(options)
 
 
 def _siblings(model: ProxyCLIP) -> list[str]:

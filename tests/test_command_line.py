@@ -11,6 +11,7 @@ from PIL import Image
 
 from proxyclip_core import __main__ as command_line
 from proxyclip_core.registry import VFM_MODELS, VfmSpec
+from proxyclip_core.settings import Settings
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def test_segment_writes_what_the_library_gives(run, tiny_model, blocks, tmp_path
     assert names == ["other", "red", "green"]
     assert np.array_equal(labels, expected.labels)
     assert "red" in capsys.readouterr().out
+
+
+def test_segment_with_settings_from_the_page(run, tiny_model, blocks, tmp_path):
+    Image.fromarray(blocks).save(tmp_path / "blocks.png")
+    settings = Settings("OpenAI B/16", "DINO B/8", "red, green, blue", 1.0, 5.0, 224, "whole", "simple7")
+    (tmp_path / "settings.json").write_text(settings.to_json(), encoding="utf-8")
+    assert run("segment", tmp_path / "blocks.png", "--settings", tmp_path / "settings.json", "--out", tmp_path) == 0
+    labels = np.asarray(Image.open(tmp_path / "blocks_labels.png"))
+    expected = tiny_model(blocks, "red, green, blue", beta=1.0, gamma=5.0, side=224, windows="whole")
+    assert np.array_equal(labels, expected.labels)
 
 
 def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
@@ -61,6 +72,8 @@ def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
     [
         (("segment", "none.png", "sky"), "no picture file at 'none.png'"),
         (("segment", "none.png", "sky,,hill"), "empty word"),
+        (("segment", "none.png"), "There are no words"),
+        (("segment", "none.png", "--settings", "none.json"), "no settings file"),
         (("evaluate", "scenes", "--index", "none.json"), "no scenes at none.json"),
     ],
 )
