@@ -80,7 +80,20 @@ class ClipEncoder:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Precision of the vision tower up to its last block; see `to`."""
         return self.network.visual.conv1.weight.dtype
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> ClipEncoder:
+        """Moves the network; returns self. Only what the picture goes through before the last block takes `dtype`.
+
+        The last block, the projection and the text tower stay float32. They cost little, as words are embedded once
+        and it is one block of many; but an error in a word shifts its score in every pixel.
+        """
+        self.network.to(device)
+        tower = self.network.visual
+        for part in (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1]):
+            part.to(dtype)
+        return self
 
     @property
     def last_block(self) -> nn.Module:
@@ -107,9 +120,9 @@ class ClipEncoder:
     def values(self, tokens: torch.Tensor) -> torch.Tensor:
         """Input of the last block (B, 1 + N, D) -> its values without the class token, (B, N, D) float32."""
         attention = self.last_block.attn
-        normed = self.last_block.ln_1(tokens[:, 1:].to(self.dtype))
+        normed = self.last_block.ln_1(tokens[:, 1:])
         bias = attention.in_proj_bias.chunk(3)[2]
-        return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias).float()
+        return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias)
 
     def project(self, attended: torch.Tensor) -> torch.Tensor:
         """Attended values (B, N, D) -> joint space (B, N, E) float32: proj(ln_post(out_proj(.))).
@@ -117,14 +130,12 @@ class ClipEncoder:
         Without the residual and the MLP of the last block, which would bring the class token's view back in.
         """
         tower = self.network.visual
-        tokens = self.last_block.attn.out_proj(attended.to(self.dtype))
-        return (tower.ln_post(tokens) @ tower.proj).float()
+        return tower.ln_post(self.last_block.attn.out_proj(attended)) @ tower.proj
 
     def plain_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """The last block as it was trained, residual and MLP included: (B, 1 + N, D) -> (B, N, E) float32."""
         tower = self.network.visual
-        tokens = self.last_block(tokens.to(self.dtype))[:, 1:]
-        return (tower.ln_post(tokens) @ tower.proj).float()
+        return tower.ln_post(self.last_block(tokens)[:, 1:]) @ tower.proj
 
     def own_attention(self, tokens: torch.Tensor, row: int) -> torch.Tensor:
         """CLIP's own attention in the last block: from patch `row` of one window to all patches, mean over heads.
@@ -132,12 +143,12 @@ class ClipEncoder:
         tokens (1, 1 + N, D) -> (N,) float32; it sums to 1 less what goes to the class token.
         """
         attention = self.last_block.attn
-        normed = self.last_block.ln_1(tokens[0].to(self.dtype))  # (1 + N, D)
+        normed = self.last_block.ln_1(tokens[0])  # (1 + N, D)
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
         width = normed.shape[-1]
         heads = (-1, attention.num_heads, width // attention.num_heads)
-        query = F.linear(normed[row + 1], weight[:width], bias[:width]).float().view(heads)[0]  # (heads, d)
-        keys = F.linear(normed, weight[width : 2 * width], bias[width : 2 * width]).float().view(heads)
+        query = F.linear(normed[row + 1], weight[:width], bias[:width]).view(heads)[0]  # (heads, d)
+        keys = F.linear(normed, weight[width : 2 * width], bias[width : 2 * width]).view(heads)
         scores = torch.einsum("hd,nhd->hn", query, keys) / heads[2] ** 0.5
         return scores.softmax(dim=-1).mean(dim=0)[1:]
 
@@ -176,11 +187,10 @@ class ClipEncoder:
         network = self.network
         ends = ids.argmax(dim=-1)
         length = int(ends.max()) + 1
-        tokens = network.token_embedding(ids[:, :length]).to(self.dtype)
-        tokens = tokens + network.positional_embedding[:length].to(self.dtype)
+        tokens = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
         tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
         pooled = network.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])
-        return F.normalize((pooled @ network.text_projection).float(), dim=-1)
+        return F.normalize(pooled @ network.text_projection, dim=-1)
 
 
 def _refuse_unless_plain(network: nn.Module, name: str) -> None:
@@ -237,6 +247,11 @@ class PatchEncoder:
     @property
     def dtype(self) -> torch.dtype:
         return self.network.patch_embed.proj.weight.dtype
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> PatchEncoder:
+        """Moves the network and sets its precision; returns self."""
+        self.network.to(device, dtype)
+        return self
 
     @property
     def patch(self) -> int:

@@ -54,7 +54,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The precision of the encoders' weights; similarity, softmax and logits are float32 in any case.
+    """The precision of the encoders; what comes after them, and the text, is float32 in any case.
 
     "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where that is clearly faster;
     float32 on MPS.
@@ -89,8 +89,8 @@ def load_clip(
     path = find_weights(spec, weights)
     with _fitting(spec.name, path):
         network = _with_weights(lambda: build_clip_network(spec), _without_prefix(read_weights(path)))
-    cache = WordCache(fingerprint(network.to(device, dtype), spec.name), default_folder())
-    return ClipEncoder(network, spec.name, spec.mean, spec.std, cache)
+    cache = WordCache(fingerprint(network, spec.name), default_folder())
+    return ClipEncoder(network.float(), spec.name, spec.mean, spec.std, cache).to(device, dtype)
 
 
 def load_vfm(
@@ -110,7 +110,7 @@ def load_vfm(
 
             state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
         network = _with_weights(lambda: build_vfm_network(spec), state)
-    return vfm_encoder(network.to(device, dtype), spec)
+    return vfm_encoder(network, spec).to(device, dtype)
 
 
 def vfm_encoder(network: nn.Module, spec: VfmSpec) -> PatchEncoder:

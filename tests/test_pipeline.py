@@ -1,10 +1,12 @@
 """The stages: against the plain reference, at every picture shape, and each run only when it must be."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ProxyCLIP
+from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
 from tests import reference
 
 WORDS = "sky; cloud, hill, horse; foal; mare, grass"
@@ -231,19 +233,25 @@ def test_settings_out_of_range_are_named(tiny_model, blocks, call, message):
         call(tiny_model, blocks)
 
 
+def at_precision(model: ProxyCLIP, device: str, dtype: torch.dtype) -> ProxyCLIP:
+    clip, vfm = model.clip, model.vfm
+    clip = ClipEncoder(copy.deepcopy(clip.network), clip.name, clip.mean, clip.std).to(torch.device(device), dtype)
+    vfm = PatchEncoder(copy.deepcopy(vfm.network), vfm.name, vfm.mean, vfm.std).to(torch.device(device), dtype)
+    return ProxyCLIP(clip, vfm, templates=model.templates)
+
+
+def test_bfloat16_encoders_leave_words_and_labels_nearly_as_they_are(tiny_model, blocks):
+    reduced = at_precision(tiny_model, "cpu", torch.bfloat16)
+    words = tiny_model.embed(WORDS)
+    assert torch.equal(reduced.embed(WORDS).embeddings, words.embeddings)
+    features = reduced.encode(blocks)
+    assert features.clip_tokens.dtype == features.vfm.dtype == torch.float32
+    assert (reduced(blocks, WORDS).labels == tiny_model(blocks, WORDS).labels).mean() >= 0.98
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_gpu_labels_agree_with_the_cpu(tiny_model, blocks, dtype):
-    import copy
-
-    from proxyclip_core import ClipEncoder, PatchEncoder
-
-    clip, vfm = tiny_model.clip, tiny_model.vfm
-    on_gpu = ProxyCLIP(
-        ClipEncoder(copy.deepcopy(clip.network).to("cuda", dtype), clip.name, clip.mean, clip.std),
-        PatchEncoder(copy.deepcopy(vfm.network).to("cuda", dtype), vfm.name, vfm.mean, vfm.std),
-        templates="simple7",
-    )
-    expected = tiny_model(blocks, WORDS)
-    agreement = (on_gpu(blocks, WORDS).labels == expected.labels).mean()
-    assert agreement >= (0.9999 if dtype == torch.float32 else 0.97)
+    on_gpu = at_precision(tiny_model, "cuda", dtype)
+    agreement = (on_gpu(blocks, WORDS).labels == tiny_model(blocks, WORDS).labels).mean()
+    assert agreement >= (0.9999 if dtype == torch.float32 else 0.98)
