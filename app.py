@@ -1,0 +1,51 @@
+"""Starts the page: `python app.py`. Every option has a default; `python app.py --help` lists them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
+
+try:
+    import spaces  # lends a GPU on Hugging Face ZeroGPU; it must come before torch
+except ImportError:
+    spaces = None
+
+GPU_SECONDS = 60  # asked of ZeroGPU for one segmentation
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Segment pictures by words, in the browser.")
+    parser.add_argument("--host", help="address to listen on (default: this machine only; 0.0.0.0 for all)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    parser.add_argument("--clip", help="CLIP to open with, such as 'OpenAI B/16' (default: PROXYCLIP_CLIP)")
+    parser.add_argument("--vfm", help="vision model to open with, such as 'DINO B/8' or 'DINO B' (PROXYCLIP_VFM)")
+    parser.add_argument("--patch", type=int, help="patch size of the vision model's family")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    parser.add_argument("--share", action="store_true", help="also give the page a public address for a while")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
+    # Here, so that --help and a mistyped option answer at once.
+    import proxyclip_core as pc
+    from demo.models import Models
+    from demo.ui import LAUNCH, build_demo
+
+    default_clip, default_vfm = pc.default_models()
+    try:
+        clip = pc.find_clip(arguments.clip or default_clip).name
+        vfm = pc.find_vfm(arguments.vfm or default_vfm, arguments.patch).name
+        models = Models(arguments.device)
+    except ValueError as error:
+        sys.exit(f"app.py: {error}")
+    on_device = spaces.GPU(duration=GPU_SECONDS) if spaces else lambda function: function
+    demo = build_demo(models, clip, vfm, on_device)
+    demo.launch(server_name=arguments.host, server_port=arguments.port, share=arguments.share, **LAUNCH)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The page: layout and wiring in `ui`, one function an event in `callbacks`, drawing in `render`."""

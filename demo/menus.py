@@ -1,0 +1,62 @@
+"""What the menus say of the models: what is on this machine, what would be downloaded, and the licences."""
+
+from __future__ import annotations
+
+import proxyclip_core as pc
+
+Spec = pc.ClipSpec | pc.VfmSpec
+
+
+def clip_choices() -> list[tuple[str, str]]:
+    """(what the menu says, name) of every CLIP."""
+    return [(f"{spec.name} · {state(spec)}", spec.name) for spec in pc.CLIP_MODELS.values()]
+
+
+def family_choices() -> list[tuple[str, str]]:
+    """(what the menu says, family) of every VFM. A family is here when one of its patch sizes is."""
+    families: dict[str, list[pc.VfmSpec]] = {}
+    for spec in pc.VFM_MODELS.values():
+        families.setdefault(spec.family, []).append(spec)
+    choices = []
+    for family, rows in families.items():
+        row = next(filter(pc.is_available, rows), rows[0])
+        limit = f" · {row.licence}" if "NC" in row.licence else ""
+        choices.append((f"{family} · {state(row)}{limit}", family))
+    return choices
+
+
+def patch_choices(family: str) -> list[tuple[str, int]]:
+    """(what the menu says, patch size) of a family, smallest first."""
+    sizes = sorted(spec.patch for spec in pc.VFM_MODELS.values() if spec.family == family)
+    return [(f"{size} × {size}", size) for size in sizes]
+
+
+def vfm_name(family: str, patch: int | None) -> str:
+    """The VFM of a family at a patch size, or at its first where the family has no such size."""
+    sizes = [size for _, size in patch_choices(family)]
+    return pc.find_vfm(family, patch if patch in sizes else None).name
+
+
+def about(clip: str, vfm: str) -> str:
+    """Markdown: where the two models come from and under which licence. Raises ValueError for unknown names."""
+    return "\n".join(f"- **{spec.name}** {_origin(spec)}" for spec in (pc.find_clip(clip), pc.find_vfm(vfm)))
+
+
+def state(spec: Spec) -> str:
+    """'ready' or 'download 343 MB'."""
+    return "ready" if pc.is_available(spec) else f"download {size(spec)}"
+
+
+def size(spec: Spec) -> str:
+    return f"{spec.megabytes / 1000:.1f} GB" if spec.megabytes >= 1000 else f"{max(spec.megabytes, 1)} MB"
+
+
+def _origin(spec: Spec) -> str:
+    if spec.builtin:
+        where = "is part of this repository"
+    elif pc.is_available(spec):
+        where = "is on this machine"
+    else:
+        where = f"will be downloaded on first use: {size(spec)} from `{spec.repo}`"
+    # A licence that limits the use is said in full by the row's note.
+    return f"{where}. {getattr(spec, 'note', '') or f'Licence: {spec.licence}.'}"

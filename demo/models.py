@@ -1,0 +1,64 @@
+"""The few models that are in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import proxyclip_core as pc
+from demo.menus import Spec, size
+from proxyclip_core import loading, weights
+
+Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one
+KEPT = 2  # encoders of each kind; two of the largest pairs fit into 16 GB
+
+
+class Models:
+    """Gives models by name. Encoders load on first use, one at a time, and the last two of each kind stay."""
+
+    def __init__(
+        self,
+        device: str = "auto",
+        *,
+        fetch: Callable[[Spec], Path] = weights.find_weights,
+        load_clip: Callable[..., pc.ClipEncoder] = loading.load_clip,
+        load_vfm: Callable[..., pc.PatchEncoder] = loading.load_vfm,
+    ) -> None:
+        """device: as for `pc.load`; raises ValueError for one that is not there. The rest is for tests."""
+        self.device = loading.choose_device(device)
+        self._dtype = loading.choose_precision("auto", self.device)
+        self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
+        self._clips: OrderedDict[str, Any] = OrderedDict()
+        self._vfms: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
+        """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
+
+        Raises ValueError for an unknown name and WeightsError where weights cannot be had; what is loaded stays then.
+        """
+        clip_spec, vfm_spec = pc.find_clip(clip), pc.find_vfm(vfm)
+        with self._lock:
+            # Both fetched before either is loaded: neither memory nor time is spent on half a model.
+            for done, spec, kept in ((0.0, clip_spec, self._clips), (0.2, vfm_spec, self._vfms)):
+                if spec.name not in kept:
+                    if not pc.is_available(spec):
+                        say(done, f"Downloading {spec.name} ({size(spec)}) …")
+                    self._fetch(spec)
+            return pc.ProxyCLIP(
+                self._take(self._clips, clip_spec.name, self._load_clip, partial(say, 0.4)),
+                self._take(self._vfms, vfm_spec.name, self._load_vfm, partial(say, 0.6)),
+            )
+
+    def _take(self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]) -> Any:
+        if name not in kept:
+            while len(kept) >= KEPT:  # before loading, so that no more than KEPT are ever in memory
+                kept.popitem(last=False)
+            say(f"Loading {name} …")
+            kept[name] = load(name, self.device, self._dtype)
+        kept.move_to_end(name)
+        return kept[name]

@@ -1,0 +1,171 @@
+"""What one visitor's page holds: the values of every stage, and which settings they were made from.
+
+The design's table in code: `advance` compares the settings of each stage with those its value was made from, and
+runs only the stages that differ. The values live in the page's state, never on a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import proxyclip_core as pc
+from demo import render
+
+SHOWN_SIDE = 1600  # pixels of the longer side of what is drawn on the page; labels keep the picture's own size
+KEPT_BYTES = 200_000_000  # of one page; what is beyond is computed again instead of filling the memory
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a result depends on. `background` is '' for none, 'first', or a preset of the core."""
+
+    picture: str
+    words: str
+    clip: str
+    vfm: str
+    beta: float = 1.2
+    gamma: float = 3.0
+    side: int | None = 336
+    windows: str = "sliding"
+    templates: str = "simple7"
+    background: str = ""
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Staged:
+    """The values of one picture and one vocabulary. Large, on the CPU, and never changed once made.
+
+    made_from: stage -> the settings its value was made from. seconds: stage -> time, of the last `advance` only.
+    picture (H, W, 3) and labels (H, W) are at the size they are shown; `result` has the picture's own size.
+    """
+
+    made_from: dict[str, tuple] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    picture: np.ndarray | None = None
+    vocabulary: Any = None
+    features: Any = None
+    dense: Any = None
+    logits: Any = None
+    result: Any = None
+    labels: np.ndarray | None = None
+    device: str = ""
+
+
+def advance(model: pc.ProxyCLIP, settings: Settings, before: Staged | None = None) -> Staged:
+    """The staged values for `settings`, taking from `before` every one whose settings are the same.
+
+    Raises ValueError, in words for the person, for words or a picture that cannot be used; `before` stays as it is.
+    """
+    run = _Run(model, settings, before or Staged())
+    # Words first: a slip is found before the slow encoders have run. The other stages run where these need them.
+    for name in ("vocabulary", "picture", "result", "labels"):
+        run.value(name)
+    made_from = {name: run.keys[name] for name in run.values}
+    return Staged(made_from=made_from, seconds=run.seconds, device=str(model.device), **run.values)
+
+
+class _Run:
+    """One `advance`: the values so far, and one method a stage that is still to do."""
+
+    def __init__(self, model: pc.ProxyCLIP, settings: Settings, before: Staged) -> None:
+        self.model, self.settings, self.keys = model, settings, stage_keys(settings)
+        self.values = {
+            name: getattr(before, name) for name, key in self.keys.items() if before.made_from.get(name) == key
+        }
+        self.seconds: dict[str, float] = {}
+
+    def value(self, name: str) -> Any:
+        if name not in self.values:
+            start, others = time.perf_counter(), sum(self.seconds.values())
+            self.values[name] = getattr(self, f"_{name}")()
+            # Without the stages that ran for this one.
+            self.seconds[name] = time.perf_counter() - start - (sum(self.seconds.values()) - others)
+        return self.values[name]
+
+    def _near(self, name: str) -> Any:
+        return self.value(name).to(self.model.device)
+
+    @cached_property
+    def _full_picture(self) -> np.ndarray:
+        return pc.read_image(self.settings.picture)
+
+    def _vocabulary(self) -> pc.Vocabulary:
+        background = {"": False, "first": True}.get(self.settings.background, self.settings.background)
+        return self.model.embed(self.settings.words, background, self.settings.templates).to("cpu")
+
+    def _picture(self) -> np.ndarray:
+        size_hw = render.shown_size(self._full_picture.shape[:2], SHOWN_SIDE)
+        return render.shown_picture(self._full_picture, size_hw)
+
+    def _features(self) -> pc.ImageFeatures:
+        return self.model.encode(self._full_picture, self.settings.side, self.settings.windows).to("cpu")
+
+    def _dense(self) -> pc.DenseFeatures:
+        return self.model.fuse(self._near("features"), self.settings.beta, self.settings.gamma).to("cpu")
+
+    def _logits(self) -> pc.ClassLogits:
+        return self.model.classify(self._near("dense"), self._near("vocabulary")).to("cpu")
+
+    def _result(self) -> pc.Segmentation:
+        return self.model.segment(self._near("logits"), self._near("vocabulary"), self.settings.threshold)
+
+    def _labels(self) -> np.ndarray:
+        return render.shown_labels(self.value("result").labels, self.value("picture").shape[:2])
+
+
+def stage_keys(settings: Settings) -> dict[str, tuple]:
+    """Stage -> all settings that its value depends on. A stage runs again when this differs."""
+    s = settings
+    vocabulary = (s.clip, s.words, s.background, s.templates)
+    picture = (file_digest(s.picture),)
+    features = (picture, s.clip, s.vfm, s.side, s.windows)
+    dense = (features, s.beta, s.gamma)
+    logits = (dense, vocabulary)
+    result = (logits, s.threshold)
+    return {
+        "vocabulary": vocabulary,
+        "picture": picture,
+        "features": features,
+        "dense": dense,
+        "logits": logits,
+        "result": result,
+        "labels": result,
+    }
+
+
+def within_memory(staged: Staged, limit: int = KEPT_BYTES) -> Staged:
+    """What the page keeps: all of it, or less where that would take too much memory.
+
+    The features go first and then the full-size result; what is drawn stays.
+    """
+    for names in (("features", "dense"), ("result",)):
+        if nbytes(staged) > limit:
+            made_from = {name: key for name, key in staged.made_from.items() if name not in names}
+            staged = replace(staged, made_from=made_from, **dict.fromkeys(names))
+    return staged
+
+
+def nbytes(value: Any) -> int:
+    """Bytes of the arrays and tensors in a value and in the fields of a dataclass."""
+    if is_dataclass(value):
+        return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
+    return int(getattr(value, "nbytes", 0))
+
+
+def file_digest(path: str) -> str:
+    """A short name for a file's content, so that the same picture under another path is still the same.
+
+    Raises ValueError where the file is gone.
+    """
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:  # uploads are deleted after a day
+        raise ValueError("The picture is no longer on the server. Upload it again.") from None

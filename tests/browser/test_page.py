@@ -1,0 +1,200 @@
+"""What a person does on the page, in a real browser. Skipped where there is no Playwright or no Chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from tests.browser.serving import app_process, page_around
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (tests/requirements.txt)")
+expect = playwright.expect
+expect.set_options(timeout=60_000)  # the machine may be busy; nothing waits longer than it must
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
+
+
+class Visit:
+    """A page that is open, with everything that its console and its requests said."""
+
+    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str) -> None:
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, url))
+        self.page.goto(url)
+        expect(self.page.locator("#segment")).to_be_visible()
+
+    def _note(self, address: str, url: str) -> None:
+        if not address.startswith((url, "data:", "blob:")):
+            self.elsewhere.append(address)
+
+    def ask(self, picture: str, words: str) -> None:
+        self.page.set_input_files("#picture input[type=file]", picture)
+        expect(self.page.locator("#picture img")).to_be_visible()
+        self.page.fill("#words textarea", words)
+        self.page.click("#segment")
+
+    def chips(self):
+        return self.page.locator("#legend .chip")
+
+    def slide(self, element: str, value: str) -> None:
+        """Moves a slider and lets it go."""
+        number = self.page.locator(f"{element} input[type=number]")
+        number.fill(value)
+        number.blur()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as tool:
+        arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        chromium = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Iterator[str]:
+    """`python app.py` without network and weights."""
+    with app_process(tmp_path_factory.mktemp("hub")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def small(tiny_model) -> Iterator[str]:
+    """The page around a small random model."""
+    with page_around(tiny_model) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser):
+    visits = []
+
+    def go(url: str, viewport=DESKTOP, scheme="light") -> Visit:
+        visits.append(Visit(browser, url, viewport, scheme))
+        return visits[-1]
+
+    yield go
+    for opened in visits:
+        opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def picture(blocks, tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("pictures") / "blocks.png"
+    Image.fromarray(blocks).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_opens_clean_without_a_network(visit, bare, viewport, scheme):
+    opened = visit(bare, viewport, scheme)
+    expect(opened.page.locator("#about")).to_contain_text("will be downloaded on first use")
+    width, room = opened.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= room  # no scrolling to the side
+    assert opened.errors == []
+    assert opened.elsewhere == []
+
+
+def test_missing_weights_are_said_with_the_remedy_and_the_page_goes_on(visit, bare, picture):
+    opened = visit(bare, PHONE)
+    opened.ask(picture, "sky, tree")
+    message = opened.page.locator("#message [role=alert]")
+    expect(message).to_contain_text("hf download")
+    assert "Traceback" not in message.inner_text()
+    opened.page.fill("#words textarea", "sky,, tree")
+    opened.page.click("#segment")
+    expect(message).to_contain_text("empty word")
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert opened.errors == []
+
+
+def test_menus_follow_the_family(visit, bare):
+    opened = visit(bare)
+    opened.page.click("#vfm input")
+    opened.page.get_by_role("option", name="MAE B").click()
+    expect(opened.page.locator("#about")).to_contain_text("not for commercial use")
+    expect(opened.page.locator("#patch label")).to_have_text(["16 × 16"])
+
+
+def test_a_chosen_family_is_used(visit, small, picture):
+    opened = visit(small)
+    opened.page.click("#vfm input")
+    opened.page.get_by_role("option", name="DINOv2 S").click()
+    expect(opened.page.locator("#patch label")).to_have_text(["14 × 14"])
+    opened.ask(picture, "sky")
+    expect(opened.page.locator("#status")).to_contain_text("OpenAI B/16 + DINOv2 S/14")
+
+
+def test_words_become_a_legend_and_other_words_another(visit, small, picture):
+    opened = visit(small)
+    opened.ask(picture, "sky, hill")
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    expect(opened.page.locator("#legend")).to_contain_text("sky")
+    expect(opened.page.locator("#status")).to_contain_text("230 × 150 pixels")
+    opened.page.fill("#words textarea", "horse")
+    opened.page.press("#words textarea", "Enter")
+    expect(opened.chips()).to_have_text(["horse"])
+    expect(opened.page.locator("#status")).not_to_contain_text("encoders")
+    assert opened.errors == []
+
+
+def test_words_are_text_and_never_markup_or_code(visit, small, picture):
+    opened = visit(small)
+    word = "<img src=x onerror='document.title=1'> ${document.title=2} {{this}}"
+    opened.ask(picture, word)
+    expect(opened.chips()).to_have_text([word])
+    assert opened.page.locator("#legend img").count() == 0
+    assert opened.page.title() == "ProxyCLIP"
+
+
+def test_a_message_goes_when_the_next_try_works(visit, small, picture):
+    opened = visit(small)
+    opened.ask(picture, "sky, sky")
+    expect(opened.page.locator("#message [role=alert]")).to_contain_text("given twice")
+    opened.page.fill("#words textarea", "sky")
+    opened.page.click("#segment")
+    expect(opened.chips()).to_have_text(["sky"])
+    expect(opened.page.locator("#message [role=alert]")).to_have_count(0)
+
+
+def test_opacity_draws_again_and_sliders_bring_up_to_date(visit, small, picture):
+    opened = visit(small)
+    opened.ask(picture, "sky, hill")
+    drawn = opened.page.locator("#overlay img")
+    expect(drawn).to_be_visible()
+    first = drawn.get_attribute("src")
+    opened.slide("#opacity", "0.1")
+    expect(drawn).not_to_have_attribute("src", first)
+    opened.page.get_by_role("button", name="Settings").first.click()
+    opened.slide("#gamma", "9")
+    expect(opened.page.locator("#status")).to_contain_text("(fusion")
+
+
+def test_visitors_do_not_see_each_other(visit, small, picture):
+    one, other = visit(small), visit(small)
+    one.ask(picture, "sky")
+    expect(one.chips()).to_have_text(["sky"])
+    other.slide("#opacity", "0.1")
+    other.page.click("#segment")
+    expect(other.page.locator("#message [role=alert]")).to_contain_text("There is no picture yet")
+    expect(other.page.locator("#overlay img")).to_have_count(0)
+
+
+def test_a_picture_too_large_is_said(visit, small, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(bytes(21_000_000))
+    opened = visit(small)
+    opened.page.set_input_files("#picture input[type=file]", str(path))
+    expect(opened.page.locator(".toast-body")).to_contain_text("20")
