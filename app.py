@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+import threading
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
@@ -32,6 +34,7 @@ def main() -> None:
     arguments = read_arguments()
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc
+    from demo.examples import FOLDER
     from demo.models import Models
     from demo.ui import LAUNCH, build_demo
 
@@ -43,8 +46,18 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"app.py: {error}")
     on_device = spaces.GPU(duration=GPU_SECONDS) if spaces else lambda function: function
-    demo = build_demo(models, clip, vfm, on_device)
-    demo.launch(server_name=arguments.host, server_port=arguments.port, share=arguments.share, **LAUNCH)
+    demo = build_demo(models, clip, vfm, on_device, examples=FOLDER)
+    address = {"server_name": arguments.host, "server_port": arguments.port, "share": arguments.share}
+    demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
+    # The first click then finds them imported; the page is already open meanwhile.
+    threading.Thread(target=import_libraries, daemon=True).start()
+    demo.block_thread()
+
+
+def import_libraries() -> None:
+    """What the encoders import when they are first needed: two seconds."""
+    for name in ("open_clip", "timm", "huggingface_hub"):
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

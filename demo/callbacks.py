@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import menus, render
-from demo.models import Say
+from demo import menus, regions, render
+from demo.models import Download, Say
 from demo.session import Settings, Staged, file_digest, within_memory
 
 Compute = Callable[[Settings, Staged | None], Staged]
 STAGE_WORDS = {"vocabulary": "words", "features": "encoders", "dense": "fusion", "logits": "classes"}
+LEAST_SHOWN = 1200  # pixels of the longer side of the overlay
 MOST_CHARACTERS = 20_000  # of the words: several times the longest benchmark's
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,23 @@ class Provider(Protocol):
 
     def get(self, clip: str, vfm: str, say: Say = ...) -> pc.ProxyCLIP: ...
 
+    def ready(self, clip: str, vfm: str) -> bool: ...
+
+    def fetch(self, clip: str, vfm: str) -> Iterator[Download]: ...
+
 
 @dataclass(frozen=True)
 class Look:
-    """How a result is drawn; no stage depends on it."""
+    """How a result is drawn; no stage depends on it.
+
+    hidden: names of classes that are not drawn. point: where the person last clicked, as shares (x, y) of the picture.
+    """
 
     opacity: float = 0.6
     outlines: bool = True
+    names: bool = True
+    hidden: tuple[str, ...] = ()
+    point: tuple[float, float] | None = None
 
 
 class UserError(Exception):
@@ -74,32 +85,73 @@ def run(
 def segment(
     models: Provider, compute: Compute, settings: Settings, look: Look, before: Staged | None, say: Say
 ) -> tuple[Any, ...]:
-    """Segment button, and every setting after it -> message, picture, legend, status, state.
+    """Segment button -> message, picture, legend, status, state.
 
-    On an error the message says so and the rest stays as it is.
+    On an error the message says so and the rest stays as it is; so it does where nothing has changed.
     """
     start = time.perf_counter()
     try:
         staged = run(models, compute, settings, before, say)
     except UserError as error:
         return show_message(str(error)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-    legend = render.legend_html(legend_rows(staged))
+    if before is not None and not staged.seconds:
+        return show_message(""), gr.skip(), gr.skip(), gr.skip(), gr.skip()
     spent = time.perf_counter() - start
-    return show_message(""), draw(staged, look), legend, status(staged, settings, spent), within_memory(staged)
+    return show_message(""), *show(staged, look), status(staged, settings, spent), within_memory(staged)
 
 
 def refresh(
     models: Provider, compute: Compute, settings: Settings, look: Look, before: Staged | None, say: Say
 ) -> tuple[Any, ...]:
-    """A slider or menu was moved: as `segment`, but only where there is a result to bring up to date."""
-    if before is None:
+    """A setting was changed: as `segment`, but only where there is a result to bring up to date.
+
+    While models that were chosen are still to be downloaded, the present ones go on.
+    """
+    if before is None or not settings.picture:
         return tuple(gr.skip() for _ in range(5))
+    if not models.ready(settings.clip, settings.vfm):
+        settings = replace(settings, clip=before.settings.clip, vfm=before.settings.vfm)
     return segment(models, compute, settings, look, before, say)
 
 
 def redraw(look: Look, staged: Staged | None) -> Any:
-    """Opacity or outlines -> the picture drawn again; no stage runs."""
+    """Opacity, outlines, names, or a chip of the legend -> the picture drawn again; no stage runs."""
     return gr.skip() if staged is None else draw(staged, look)
+
+
+def fetch(models: Provider, clip: str, vfm: str) -> Iterator[tuple[Any, Any]]:
+    """Downloads the weights of two models -> message, progress; both are gone when it is done."""
+    try:
+        for part in models.fetch(clip, vfm):
+            yield show_message(""), gr.update(value=download_html(part), visible=True)
+    except (ValueError, pc.WeightsError) as error:
+        yield show_message(str(error)), gr.update(visible=False)
+        return
+    yield show_message(""), gr.update(visible=False)
+
+
+def download_html(part: Download) -> str:
+    text = f"Downloading {part.name}: {part.done / 1e6:.0f} of {part.total / 1e6:.0f} MB"
+    return (
+        f'<label class="download">{html.escape(text)}<progress max="{part.total}" value="{part.done}"></progress>'
+        "<span>You can go on with the present models.</span></label>"
+    )
+
+
+def scores_at(model: pc.ProxyCLIP, staged: Staged | None, point: tuple[float, float] | None) -> dict[str, float] | None:
+    """Class -> score in 0..1 at a point of the picture, given as shares (x, y); None where there is nothing to ask."""
+    if staged is None or staged.logits is None or point is None:
+        return None
+    height, width = staged.logits.layout.size_hw
+    return model.scores_at(staged.logits, staged.vocabulary, (point[0] * width, point[1] * height))
+
+
+def score_picture(model: pc.ProxyCLIP, staged: Staged | None, name: str | None) -> np.ndarray | None:
+    """The score map of the class `name`; None where it is none of the classes."""
+    if staged is None or staged.logits is None or name not in staged.vocabulary.names:
+        return None
+    scores = model.scores(staged.logits, staged.vocabulary, staged.vocabulary.names.index(name))
+    return render.score_map(scores, name)
 
 
 def segment_for_api(
@@ -120,7 +172,8 @@ def segment_for_api(
         "seconds": {"total": round(time.perf_counter() - start, 3)}
         | {name: round(value, 3) for name, value in staged.seconds.items()},
     }
-    return draw(staged, look), Image.fromarray(staged.result.labels), summary
+    drawn = draw_labels(staged.picture, staged.labels, staged, look)
+    return drawn, Image.fromarray(staged.result.labels), summary
 
 
 def choose_models(clip: str, family: str, patch: int | None) -> tuple[Any, str]:
@@ -134,14 +187,36 @@ def choose_background(background: str) -> Any:
     return gr.update(interactive=bool(background))
 
 
-def page_opened(clip: str, family: str, patch: int | None) -> tuple[Any, Any, str]:
-    """The menus as they are now: weights may have arrived since the start."""
-    about = menus.about(clip, menus.vfm_name(family, patch))
-    return gr.update(choices=menus.clip_choices()), gr.update(choices=menus.family_choices()), about
+def show(staged: Staged, look: Look) -> tuple[np.ndarray, str]:
+    """The picture and the legend."""
+    legend = render.legend_html(legend_rows(staged), look.hidden, render.label_address(staged.labels))
+    return draw(staged, look), legend
+
+
+def drawn_size(staged: Staged) -> tuple[int, int]:
+    """(H, W) of the overlay. Small pictures are drawn larger, so that names on them can be read; and gradio finds the
+    pixel under a click only in a picture that it does not have to enlarge."""
+    height, width = staged.picture.shape[:2]
+    scale = max(1.0, LEAST_SHOWN / max(height, width))
+    return round(height * scale), round(width * scale)
 
 
 def draw(staged: Staged, look: Look) -> np.ndarray:
-    return render.overlay(staged.picture, staged.labels, colours(staged), look.opacity, look.outlines)
+    """(H, W, 3) at `drawn_size`."""
+    size_hw = drawn_size(staged)
+    picture, labels = render.shown_picture(staged.picture, size_hw), render.shown_labels(staged.labels, size_hw)
+    drawn = draw_labels(picture, labels, staged, look)
+    if look.point is None:
+        return drawn
+    return render.mark(drawn, (look.point[0] * drawn.shape[1], look.point[1] * drawn.shape[0]))
+
+
+def draw_labels(picture: np.ndarray, labels: np.ndarray, staged: Staged, look: Look) -> np.ndarray:
+    """Picture (H, W, 3) and labels (H, W) of one size -> the overlay as it is looked at, without the marker."""
+    names = staged.vocabulary.names
+    hidden = [index for index, name in enumerate(names) if name in look.hidden]
+    drawn = render.overlay(picture, labels, colours(staged), look.opacity, look.outlines, hidden)
+    return regions.write_names(drawn, labels, names, colours(staged), hidden) if look.names else drawn
 
 
 def colours(staged: Staged) -> np.ndarray:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,18 @@ import proxyclip_core as pc
 from demo.menus import Spec, size
 from proxyclip_core import loading, weights
 
+POLL_SECONDS = 0.3  # between looks at how far a download is
 Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one
 KEPT = 2  # encoders of each kind; two of the largest pairs fit into 16 GB
+
+
+@dataclass(frozen=True)
+class Download:
+    """How far the download of a model's weights is. done, total: bytes; the total is the registry's, so about."""
+
+    name: str
+    done: int
+    total: int
 
 
 class Models:
@@ -27,11 +39,13 @@ class Models:
         fetch: Callable[[Spec], Path] = weights.find_weights,
         load_clip: Callable[..., pc.ClipEncoder] = loading.load_clip,
         load_vfm: Callable[..., pc.PatchEncoder] = loading.load_vfm,
+        fetched: Callable[[Spec], int] | None = None,
     ) -> None:
         """device: as for `pc.load`; raises ValueError for one that is not there. The rest is for tests."""
         self.device = loading.choose_device(device)
         self._dtype = loading.choose_precision("auto", self.device)
         self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
+        self._fetched = fetched or fetched_bytes
         self._clips: OrderedDict[str, Any] = OrderedDict()
         self._vfms: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -54,6 +68,29 @@ class Models:
                 self._take(self._vfms, vfm_spec.name, self._load_vfm, partial(say, 0.6)),
             )
 
+    def ready(self, clip: str, vfm: str) -> bool:
+        """Whether both are in memory or their weights on this machine. Raises ValueError for an unknown name."""
+        specs = ((pc.find_clip(clip), self._clips), (pc.find_vfm(vfm), self._vfms))
+        return all(spec.name in kept or pc.is_available(spec) for spec, kept in specs)
+
+    def fetch(self, clip: str, vfm: str) -> Iterator[Download]:
+        """Downloads what is missing of two models, saying how far it is; loaded models go on meanwhile.
+
+        Raises WeightsError, as `weights.find_weights`.
+        """
+        for spec in (pc.find_clip(clip), pc.find_vfm(vfm)):
+            if not pc.is_available(spec):
+                yield from self._fetch_one(spec)
+
+    def _fetch_one(self, spec: Spec) -> Iterator[Download]:
+        total = spec.megabytes * 1_000_000
+        yield Download(spec.name, min(self._fetched(spec), total), total)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            running = pool.submit(self._fetch, spec)
+            while not wait([running], timeout=POLL_SECONDS).done:
+                yield Download(spec.name, min(self._fetched(spec), total), total)
+            running.result()
+
     def _take(self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]) -> Any:
         if name not in kept:
             while len(kept) >= KEPT:  # before loading, so that no more than KEPT are ever in memory
@@ -62,3 +99,11 @@ class Models:
             kept[name] = load(name, self.device, self._dtype)
         kept.move_to_end(name)
         return kept[name]
+
+
+def fetched_bytes(spec: Spec) -> int:
+    """Bytes of a model's weights that are in the Hugging Face cache so far, unfinished files included."""
+    from huggingface_hub import constants  # slow to import
+
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{spec.repo.replace('/', '--')}" / "blobs"
+    return sum(path.stat().st_size for path in blobs.glob("*") if path.is_file())

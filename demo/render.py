@@ -1,17 +1,20 @@
-"""Arrays -> arrays and plain HTML: palette, overlay, legend. Nothing of gradio in here.
+"""Arrays -> arrays and plain HTML: palette, overlay, legend, score map. Nothing of gradio in here.
 
 Axes: K classes, H x W pixels. Colours are (K, 3) uint8 RGB in the order of the class names.
 """
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import itertools
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 # Okabe and Ito's seven, then the nine that lie farthest from them and from each other (OKLab, the least of normal
 # sight, protanopia, deuteranopia and tritanopia). Sixteen, so that any odd step visits them all.
@@ -37,6 +40,7 @@ PALETTE = np.array(
     dtype=np.uint8,
 )
 BACKGROUND = np.array([0x80, 0x80, 0x80], dtype=np.uint8)
+MUTED = "#7a828c"  # of lines and text that must be read on white and on near black
 # Past sixteen classes colours come again, lighter and then darker: (what is mixed in, how much of it).
 ROUNDS = ((0, 0.0), (255, 0.5), (0, 0.45))
 
@@ -144,29 +148,45 @@ def borders(labels: np.ndarray) -> np.ndarray:
     return edge
 
 
-def legend_rows(coverage: Mapping[str, float], colours: np.ndarray) -> list[dict[str, str | float]]:
-    """One {name, colour, share} a class, largest share first. coverage: name -> share in 0..1, in class order."""
+def legend_rows(coverage: Mapping[str, float], colours: np.ndarray) -> list[dict[str, Any]]:
+    """One {index, name, colour, share} a class, largest share first. coverage: name -> share, in class order."""
     rows = [
-        {"name": name, "colour": hex_colour(colour), "share": round(float(share), 6)}
-        for (name, share), colour in zip(coverage.items(), colours, strict=True)
+        {"index": index, "name": name, "colour": hex_colour(colour), "share": round(float(share), 6)}
+        for index, ((name, share), colour) in enumerate(zip(coverage.items(), colours, strict=True))
     ]
     return sorted(rows, key=lambda row: -row["share"])
 
 
-def legend_html(rows: Sequence[Mapping[str, str | float]]) -> str:
-    """The legend as a list. Names are what a person typed: they are text here, never markup."""
+def legend_html(rows: Sequence[Mapping[str, Any]], hidden: Collection[str] = (), label_map: str = "") -> str:
+    """The legend as a list of buttons. Names are what a person typed: they are text here, never markup.
+
+    hidden: names of classes that are not drawn. label_map: a data address from `label_address`, which the page's
+    script takes to leave one class alone in the picture.
+    """
     found = [row for row in rows if row["share"] > 0]
     missing = [str(row["name"]) for row in rows if row["share"] <= 0]
-    chips = "".join(_chip(row) for row in found)
+    chips = "".join(_chip(row, row["name"] not in hidden) for row in found)
     rest = f'<p class="missing">Not found: {html.escape(", ".join(missing))}</p>' if missing else ""
-    return f'<ul class="legend" aria-label="Legend">{chips}</ul>{rest}'
+    return f'<ul class="legend" aria-label="Legend" data-map="{label_map}">{chips}</ul>{rest}'
 
 
-def _chip(row: Mapping[str, str | float]) -> str:
+def _chip(row: Mapping[str, Any], shown: bool) -> str:
     colour, name, share = row["colour"], html.escape(str(row["name"])), html.escape(percent(float(row["share"])))
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
-    chip = f'<span class="chip" style="background:{colour};color:{text}">{name}</span>'
+    chip = (
+        f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
+        f'data-index="{row["index"]}" aria-pressed="{str(shown).lower()}" title="Hide or show">{name}</button>'
+    )
     return f'<li>{chip}<span class="share">{share}</span></li>'
+
+
+def label_address(labels: np.ndarray, longest: int = 512) -> str:
+    """(H, W) labels -> data address of a PNG, no larger than `longest`: red the index's low byte, green its high."""
+    small = shown_labels(labels, shown_size(labels.shape, longest)).astype(np.uint16)
+    pixels = np.stack([small & 255, small >> 8, np.zeros_like(small)], axis=-1).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def percent(share: float) -> str:
@@ -174,3 +194,38 @@ def percent(share: float) -> str:
     if share < 0.001:
         return "< 0.1 %"
     return f"{share * 100:.0f} %" if share >= 0.0995 else f"{share * 100:.1f} %"
+
+
+def score_map(scores: np.ndarray, name: str) -> np.ndarray:
+    """(H, W) scores in 0..1 -> (h, w, 4) uint8: the map in perceptual colours with its colour bar.
+
+    The frame is transparent, so that it looks the same on a light and a dark page.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    small = np.asarray(Image.fromarray(scores).resize(shown_size(scores.shape, 720)[::-1], Image.Resampling.BILINEAR))
+    height, width = small.shape
+    figure = Figure(figsize=(width / 100 + 0.9, height / 100 + 0.5), dpi=100, layout="constrained")
+    figure.patch.set_alpha(0)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    drawn = axes.imshow(small, cmap="viridis", vmin=0, vmax=max(float(scores.max()), 1e-6))
+    axes.set_axis_off()
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
+    bar.ax.tick_params(colors=MUTED)
+    bar.outline.set_edgecolor(MUTED)
+    # A dollar sign would start a formula.
+    axes.set_title(f"Score of {name}".replace("$", r"\$"), color=MUTED, fontsize=11)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba()).copy()
+
+
+def mark(drawn: np.ndarray, point_xy: tuple[float, float]) -> np.ndarray:
+    """The picture (H, W, 3) with a ring around a pixel, seen on light and on dark."""
+    image = Image.fromarray(drawn)
+    pen, (x, y), size = ImageDraw.Draw(image), point_xy, max(4, max(image.size) / 90)
+    for radius, colour, width in ((size + 1.5, "black", 1.5), (size, "white", 2), (size * 0.25, "black", 0)):
+        box = (x - radius, y - radius, x + radius, y + radius)
+        pen.ellipse(box, outline=colour, width=round(width), fill="white" if not width else None)
+    return np.asarray(image)

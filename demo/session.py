@@ -17,33 +17,34 @@ import numpy as np
 
 import proxyclip_core as pc
 from demo import render
+from proxyclip_core import settings as core
 
 SHOWN_SIDE = 1600  # pixels of the longer side of what is drawn on the page; labels keep the picture's own size
 KEPT_BYTES = 200_000_000  # of one page; what is beyond is computed again instead of filling the memory
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that a result depends on. `background` is '' for none, 'first', or a preset of the core."""
+class Settings(core.Settings):
+    """Everything that a result depends on: the core's settings, and the picture's file ("": none yet)."""
 
-    picture: str
-    words: str
-    clip: str
-    vfm: str
-    beta: float = 1.2
-    gamma: float = 3.0
-    side: int | None = 336
-    windows: str = "sliding"
-    templates: str = "simple7"
-    background: str = ""
-    threshold: float = 0.0
+    picture: str = ""
+
+    @classmethod
+    def of(cls, settings: core.Settings, picture: str) -> Settings:
+        return cls(**vars(settings) | {"picture": picture})
+
+    @property
+    def savable(self) -> core.Settings:
+        """Without the picture: what a file or a link may hold."""
+        return core.Settings(**{entry.name: getattr(self, entry.name) for entry in fields(core.Settings)})
 
 
 @dataclass(frozen=True, eq=False)
 class Staged:
     """The values of one picture and one vocabulary. Large, on the CPU, and never changed once made.
 
-    made_from: stage -> the settings its value was made from. seconds: stage -> time, of the last `advance` only.
+    settings: all of those that the values belong to. made_from: stage -> the settings its value was made from.
+    seconds: stage -> time, of the last `advance` only.
     picture (H, W, 3) and labels (H, W) are at the size they are shown; `result` has the picture's own size.
     """
 
@@ -57,6 +58,7 @@ class Staged:
     result: Any = None
     labels: np.ndarray | None = None
     device: str = ""
+    settings: Settings | None = None
 
 
 def advance(model: pc.ProxyCLIP, settings: Settings, before: Staged | None = None) -> Staged:
@@ -69,7 +71,7 @@ def advance(model: pc.ProxyCLIP, settings: Settings, before: Staged | None = Non
     for name in ("vocabulary", "picture", "result", "labels"):
         run.value(name)
     made_from = {name: run.keys[name] for name in run.values}
-    return Staged(made_from=made_from, seconds=run.seconds, device=str(model.device), **run.values)
+    return Staged(made_from=made_from, seconds=run.seconds, device=str(model.device), settings=settings, **run.values)
 
 
 class _Run:
@@ -98,8 +100,8 @@ class _Run:
         return pc.read_image(self.settings.picture)
 
     def _vocabulary(self) -> pc.Vocabulary:
-        background = {"": False, "first": True}.get(self.settings.background, self.settings.background)
-        return self.model.embed(self.settings.words, background, self.settings.templates).to("cpu")
+        chosen = self.settings
+        return self.model.embed(chosen.words, chosen.declared_background, chosen.templates).to("cpu")
 
     def _picture(self) -> np.ndarray:
         size_hw = render.shown_size(self._full_picture.shape[:2], SHOWN_SIDE)

@@ -194,10 +194,15 @@ def correspondence(
         first, second = first[first != second], second[first != second]
         scores.append((patches[window][first] * patches[window][second]).sum(dim=-1).cpu())
         same.append((labels[window][first] == labels[window][second]).cpu())
-    if not same or not torch.cat(same).any() or torch.cat(same).all():
+    empty = torch.zeros(0)
+    return precision_recall(torch.cat(scores or [empty]), torch.cat(same or [empty.bool()]))
+
+
+def precision_recall(scores: torch.Tensor, same: torch.Tensor) -> PrecisionRecall:
+    """The curve for pairs with scores (P,), where same (P,) bool says which are of one class."""
+    if not same.any() or same.all():
         raise ValueError("Precision and recall need patches of at least two classes in the label map.")
-    order = torch.cat(scores).argsort(descending=True)
-    hits = torch.cat(same)[order].double().cumsum(0).numpy()
+    hits = same[scores.argsort(descending=True)].double().cumsum(0).numpy()
     recall, precision = hits / hits[-1], hits / np.arange(1, len(hits) + 1)
     average = float(np.sum(np.diff(recall, prepend=0) * precision))
     return PrecisionRecall(recall, precision, average)

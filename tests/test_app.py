@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import callbacks, menus
+from demo import callbacks, menus, render
 from demo.callbacks import Look
 from demo.session import Settings, advance
 from tests.browser.serving import ROOT, OneModel, app_process, page_around
@@ -36,7 +36,7 @@ def portrait(blocks, tmp_path_factory) -> str:
 
 @pytest.fixture
 def settings(portrait) -> Settings:
-    return Settings(portrait, "sky, tree", "OpenAI B/16", "DINO B/8", windows="whole")
+    return Settings("OpenAI B/16", "DINO B/8", "sky, tree", windows="whole", templates="simple7", picture=portrait)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def act(tiny_model):
 def test_segment_shows_picture_legend_and_time(act, settings):
     answer = act(settings)
     assert not answer[MESSAGE]["visible"]
-    assert answer[PICTURE].shape == (230, 150, 3)  # upright
+    assert answer[PICTURE].shape == (1200, 783, 3)  # upright, and large enough to write on
     assert "sky" in answer[LEGEND] and "tree" in answer[LEGEND]
     assert "150 × 230 pixels · OpenAI B/16 + DINO B/8 on cpu" in answer[STATUS]
     assert answer[STATE].result.names == ("sky", "tree")
@@ -84,6 +84,9 @@ class Failing:
 
     def get(self, clip, vfm, say=None):
         raise self.error
+
+    def ready(self, clip, vfm):
+        return True
 
 
 @pytest.mark.parametrize(
@@ -118,8 +121,9 @@ def test_a_slider_brings_the_result_up_to_date(act, settings, counter):
 def test_opacity_only_draws(act, settings, counter):
     staged = act(settings)[STATE]
     drawn = []
-    calls = counter.during(lambda: drawn.append(callbacks.redraw(Look(0.0, False), staged)))
-    assert calls == {} and (drawn[0] == pc.read_image(settings.picture)).all()
+    calls = counter.during(lambda: drawn.append(callbacks.redraw(Look(0.0, False, False), staged)))
+    assert calls == {} and drawn[0].shape == (1200, 783, 3)
+    assert (drawn[0] == render.shown_picture(pc.read_image(settings.picture), (1200, 783))).all()
     assert callbacks.redraw(Look(), None) == SKIPPED
 
 

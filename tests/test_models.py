@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 import proxyclip_core as pc
 from demo import menus
-from demo.models import Models
+from demo.models import Download, Models, fetched_bytes
 
 
 class Loads:
@@ -117,3 +118,46 @@ def test_menus_say_what_is_here(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("vfm", "words"), [("MAE B/16", "not for commercial use"), ("DINOv3 B/16", "DINOv3 licence")])
 def test_limits_of_a_licence_are_said(vfm, words):
     assert words in menus.about("OpenAI B/16", vfm)
+
+
+def test_a_download_says_how_far_it_is_while_others_go_on(loads, monkeypatch):
+    """The weights come in two halves; the second only when the first was seen, and after the present pair was used."""
+    here, sizes, seen = set(), iter([0, 300_000_000, 605_000_000]), threading.Event()
+    monkeypatch.setattr(pc, "is_available", lambda spec: spec.name in here)
+
+    def fetch(spec):
+        if spec.name == "OpenAI B/32":
+            assert seen.wait(60)
+            here.add(spec.name)
+        return Path(spec.name)
+
+    loads.fetch = fetch
+    models = Models(
+        "cpu", fetch=fetch, load_clip=loads.load_clip, load_vfm=loads.load_vfm, fetched=lambda spec: next(sizes, 9**9)
+    )
+    here.update(("OpenAI B/16", "DINO B/8"))
+    assert models.ready("OpenAI B/16", "DINO B/8") and not models.ready("OpenAI B/32", "DINO B/8")
+    steps = models.fetch("OpenAI B/32", "DINO B/8")
+    assert next(steps) == Download("OpenAI B/32", 0, 605_000_000)
+    assert next(steps).done == 300_000_000
+    models.get("OpenAI B/16", "DINO B/8")  # nobody waits for the download
+    seen.set()
+    assert all(step.done <= step.total for step in steps)
+    assert models.ready("OpenAI B/32", "DINO B/8")
+
+
+def test_a_download_that_fails_says_why(tiny_clip, tiny_vfm, monkeypatch):
+    monkeypatch.setattr(pc, "is_available", lambda spec: False)
+    models = Loads(tiny_clip, tiny_vfm, missing="OpenAI B/32").models()
+    with pytest.raises(pc.WeightsError, match="no weights of OpenAI B/32"):
+        list(models.fetch("OpenAI B/32", "DINO B/8"))
+
+
+def test_what_has_come_is_counted_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = pc.find_clip("OpenAI B/32")
+    assert fetched_bytes(spec) == 0
+    blobs = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "abc.incomplete").write_bytes(bytes(1000))
+    assert fetched_bytes(spec) == 1000

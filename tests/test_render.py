@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from demo import render
 
@@ -126,19 +131,52 @@ def test_shown_labels_are_those_under_the_pixels():
 def test_legend_begins_with_the_largest():
     rows = render.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS)
     assert rows == [
-        {"name": "horse", "colour": "#00c8ff", "share": 0.8},
-        {"name": "sky", "colour": "#ff000a", "share": 0.2},
+        {"index": 1, "name": "horse", "colour": "#00c8ff", "share": 0.8},
+        {"index": 0, "name": "sky", "colour": "#ff000a", "share": 0.2},
     ]
 
 
 def test_legend_names_are_text():
     rows = [
-        {"name": '<img src=x onerror="alert(1)">', "colour": "#112233", "share": 1.0},
-        {"name": "<i>", "colour": "#112233", "share": 0.0},
+        {"index": 0, "name": '<img src=x onerror="alert(1)">', "colour": "#112233", "share": 1.0},
+        {"index": 1, "name": "<i>", "colour": "#112233", "share": 0.0},
     ]
     legend = render.legend_html(rows)
     assert "<img" not in legend and "&lt;img" in legend
     assert "<i>" not in legend and "Not found: &lt;i&gt;" in legend
+
+
+def test_a_hidden_class_is_said_to_be_so():
+    rows = render.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS)
+    legend = render.legend_html(rows, hidden=["sky"])
+    assert re.findall(r'data-name="(\w+)" data-index="(\d)" aria-pressed="(\w+)"', legend) == [
+        ("horse", "1", "true"),
+        ("sky", "0", "false"),
+    ]
+
+
+def test_the_legends_label_map_holds_every_index():
+    labels = np.array([[0, 255], [256, 700]], dtype=np.uint16)
+    code = render.label_address(labels).removeprefix("data:image/png;base64,")
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))).astype(int)
+    assert (pixels[..., 0] + 256 * pixels[..., 1] == labels).all()
+    assert len(render.label_address(np.zeros((3000, 4000), dtype=np.uint16))) < 10_000
+
+
+def test_a_score_map_is_bright_where_the_score_is_high():
+    scores = np.zeros((60, 90), dtype=np.float32)
+    scores[:, 45:] = 0.5
+    drawn = render.score_map(scores, "a $ sign, <b>")
+    assert drawn.dtype == np.uint8 and drawn.shape[2] == 4
+    middle = drawn[drawn.shape[0] // 2]
+    colours = {tuple(pixel[:3]) for pixel in middle}
+    assert (68, 1, 84) in colours and (253, 231, 36) in colours  # the ends of viridis
+
+
+def test_a_mark_is_where_the_point_is():
+    marked = render.mark(np.full((100, 200, 3), 90, dtype=np.uint8), (150.0, 30.0))
+    rows, columns = np.nonzero((marked != 90).any(axis=2))
+    assert (abs(rows.mean() - 30) < 1) and (abs(columns.mean() - 150) < 1)
 
 
 @pytest.mark.parametrize(

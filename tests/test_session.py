@@ -19,7 +19,8 @@ FROM_FEATURES = {"features", *FROM_DENSE}
 @pytest.fixture
 def settings(blocks, tmp_path) -> Settings:
     Image.fromarray(blocks).save(tmp_path / "blocks.png")
-    return Settings(str(tmp_path / "blocks.png"), "sky, tree", "tiny CLIP", "tiny VFM", windows="whole")
+    picture = str(tmp_path / "blocks.png")
+    return Settings("tiny CLIP", "tiny VFM", "sky, tree", windows="whole", templates="simple7", picture=picture)
 
 
 def test_the_first_time_everything_runs(tiny_model, settings, blocks):

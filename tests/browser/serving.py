@@ -28,11 +28,18 @@ class OneModel:
     def get(self, clip, vfm, say=lambda done, text: None):
         return self.model
 
+    def ready(self, clip, vfm):
+        return True
+
+    def fetch(self, clip, vfm):
+        return iter(())
+
 
 @contextmanager
-def page_around(model) -> Iterator[str]:
-    """The address of the page around a model of the tests."""
-    demo = build_demo(OneModel(model), "OpenAI B/16", "DINO B/8")
+def page_around(model, examples: Path | None = None) -> Iterator[str]:
+    """The address of the page around a model of the tests, or around a provider of models."""
+    models = model if hasattr(model, "get") else OneModel(model)
+    demo = build_demo(models, "OpenAI B/16", "DINO B/8", examples=examples)
     _, url, _ = demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **LAUNCH)
     try:
         yield url

@@ -2,98 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pytest
-from PIL import Image
 
-from tests.browser.serving import app_process, page_around
+from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (tests/requirements.txt)")
-expect = playwright.expect
-expect.set_options(timeout=60_000)  # the machine may be busy; nothing waits longer than it must
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
-DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
-
-
-class Visit:
-    """A page that is open, with everything that its console and its requests said."""
-
-    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str) -> None:
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.elsewhere: list[str] = []
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self._note(request.url, url))
-        self.page.goto(url)
-        expect(self.page.locator("#segment")).to_be_visible()
-
-    def _note(self, address: str, url: str) -> None:
-        if not address.startswith((url, "data:", "blob:")):
-            self.elsewhere.append(address)
-
-    def ask(self, picture: str, words: str) -> None:
-        self.page.set_input_files("#picture input[type=file]", picture)
-        expect(self.page.locator("#picture img")).to_be_visible()
-        self.page.fill("#words textarea", words)
-        self.page.click("#segment")
-
-    def chips(self):
-        return self.page.locator("#legend .chip")
-
-    def slide(self, element: str, value: str) -> None:
-        """Moves a slider and lets it go."""
-        number = self.page.locator(f"{element} input[type=number]")
-        number.fill(value)
-        number.blur()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tool:
-        arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        chromium = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Iterator[str]:
-    """`python app.py` without network and weights."""
-    with app_process(tmp_path_factory.mktemp("hub")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def small(tiny_model) -> Iterator[str]:
-    """The page around a small random model."""
-    with page_around(tiny_model) as url:
-        yield url
-
-
-@pytest.fixture
-def visit(browser):
-    visits = []
-
-    def go(url: str, viewport=DESKTOP, scheme="light") -> Visit:
-        visits.append(Visit(browser, url, viewport, scheme))
-        return visits[-1]
-
-    yield go
-    for opened in visits:
-        opened.context.close()
-
-
-@pytest.fixture(scope="module")
-def picture(blocks, tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("pictures") / "blocks.png"
-    Image.fromarray(blocks).save(path)
-    return str(path)
+pytestmark = needs_browser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

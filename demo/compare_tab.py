@@ -1,0 +1,175 @@
+"""The tab "Compare": layout and wiring. What an event does stands in `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+from demo import compare, truth, variants
+from demo.callbacks import show_message
+from demo.session import Staged
+from demo.shared import Shared
+from demo.variants import Bench
+
+TAB = "Compare"  # as it is called on the page
+SLIDER_HEIGHT = 500  # pixels
+
+
+class Names(gr.CheckboxGroup):
+    """Results by name. The choices grow as weights arrive, and gradio forgets what it was told of them when it lets go
+    of an old visit; so its check is left out."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[str]:
+        return [name for name in payload or [] if _is_known(name)]
+
+
+class Name(gr.Dropdown):
+    """One result by name, as `Names`."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str:
+        return payload if _is_known(payload) else compare.CURRENT
+
+
+def _is_known(name: Any) -> bool:
+    return name == compare.CURRENT or name in compare.choices(list(variants.pc.VFM_MODELS))
+
+
+def build(shared: Shared, kept: gr.State | None = None, label_map: gr.File | None = None) -> None:
+    """Fills the tab that is being laid out. kept, label_map: those of "Look inside", so that nothing runs twice."""
+    parts = SimpleNamespace(
+        kept=kept or gr.State(time_to_live=1800), label_map=label_map, is_open=gr.State(False), **_layout(shared)
+    )
+    _wire(parts, shared)
+
+
+def _layout(shared: Shared) -> dict[str, Any]:
+    ready = variants.ready_vfms(shared.models, shared.default.clip)
+    names = compare.choices(ready)
+    note = gr.HTML(f"<p>{variants.NO_RESULT}</p>", elem_id="compare-note")
+    with gr.Row():
+        left = Name([compare.CURRENT, *names], value=names[0], label="Left", min_width=140, elem_id="compare-left")
+        right = Name(
+            [compare.CURRENT, *names], value=compare.CURRENT, label="Right", min_width=140, elem_id="compare-right"
+        )
+    slider = gr.ImageSlider(
+        label="Pull the line from one result to the other",
+        format="png",
+        interactive=False,
+        height=SLIDER_HEIGHT + 2,
+        max_height=SLIDER_HEIGHT,
+        elem_id="compare-slider",
+    )
+    line = gr.HTML(min_height=72, elem_id="compare-line")
+    gr.Markdown(
+        "### Contact sheet\n"
+        "The time is that of the vision model and of what follows; CLIP reads the picture once for all."
+    )
+    chosen = Names(
+        names,
+        value=compare.suggested(shared.default.vfm, ready),
+        label="Results",
+        info="A vision model with its patch size in pixels. Smaller patches give finer borders and take longer.",
+        elem_id="compare-chosen",
+    )
+    with gr.Row():
+        run = gr.Button("Compare all", variant="primary", min_width=140, elem_id="compare-run")
+        stop = gr.Button("Stop", min_width=100, elem_id="compare-stop")
+    progress = gr.HTML(min_height=48, elem_id="compare-progress")
+    sheet = gr.Gallery(
+        label="Contact sheet",
+        columns=3,
+        height="auto",
+        object_fit="contain",
+        format="png",
+        interactive=False,
+        elem_id="compare-sheet",
+    )
+    found = ("note", "left", "right", "slider", "line", "chosen", "run", "stop", "progress", "sheet")
+    return dict(zip(found, (note, left, right, slider, line, chosen, run, stop, progress, sheet)))
+
+
+def _wire(parts: SimpleNamespace, shared: Shared) -> None:
+    tab = Context.block  # the tab that `build` is called in
+    asking = {shared.state, parts.kept, parts.left, parts.right, parts.chosen, parts.is_open}
+    asking |= {parts.label_map} if parts.label_map else set()
+    quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
+
+    options = {
+        "inputs": asking,
+        "outputs": [parts.note, parts.kept, parts.slider, parts.line],
+        "show_progress_on": parts.slider,
+        "trigger_mode": "always_last",
+        **shared.ON_MODEL,
+        **shared.PRIVATE,
+    }
+    gr.on([tab.select, parts.left.input, parts.right.input], partial(_pair, parts, shared, True), **options)
+    gr.on([shared.state.change], partial(_pair, parts, shared, False), **options)
+
+    outputs = [parts.note, parts.kept, parts.sheet, parts.progress]
+    started = parts.run.click(
+        partial(_sheet, parts, shared), asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE
+    )
+    parts.stop.click(lambda: "<p>Stopped. What was done is kept.</p>", None, parts.progress, cancels=[started], **quick)
+    tab.select(partial(_choices, shared), shared.state, [parts.left, parts.right, parts.chosen], **quick)
+    tab.parent.select(_is_open, None, parts.is_open, **quick)
+
+
+def _pair(parts: SimpleNamespace, shared: Shared, wanted: bool, values: dict[Any, Any]) -> tuple[Any, ...]:
+    """note, kept, the slider's two pictures, the line below. wanted: False where the tab may not be the open one."""
+    skip = gr.skip()
+    staged: Staged | None = values[shared.state]
+    if not (wanted or values[parts.is_open]):
+        return skip, skip, skip, skip
+    if staged is None:
+        return _say(variants.NO_RESULT), skip, skip, skip
+    bench = Bench(shared.models, staged, values[parts.kept])
+    try:
+        shown, line = compare.pair(bench, values[parts.left], values[parts.right], _truth(parts, shared, bench, values))
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return show_message(variants.in_words(error)), skip, skip, skip
+    return show_message(""), bench.kept, shown, line
+
+
+def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
+    """note, kept, the sheet so far, the progress bar: after each result."""
+    skip = gr.skip()
+    staged, names = values[shared.state], values[parts.chosen]
+    if staged is None or not names:
+        yield _say(variants.NO_RESULT if staged is None else "Choose what to compare."), skip, skip, skip
+        return
+    bench = Bench(shared.models, staged, values[parts.kept])
+    yield show_message(""), skip, [], compare.progress(0, names)
+    try:
+        true = _truth(parts, shared, bench, values)
+        for done, rows in enumerate(compare.sheet(bench, names, true), 1):
+            yield skip, bench.kept, rows, compare.progress(done, names)
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        yield show_message(variants.in_words(error)), bench.kept, skip, ""
+
+
+def _say(text: str) -> Any:
+    return gr.update(value=f"<p>{text}</p>", visible=True)
+
+
+def _truth(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> truth.Truth | None:
+    return truth.of(bench, values[parts.label_map] if parts.label_map else None, shared.examples)
+
+
+def _choices(shared: Shared, staged: Staged | None) -> tuple[Any, Any, Any]:
+    names = compare.choices(variants.ready_vfms(shared.models, staged.settings.clip if staged else shared.default.clip))
+    one = gr.update(choices=[compare.CURRENT, *names])
+    return one, one, gr.update(choices=names)
+
+
+def _is_open(event: gr.SelectData) -> bool:
+    """A tab of the page was opened -> whether it is this one."""
+    return event.value == TAB

@@ -1,0 +1,291 @@
+"""The tab "Look inside": layout and wiring. What an event does stands in `inside`.
+
+The tab has four sections, and only the one that is open is computed: when it is opened, and when what it shows changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+from gradio.context import Context
+
+from demo import inside, truth, variants
+from demo.callbacks import show_message
+from demo.session import Staged
+from demo.shared import Shared
+from demo.variants import Bench
+
+TAB = "Look inside"  # as it is called on the page
+ATTENTION, SIMILARITY, FEATURES, TRUTH = SECTIONS = ("Attention", "Similarity", "Features", "Truth")
+STEPS = {("←", "left"): (-1, 0), ("↑", "up"): (0, -1), ("↓", "down"): (0, 1), ("→", "right"): (1, 0)}
+STATISTICS = ["Vision model", "Mean similarity", "Masked pairs", "Attended patches"]
+
+
+class Sources(gr.CheckboxGroup):
+    """What is looked at beside the page's own VFM. The choices grow as weights arrive, and gradio forgets what it was
+    told of them when it lets go of an old visit; so its check is left out, and unknown names are dropped here."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[str]:
+        known = (inside.OWN_ATTENTION, *variants.pc.VFM_MODELS)
+        return [name for name in payload or [] if name in known]
+
+
+def build(shared: Shared) -> SimpleNamespace:
+    """Fills the tab that is being laid out. Returns its `kept` state and `label_map`, which "Compare" uses too."""
+    parts = SimpleNamespace(
+        kept=gr.State(time_to_live=1800),
+        seeds=gr.State(time_to_live=1800),
+        section=gr.State(ATTENTION),
+        is_open=gr.State(False),
+        **_top(shared),
+    )
+    with gr.Tabs(overflow_behavior="wrap", elem_id="inside-sections"):
+        for name, layout in zip(SECTIONS, (_attention, _similarity, _features, _truth)):
+            with gr.Tab(name) as tab:
+                vars(parts).update(layout())
+            tab.select(partial(_same, name), None, parts.section, queue=False, show_progress="hidden", **shared.PRIVATE)
+            setattr(parts, f"tab_{SECTIONS.index(name)}", tab)
+    _wire(parts, shared)
+    return parts
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _top(shared: Shared) -> dict[str, Any]:
+    note = gr.HTML(f"<p>{variants.NO_RESULT}</p>", elem_id="inside-note")
+    sources = Sources(
+        [inside.OWN_ATTENTION, *variants.ready_vfms(shared.models, shared.default.clip)],
+        value=[inside.OWN_ATTENTION],
+        label="Also show",
+        info="The chosen vision model is always there. Up to four side by side; each reads the picture once.",
+        elem_id="inside-sources",
+    )
+    return {"note": note, "sources": sources}
+
+
+def _attention() -> dict[str, Any]:
+    picture = gr.Image(
+        label="Click a patch, up to four",
+        format="png",
+        interactive=False,
+        height="clamp(260px, 46vh, 560px)",
+        buttons=["fullscreen"],
+        alt_text="The picture; a click chooses the patch whose attention is shown",
+        elem_id="inside-picture",
+    )
+    where = gr.HTML(elem_id="inside-where")
+    with gr.Row(elem_id="inside-pad"):
+        steps = {
+            step: gr.Button(f"{arrow} {name}", size="sm", min_width=64, elem_id=f"inside-{name}")
+            for (arrow, name), step in STEPS.items()
+        }
+        undo = gr.Button("Remove last", size="sm", min_width=100, elem_id="inside-undo")
+        clear = gr.Button("Remove all", size="sm", min_width=100, elem_id="inside-clear")
+    stage = gr.Radio(
+        inside.STAGES,
+        value="softmax",
+        label="Stage",
+        info="beta and gamma (under Settings) act on the last two. CLIP's own attention has the last one only.",
+        elem_id="inside-stage",
+    )
+    grid = gr.Checkbox(False, label="Show the patch grid of the chosen vision model", elem_id="inside-grid")
+    maps = gr.Gallery(
+        label="Attention: dark is little, yellow is much",
+        columns=3,
+        height="auto",
+        object_fit="contain",
+        format="png",
+        interactive=False,
+        elem_id="inside-maps",
+    )
+    names = ("clicked", "where", "steps", "undo", "clear", "stage", "grid", "maps")
+    return dict(zip(names, (picture, where, steps, undo, clear, stage, grid, maps)))
+
+
+def _similarity() -> dict[str, Any]:
+    gr.Markdown(
+        "How alike all pairs of patches are. Solid upright lines: the mean; dotted: beta times the mean, below which "
+        "pairs are masked. The last column says to how many patches an average one attends."
+    )
+    figure = gr.HTML(min_height=260, elem_id="inside-similarity")
+    table = gr.Dataframe(headers=STATISTICS, interactive=False, wrap=True, buttons=[], elem_id="inside-statistics")
+    return {"histogram": figure, "table": table}
+
+
+def _features() -> dict[str, Any]:
+    gr.Markdown("The three main directions of the features as red, green and blue: like colours are like features.")
+    gallery = gr.Gallery(
+        label="Features",
+        columns=2,
+        height="auto",
+        object_fit="contain",
+        format="png",
+        interactive=False,
+        elem_id="inside-features",
+    )
+    return {"pictures": gallery}
+
+
+def _truth() -> dict[str, Any]:
+    gr.Markdown(
+        "Does similarity tell which patches belong to one class? The examples bring their true label maps. For a "
+        "picture of your own, give a palette or grey PNG of the same size: a pixel's value is the place of its class "
+        "in your words, the first is 0, and 255 does not count."
+    )
+    upload = gr.File(label="True label map (PNG)", file_types=[".png"], height=120, elem_id="inside-label-map")
+    miou = gr.HTML(elem_id="inside-miou")
+    curves = gr.HTML(min_height=300, elem_id="inside-curves")
+    return {"label_map": upload, "miou": miou, "curves": curves}
+
+
+def _wire(parts: SimpleNamespace, shared: Shared) -> None:
+    """Every section has one event: it runs when the section opens, and while it is open when its inputs change."""
+    tab = Context.block  # the tab that `build` is called in
+    asking = {shared.state, shared.beta, shared.gamma, parts.kept, parts.seeds, parts.section, parts.is_open}
+    asking |= {parts.sources, parts.stage, parts.grid, parts.label_map}
+    sliders = [event for slider in (shared.beta, shared.gamma) for event in (slider.input, slider.release)]
+    sections = (
+        (ATTENTION, _show_attention, [parts.clicked, parts.where, parts.maps], parts.maps, sliders),
+        (SIMILARITY, _show_similarity, [parts.histogram, parts.table], parts.histogram, sliders),
+        (FEATURES, _show_features, [parts.pictures], parts.pictures, []),
+        (TRUTH, _show_truth, [parts.miou, parts.curves], parts.curves, [parts.label_map.change]),
+    )
+    fills = {}
+    for number, (name, show, outputs, busy, changes) in enumerate(sections):
+        options = {
+            "inputs": asking,
+            "outputs": [parts.note, parts.kept, *outputs],
+            "show_progress_on": busy,
+            "trigger_mode": "always_last",
+            **shared.ON_MODEL,
+            **shared.PRIVATE,
+        }
+        fill = partial(_fill, parts, shared, show, len(outputs))
+        gr.on([getattr(parts, f"tab_{number}").select], partial(fill, None, True), **options)
+        gr.on([tab.select], partial(fill, name, True), **options)
+        gr.on([shared.state.change, parts.sources.input, *changes], partial(fill, name, False), **options)
+        fills[name] = (partial(fill, name, True), options)
+    _wire_seeds(parts, shared, asking, *fills[ATTENTION])
+    quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
+    tab.select(partial(_choices, shared), shared.state, parts.sources, **quick)
+    tab.parent.select(_is_open, None, parts.is_open, **quick)
+
+
+def _wire_seeds(
+    parts: SimpleNamespace, shared: Shared, asking: set[Any], fill: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    """Clicks and the pad: the marker moves at once, and then the maps follow."""
+
+    def change(what: Callable[[Bench, inside.Seeds | None], inside.Seeds]) -> Callable[..., Any]:
+        def changed(values: dict[Any, Any]) -> tuple[Any, ...]:
+            if values[shared.state] is None:
+                return gr.skip(), gr.skip(), gr.skip()
+            bench = Bench(shared.models, values[shared.state], values[parts.kept])
+            seeds = what(bench, values[parts.seeds])
+            return seeds, *_clickable(bench, seeds, _look(parts, shared, values))
+
+        return changed
+
+    def on_click(values: dict[Any, Any], event: gr.SelectData) -> tuple[Any, ...]:
+        return change(lambda bench, seeds: inside.click(bench.staged, seeds, event.index))(values)
+
+    events = [(parts.clicked.select, on_click)]
+    events += [(button.click, change(partial(_moved, step))) for step, button in parts.steps.items()]
+    events.append((parts.undo.click, change(lambda bench, seeds: inside.undo(bench.staged, seeds))))
+    events.append((parts.clear.click, change(lambda bench, seeds: inside.seeds_of(bench.staged, None))))
+    events += [(parts.grid.input, change(lambda bench, seeds: inside.seeds_of(bench.staged, seeds)))]
+    outputs = [parts.seeds, parts.clicked, parts.where]
+    for event, function in events:
+        placed = event(function, asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE)
+        if event != parts.grid.input:
+            placed.then(fill, **options)
+    parts.stage.input(fill, **options)
+
+
+def _moved(step: tuple[int, int], bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
+    return inside.move(bench, seeds, step)
+
+
+def _fill(
+    parts: SimpleNamespace,
+    shared: Shared,
+    show: Callable[..., tuple[Any, ...]],
+    count: int,
+    section: str | None,
+    wanted: bool,
+    values: dict[Any, Any],
+) -> tuple[Any, ...]:
+    """A section's outputs, after the tab's line and what is kept.
+
+    section: None to show it in any case, else its name: only while it is the chosen one. wanted: False where the tab
+    may not be the open one.
+    """
+    nothing = tuple(gr.skip() for _ in range(2 + count))
+    if (section and values[parts.section] != section) or not (wanted or values[parts.is_open]):
+        return nothing
+    staged: Staged | None = values[shared.state]
+    if staged is None:
+        return gr.update(value=f"<p>{variants.NO_RESULT}</p>", visible=True), *nothing[1:]
+    bench = Bench(shared.models, staged, values[parts.kept])
+    try:
+        shown = show(parts, shared, bench, values)
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return show_message(variants.in_words(error)), *nothing[1:]
+    return show_message(""), bench.kept, *shown
+
+
+def _look(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> inside.Look:
+    sources = values[parts.sources]
+    return inside.Look(
+        others=tuple(name for name in sources if name != inside.OWN_ATTENTION),
+        own_attention=inside.OWN_ATTENTION in sources,
+        stage=values[parts.stage],
+        beta=values[shared.beta],
+        gamma=values[shared.gamma],
+        grid=values[parts.grid],
+    )
+
+
+def _clickable(bench: Bench, seeds: inside.Seeds, look: inside.Look) -> tuple[Any, str]:
+    where = inside.describe_seeds(bench.staged, seeds)
+    return inside.picture_with_seeds(bench, seeds, look), f"<p>{where}</p>"
+
+
+def _show_attention(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
+    look, seeds = _look(parts, shared, values), inside.seeds_of(bench.staged, values[parts.seeds])
+    maps = inside.attention_maps(bench, seeds, look)
+    return *_clickable(bench, seeds, look), gr.update(value=maps, columns=inside.columns(bench, look))
+
+
+def _show_similarity(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
+    return inside.similarity(bench, _look(parts, shared, values))
+
+
+def _show_features(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
+    return (inside.feature_pictures(bench, _look(parts, shared, values)),)
+
+
+def _show_truth(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
+    true = truth.of(bench, values[parts.label_map], shared.examples)
+    if true is None:
+        return "<p>This picture has no true label map yet. Give one above.</p>", ""
+    curves, line = inside.against_truth(bench, _look(parts, shared, values), true)
+    return line, curves
+
+
+def _choices(shared: Shared, staged: Staged | None) -> Any:
+    clip = staged.settings.clip if staged else shared.default.clip
+    return gr.update(choices=[inside.OWN_ATTENTION, *variants.ready_vfms(shared.models, clip)])
+
+
+def _is_open(event: gr.SelectData) -> bool:
+    """A tab of the page was opened -> whether it is this one."""
+    return event.value == TAB

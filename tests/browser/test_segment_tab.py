@@ -1,0 +1,223 @@
+"""What a person does in the Segment tab, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo.models import Download
+from proxyclip_core.settings import Settings
+from tests.browser.serving import page_around
+from tests.browser.visit import PHONE, expect, needs_browser
+
+pytestmark = needs_browser
+
+
+def shown(opened) -> np.ndarray:
+    """The pixels of the overlay that is on the page."""
+    source = opened.page.locator("#overlay img").get_attribute("src")
+    return np.asarray(Image.open(io.BytesIO(opened.page.request.get(source).body())).convert("RGB"))
+
+
+def opened_with_result(visit, url, *more):
+    opened = visit(url, *more)
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    expect(opened.chips().first).to_be_visible()
+    return opened
+
+
+def test_a_result_is_there_when_the_page_opens(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    expect(opened.page.locator("#words textarea")).to_have_value("grass, lake, sand")
+    expect(opened.page.locator("#status")).to_contain_text("230 × 150 pixels")
+    assert opened.errors == []
+
+
+def test_on_a_phone_nothing_scrolls_to_the_side(visit, with_examples):
+    opened = opened_with_result(visit, with_examples, PHONE, "dark")
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_an_example_is_one_click(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    opened.page.locator("#examples button.thumbnail-item").nth(1).click()
+    expect(opened.page.locator("#words textarea")).to_have_value("snow, rock")
+    expect(opened.page.locator("#legend")).to_contain_text("rock")
+    expect(opened.page.locator("#legend")).not_to_contain_text("lake")
+
+
+@pytest.mark.parametrize("leave", ["Enter", "Tab"])
+def test_words_answer_to_enter_and_when_they_are_left(visit, with_examples, leave):
+    opened = opened_with_result(visit, with_examples)
+    opened.page.fill("#words textarea", "horse")
+    opened.page.press("#words textarea", leave)
+    expect(opened.chips()).to_have_text(["horse"])
+    expect(opened.page.locator("#status")).not_to_contain_text("encoders")
+
+
+def test_a_chip_hides_its_class_and_shows_it_again(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    picture = opened.page.locator("#overlay img")
+    before, address = shown(opened), picture.get_attribute("src")
+    opened.chips().first.click()
+    expect(opened.chips().first).to_have_attribute("aria-pressed", "false")
+    expect(picture).not_to_have_attribute("src", address)
+    assert (shown(opened) != before).any()
+    # It stays hidden when the picture is drawn anew, and other visitors do not notice.
+    name = opened.chips().first.inner_text()
+    opened.page.fill("#words textarea", f"{name}, horse")
+    opened.page.press("#words textarea", "Enter")
+    expect(opened.page.locator("#legend")).to_contain_text("horse")
+    expect(opened.page.locator(f'#legend [data-name="{name}"]')).to_have_attribute("aria-pressed", "false")
+    other = opened_with_result(visit, with_examples)
+    assert (shown(other) == before).all()
+    address = picture.get_attribute("src")
+    opened.page.locator(f'#legend [data-name="{name}"]').press("Enter")
+    expect(picture).not_to_have_attribute("src", address)
+
+
+def test_pointing_at_a_chip_leaves_its_class_alone(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    veil = opened.page.locator("#veil")
+    opened.chips().first.hover()
+    expect(veil).to_be_visible()
+    clear = """(veil) => {
+        const alpha = veil.getContext("2d").getImageData(0, 0, veil.width, veil.height).data;
+        return alpha.filter((value, at) => at % 4 === 3 && value === 0).length / (veil.width * veil.height);
+    }"""
+    share = float(opened.page.locator("#legend .share").first.inner_text().split()[0]) / 100
+    assert abs(veil.evaluate(clear) - share) < 0.01
+    over, under = veil.bounding_box(), opened.page.locator("#overlay img").bounding_box()
+    assert all(abs(over[side] - under[side]) < 1 for side in over)
+    opened.page.mouse.move(1, 1)
+    expect(veil).to_have_count(0)
+    opened.page.locator("#names input").focus()
+    opened.page.keyboard.press("Tab")
+    expect(veil).to_be_visible()
+
+
+def test_a_click_gives_the_five_best_classes_and_a_class_its_map(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    box = opened.page.locator("#overlay img").bounding_box()
+    opened.page.locator("#overlay img").click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.7})
+    expect(opened.page.locator("#top")).to_contain_text("grass")
+    expect(opened.page.locator("#top")).to_contain_text("%")
+    opened.page.click("#score-class input")
+    opened.page.get_by_role("option", name="lake").click()
+    expect(opened.page.locator("#score-map img")).to_be_visible()
+
+
+def test_the_threshold_works_on_the_background(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    opened.page.get_by_role("button", name="Word lists and background").click()
+    opened.page.click("#background input")
+    opened.page.get_by_role("option", name="my first word").click()
+    expect(opened.page.locator("#threshold input[type=number]")).to_be_enabled()
+    opened.slide("#threshold", "1")
+    expect(opened.chips()).to_have_text(["grass"])
+    expect(opened.page.locator("#legend .share")).to_have_text(["100 %"])
+
+
+def test_the_download_holds_what_is_shown(visit, with_examples, tmp_path):
+    opened = opened_with_result(visit, with_examples)
+    with opened.page.expect_download() as download:
+        opened.page.click("#save")
+    archive = zipfile.ZipFile(download.value.path())
+    labels = np.asarray(Image.open(io.BytesIO(archive.read("labels.png"))))
+    names = json.loads(archive.read("names.json"))
+    assert names == ["grass", "lake", "sand"] and labels.shape == (150, 230)
+    shares = {row["data-name"]: row["share"] for row in _legend(opened)}
+    for index, name in enumerate(names):
+        mask = np.asarray(Image.open(io.BytesIO(archive.read(f"masks/{index:03d}_{name}.png"))))
+        assert ((mask == 255) == (labels == index)).all()
+        assert abs(float((labels == index).mean()) - shares.get(name, 0)) < 0.006
+    overlay = Image.open(io.BytesIO(archive.read("overlay.png")))
+    assert overlay.size == (230, 150)  # on the page it is drawn larger
+    larger = np.asarray(overlay.resize(shown(opened).shape[1::-1])).astype(int)
+    assert np.abs(larger - shown(opened)).mean() < 25
+    assert len(json.loads(archive.read("coco.json"))["annotations"]) == len(np.unique(labels))
+    assert (np.load(io.BytesIO(archive.read("result.npz")))["labels"] == labels).all()
+    # The settings bring the same words back on a page that has gone on.
+    (tmp_path / "settings.json").write_bytes(archive.read("settings.json"))
+    opened.page.fill("#words textarea", "horse")
+    opened.page.press("#words textarea", "Enter")
+    expect(opened.chips()).to_have_text(["horse"])
+    opened.page.set_input_files('input[type=file][accept=".json"]', str(tmp_path / "settings.json"))
+    expect(opened.page.locator("#words textarea")).to_have_value("grass, lake, sand")
+    expect(opened.page.locator("#legend")).to_contain_text("grass")
+
+
+def _legend(opened) -> list[dict]:
+    return opened.page.locator("#legend li").evaluate_all(
+        """(rows) => rows.map((row) => ({"data-name": row.querySelector(".chip").dataset.name,
+            "share": parseFloat(row.querySelector(".share").textContent) / 100}))"""
+    )
+
+
+def test_a_link_opens_with_its_settings(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    opened.page.fill("#words textarea", "moss & fern")
+    opened.page.press("#words textarea", "Enter")
+    expect(opened.chips()).to_have_text(["moss & fern"])
+    opened.page.click("#copy")
+    address = opened.page.locator("#link textarea, #link input").first
+    expect(address).to_have_value(f"{with_examples}?example=scene0&words=moss+%26+fern")
+    other = opened_with_result(visit, address.input_value() + "&beta=1.5")
+    expect(other.chips()).to_have_text(["moss & fern"])
+    other.page.get_by_role("button", name="Settings").first.click()
+    expect(other.page.locator("#beta input[type=number]")).to_have_value("1.5")
+
+
+def test_a_link_that_cannot_be_is_said(visit, with_examples):
+    opened = opened_with_result(visit, f"{with_examples}?gamma=99")
+    expect(opened.page.locator("#message [role=alert]")).to_contain_text("gamma is 99")
+
+
+class Arriving:
+    """Has one model; the weights of all others come when the test says so."""
+
+    def __init__(self, model) -> None:
+        self.model, self.half, self.come = model, threading.Event(), threading.Event()
+
+    def get(self, clip, vfm, say=None):
+        return self.model
+
+    def ready(self, clip, vfm):
+        return clip == "OpenAI B/16" or self.come.is_set()
+
+    def fetch(self, clip, vfm):
+        yield Download(clip, 0, 605_000_000)
+        yield Download(clip, 302_000_000, 605_000_000)
+        self.half.set()
+        self.come.wait(60)
+
+
+def test_a_download_shows_how_far_it_is_and_the_present_model_goes_on(visit, tiny_model, gallery):
+    arriving = Arriving(tiny_model)
+    with page_around(arriving, gallery) as url:
+        opened = opened_with_result(visit, url)
+        opened.page.click("#clip input")
+        opened.page.get_by_role("option", name="OpenAI B/32").click()
+        opened.page.click("#segment")
+        expect(opened.page.locator("#download")).to_contain_text("302 of 605 MB")
+        opened.page.fill("#words textarea", "horse")
+        opened.page.press("#words textarea", "Tab")
+        expect(opened.chips()).to_have_text(["horse"])
+        expect(opened.page.locator("#status")).to_contain_text("OpenAI B/16 +")
+        arriving.come.set()
+        expect(opened.page.locator("#status")).to_contain_text("OpenAI B/32 +")
+        expect(opened.page.locator("#download progress")).to_have_count(0)
+
+
+def test_settings_of_another_kind_are_refused_in_words(visit, with_examples, tmp_path):
+    opened = opened_with_result(visit, with_examples)
+    path = tmp_path / "settings.json"
+    path.write_text(Settings("OpenAI B/99", "DINO B/8", "sky").to_json())
+    opened.page.set_input_files('input[type=file][accept=".json"]', str(path))
+    expect(opened.page.locator("#message [role=alert]")).to_contain_text("No CLIP is called")

@@ -1,0 +1,49 @@
+"""A page that is open in a real browser, and what a person does on it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (tests/requirements.txt)")
+expect = playwright.expect
+expect.set_options(timeout=60_000)  # the machine may be busy; nothing waits longer than it must
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the PATH")
+DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
+
+
+class Visit:
+    """A page that is open, with everything that its console and its requests said."""
+
+    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str) -> None:
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self._note(request.url, url))
+        self.page.goto(url)
+        expect(self.page.locator("#segment")).to_be_visible()
+
+    def _note(self, address: str, url: str) -> None:
+        if not address.startswith((url, "data:", "blob:")):
+            self.elsewhere.append(address)
+
+    def ask(self, picture: str, words: str) -> None:
+        self.page.set_input_files("#picture input[type=file]", picture)
+        expect(self.page.locator("#picture img")).to_be_visible()
+        self.page.fill("#words textarea", words)
+        self.page.click("#segment")
+
+    def chips(self):
+        return self.page.locator("#legend .chip")
+
+    def slide(self, element: str, value: str) -> None:
+        """Moves a slider and lets it go."""
+        number = self.page.locator(f"{element} input[type=number]")
+        number.fill(value)
+        number.blur()
