@@ -20,7 +20,9 @@ from proxyclip_core.word_cache import WordCache
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
 # longer than everything else, and a page or a command line should be there before a model is.
 
-PROMPTS_AT_ONCE = 256
+# A batch costs as much as its longest prompt: on a CPU small ones waste less, a GPU wants to be filled.
+PROMPTS_AT_ONCE = {"cpu": 64}
+PROMPTS_AT_ONCE_ELSEWHERE = 1024
 
 POSITION_MODES = ("scale", "size", "timm", "native")
 
@@ -90,9 +92,8 @@ class ClipEncoder:
         and it is one block of many; but an error in a word shifts its score in every pixel.
         """
         self.network.to(device)
-        tower = self.network.visual
-        for part in (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1]):
-            part.to(dtype)
+        for _, parameter in early_parameters(self.network):
+            parameter.data = parameter.data.to(dtype)
         return self
 
     @property
@@ -176,7 +177,8 @@ class ClipEncoder:
         """
         ids = self.tokenizer(list(prompts))  # (P, 77)
         order = ids.argmax(dim=-1).argsort()
-        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(PROMPTS_AT_ONCE)]
+        at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
+        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(at_once)]
         embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
         embeddings[order.to(self.device)] = torch.cat(parts)
         return embeddings
@@ -191,6 +193,14 @@ class ClipEncoder:
         tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
         pooled = network.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])
         return F.normalize(pooled @ network.text_projection, dim=-1)
+
+
+def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and weights of what a picture goes through before CLIP's last block."""
+    tower = network.visual
+    parts = (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
+    early = {id(parameter) for part in parts for parameter in part.parameters()}
+    return [(name, parameter) for name, parameter in network.named_parameters() if id(parameter) in early]
 
 
 def _refuse_unless_plain(network: nn.Module, name: str) -> None:
