@@ -184,15 +184,26 @@ class ClipEncoder:
         return embeddings
 
     def _encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """(P, 77) token ids -> (P, E). The tower is causal and is read at the end token, the highest id: so what
-        stands after the longest prompt cannot change the result, and is not computed."""
+        """(P, 77) token ids -> (P, E).
+
+        The tower is causal and is read at the end token, the highest id: so what stands after the longest prompt
+        cannot change the result, nor what the last block makes of any other token. Neither is computed.
+        """
         network = self.network
         ends = ids.argmax(dim=-1)
+        every = torch.arange(len(ids), device=ids.device)
         length = int(ends.max()) + 1
+        mask = network.attn_mask[:length, :length]
         tokens = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
-        tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
-        pooled = network.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])
-        return F.normalize(pooled @ network.text_projection, dim=-1)
+        for block in network.transformer.resblocks[:-1]:
+            tokens = block(tokens, attn_mask=mask)
+        last = network.transformer.resblocks[-1]
+        end, normed = tokens[every, ends][:, None], last.ln_1(tokens)  # (P, 1, D) and (P, T, D)
+        later = torch.arange(length, device=ids.device) > ends[:, None]
+        query = normed[every, ends][:, None]
+        end = end + last.ls_1(last.attn(query, normed, normed, key_padding_mask=later, need_weights=False)[0])
+        end = end + last.ls_2(last.mlp(last.ln_2(end)))
+        return F.normalize(network.ln_final(end[:, 0]) @ network.text_projection, dim=-1)
 
 
 def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
