@@ -20,7 +20,9 @@ from proxyclip_core.word_cache import WordCache
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
 # longer than everything else, and a page or a command line should be there before a model is.
 
-PROMPTS_AT_ONCE = 256
+# A batch costs as much as its longest prompt: on a CPU small ones waste less, a GPU wants to be filled.
+PROMPTS_AT_ONCE = {"cpu": 64}
+PROMPTS_AT_ONCE_ELSEWHERE = 1024
 
 POSITION_MODES = ("scale", "size", "timm", "native")
 
@@ -90,9 +92,8 @@ class ClipEncoder:
         and it is one block of many; but an error in a word shifts its score in every pixel.
         """
         self.network.to(device)
-        tower = self.network.visual
-        for part in (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1]):
-            part.to(dtype)
+        for _, parameter in early_parameters(self.network):
+            parameter.data = parameter.data.to(dtype)
         return self
 
     @property
@@ -176,21 +177,41 @@ class ClipEncoder:
         """
         ids = self.tokenizer(list(prompts))  # (P, 77)
         order = ids.argmax(dim=-1).argsort()
-        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(PROMPTS_AT_ONCE)]
+        at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
+        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(at_once)]
         embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
         embeddings[order.to(self.device)] = torch.cat(parts)
         return embeddings
 
     def _encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """(P, 77) token ids -> (P, E). The tower is causal and is read at the end token, the highest id: so what
-        stands after the longest prompt cannot change the result, and is not computed."""
+        """(P, 77) token ids -> (P, E).
+
+        The tower is causal and is read at the end token, the highest id: so what stands after the longest prompt
+        cannot change the result, nor what the last block makes of any other token. Neither is computed.
+        """
         network = self.network
         ends = ids.argmax(dim=-1)
+        every = torch.arange(len(ids), device=ids.device)
         length = int(ends.max()) + 1
+        mask = network.attn_mask[:length, :length]
         tokens = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
-        tokens = network.transformer(tokens, attn_mask=network.attn_mask[:length, :length])
-        pooled = network.ln_final(tokens[torch.arange(len(ids), device=ids.device), ends])
-        return F.normalize(pooled @ network.text_projection, dim=-1)
+        for block in network.transformer.resblocks[:-1]:
+            tokens = block(tokens, attn_mask=mask)
+        last = network.transformer.resblocks[-1]
+        end, normed = tokens[every, ends][:, None], last.ln_1(tokens)  # (P, 1, D) and (P, T, D)
+        later = torch.arange(length, device=ids.device) > ends[:, None]
+        query = normed[every, ends][:, None]
+        end = end + last.ls_1(last.attn(query, normed, normed, key_padding_mask=later, need_weights=False)[0])
+        end = end + last.ls_2(last.mlp(last.ln_2(end)))
+        return F.normalize(network.ln_final(end[:, 0]) @ network.text_projection, dim=-1)
+
+
+def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and weights of what a picture goes through before CLIP's last block."""
+    tower = network.visual
+    parts = (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
+    early = {id(parameter) for part in parts for parameter in part.parameters()}
+    return [(name, parameter) for name, parameter in network.named_parameters() if id(parameter) in early]
 
 
 def _refuse_unless_plain(network: nn.Module, name: str) -> None:

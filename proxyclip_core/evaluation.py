@@ -56,13 +56,13 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
 
 def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:
-    """The scenes that a JSON file lists: a list of {"picture", "labels", "words"}, files relative to it."""
+    """The scenes that a JSON file lists: a list of {"file", "labels", "words"}, paths relative to it."""
     index = Path(index)
     for entry in json.loads(index.read_text(encoding="utf-8")):
-        with Image.open(index.parent / entry["picture"]) as image:
+        with Image.open(index.parent / entry["file"]) as image:
             picture = np.array(image.convert("RGB"))
         labels = read_label_map(index.parent / entry["labels"])
-        yield LabelledPicture(entry["picture"], picture, labels, tuple(entry["words"]))
+        yield LabelledPicture(entry["file"], picture, labels, tuple(entry["words"]))
 
 
 def borders(labels: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import timeit
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from proxyclip_core.encoders import ClipEncoder, PatchEncoder
+from proxyclip_core.encoders import ClipEncoder, PatchEncoder, early_parameters
 from proxyclip_core.registry import BUILTIN_FOLDER, CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
-from proxyclip_core.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights, unsafe_pickle
+from proxyclip_core.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights
 from proxyclip_core.word_cache import WordCache, default_folder, fingerprint
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -87,10 +86,13 @@ def load_clip(
     """A CLIP by name. weights: a file or folder to take them from, in place of the usual places."""
     spec = find_clip(name)
     path = find_weights(spec, weights)
+    with torch.device("meta"):  # without memory, to see which weights take `dtype`
+        early = {name for name, _ in early_parameters(build_clip_network(spec))}
     with _fitting(spec.name, path):
-        network = _with_weights(lambda: build_clip_network(spec), _without_prefix(read_weights(path)))
+        state = read_weights(path, lambda name: dtype if name in early else torch.float32)
+        network = _with_weights(lambda: build_clip_network(spec), state)
     cache = WordCache(fingerprint(network, spec.name), default_folder())
-    return ClipEncoder(network.float(), spec.name, spec.mean, spec.std, cache).to(device, dtype)
+    return ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
 
 
 def load_vfm(
@@ -104,7 +106,7 @@ def load_vfm(
     spec = find_vfm(name, patch)
     path = find_weights(spec, weights)
     with _fitting(spec.name, path):
-        state = read_weights(path)
+        state = read_weights(path, lambda name: dtype)
         if any(key.startswith("image_encoder.") for key in state):
             from timm.models.vision_transformer_sam import checkpoint_filter_fn
 
@@ -161,7 +163,7 @@ def _with_weights(build: Callable[[], nn.Module], state: dict[str, torch.Tensor]
     """A network that takes the tensors of `state` as its own, all of them and no other.
 
     It is built without memory first: random numbers for a hundred million weights take longer than reading the real
-    ones, and tensors that are mapped from a file and not copied are read when they are first used.
+    ones, and those that are mapped from a file stay mapped.
     """
     with torch.device("meta"):
         network = build()
@@ -174,11 +176,6 @@ def _with_weights(build: Callable[[], nn.Module], state: dict[str, torch.Tensor]
     return network
 
 
-def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Checkpoints of distributed training call every parameter `module.…`."""
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
 @contextmanager
 def _fitting(name: str, path: Path):
     """Turns what libraries raise for weights that do not fit into a message about the file."""
@@ -186,8 +183,6 @@ def _fitting(name: str, path: Path):
         yield
     except WeightsError:
         raise
-    except pickle.UnpicklingError:
-        raise unsafe_pickle(path) from None
     except DAMAGED as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from proxyclip_core.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
 
@@ -24,18 +24,11 @@ HUB_ANSWER_SECONDS = 2.0
 DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
 
 Spec = ClipSpec | VfmSpec
+Tensors = dict[str, torch.Tensor]
 
 
 class WeightsError(RuntimeError):
     """Weights that are missing, damaged or of another model. The message says what to do."""
-
-
-def unsafe_pickle(path: Path) -> WeightsError:
-    """The error for a pickle that would run code."""
-    return WeightsError(
-        f"{path} is damaged, or a pickle that holds more than tensors; running it could do harm. "
-        "Give the weights as .safetensors."
-    )
 
 
 def is_available(spec: Spec) -> bool:
@@ -67,23 +60,50 @@ def find_local(spec: Spec) -> Path | None:
     return _cached(spec)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors in a file. Raises WeightsError for a file that is damaged or holds anything but tensors."""
+def read_weights(path: Path, precision: Callable[[str], torch.dtype | None] = lambda name: None) -> Tensors:
+    """The tensors in a file, by name; a leading `module.` of distributed training is taken off.
+
+    precision: name -> the type to convert that tensor to; None leaves it as it is in the file. Tensors of a
+    .safetensors file that stay as they are take no memory before they are used: they are mapped from the file.
+    Raises WeightsError for a file that is damaged or holds anything but tensors.
+    """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return _read_safetensors(path, precision) if path.suffix == ".safetensors" else _read_pickle(path, precision)
     except pickle.UnpicklingError:
-        raise unsafe_pickle(path) from None
+        raise WeightsError(
+            f"{path} is damaged, or a pickle that holds more than tensors; running it could do harm. "
+            "Give the weights as .safetensors."
+        ) from None
     except DAMAGED as error:
         raise WeightsError(
             f"{path} could not be read as weights ({error or type(error).__name__}). Fetch it again."
         ) from None
+
+
+def _read_safetensors(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+    state = {}
+    for name in names:
+        # Opened for each tensor, so that the pages of one that is converted are given back at once: with a mapping
+        # for all, the process would hold the whole file beside what it converts to.
+        with safe_open(path, "pt") as file:
+            tensor = file.get_tensor(name)
+        state[_plain(name)] = tensor.to(precision(_plain(name)) or tensor.dtype)
+    return state
+
+
+def _read_pickle(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no table of tensors. Give the weights as .safetensors.")
-    return state
+        raise ValueError("it holds no table of tensors")
+    return {_plain(name): tensor.to(precision(_plain(name)) or tensor.dtype) for name, tensor in state.items()}
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("module.")
 
 
 def _candidates(spec: Spec, folder: Path) -> list[Path]:

@@ -71,10 +71,12 @@ def picture_logits(
     stride: int = 112,
 ) -> torch.Tensor:
     """picture (h, w, 3) uint8, already resized -> (Q, *size_hw) logits, mean over overlapping windows."""
-    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (clip.mean, clip.std))
-    pixels = (torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255 - mean) / std
+    device = clip.device
+    mean, std = (torch.tensor(numbers, device=device).view(1, 3, 1, 1) for numbers in (clip.mean, clip.std))
+    pixels = (torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 255 - mean) / std
     height, width = pixels.shape[-2:]
-    total, count = torch.zeros(1, len(text), height, width), torch.zeros(1, 1, height, width)
+    total = torch.zeros(1, len(text), height, width, device=device)
+    count = torch.zeros(1, 1, height, width, device=device)
     for row in range(max(height - crop + stride - 1, 0) // stride + 1):
         for column in range(max(width - crop + stride - 1, 0) // stride + 1):
             bottom, right = min(row * stride + crop, height), min(column * stride + crop, width)

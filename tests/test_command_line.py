@@ -52,8 +52,8 @@ def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
             tmp_path / f"{name}_l.png"
         )
     index = [
-        {"picture": "a.png", "labels": "a_l.png", "words": ["sky", "hill"]},
-        {"picture": "b.png", "labels": "b_l.png", "words": ["boat", "sea"]},
+        {"file": "a.png", "labels": "a_l.png", "words": ["sky", "hill"]},
+        {"file": "b.png", "labels": "b_l.png", "words": ["boat", "sea"]},
     ]
     (tmp_path / "scenes.json").write_text(json.dumps(index))
     assert run("evaluate", "scenes", "--index", tmp_path / "scenes.json", "--side", 224) == 0

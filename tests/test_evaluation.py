@@ -73,7 +73,7 @@ def test_scenes_are_read_and_scored(tmp_path, tiny_model, blocks):
     labels[75:] = 1
     Image.fromarray(blocks).save(tmp_path / "a.png")
     Image.fromarray(labels).save(tmp_path / "a_labels.png")
-    entry = {"picture": "a.png", "labels": "a_labels.png", "words": ["sky", "hill"]}
+    entry = {"file": "a.png", "labels": "a_labels.png", "words": ["sky", "hill"]}
     (tmp_path / "scenes.json").write_text(json.dumps([entry]))
     scenes = list(evaluation.read_scenes(tmp_path / "scenes.json"))
     assert np.array_equal(scenes[0].labels, labels)

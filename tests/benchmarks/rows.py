@@ -1,0 +1,228 @@
+"""The table of what things cost, with its goals: one function a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from tests.benchmarks import runner as processes
+from tests.benchmarks.runner import MeasurementError, Runner
+
+LARGE_HW = (1367, 2048)
+FEW, MANY = 5, 847
+GIGABYTE = 1e9
+
+
+@dataclass
+class Line:
+    """One row. seconds, plain_seconds: ours and the baseline's. floor_seconds: what the arithmetic alone would take.
+
+    goals: (goal, met) in words; `here`: the same in seconds or bytes for the machine that the goals were set on.
+    peak_bytes, plain_peak_bytes: of a fresh process. note: agreement with float32, and what else there is to say.
+    """
+
+    title: str
+    seconds: float | None = None
+    plain_seconds: float | None = None
+    goals: list[tuple[str, bool]] = field(default_factory=list)
+    here: list[tuple[str, bool]] = field(default_factory=list)
+    peak_bytes: int | None = None
+    plain_peak_bytes: int | None = None
+    floor_seconds: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster than the baseline."""
+        return self.plain_seconds / self.seconds if self.seconds and self.plain_seconds else None
+
+    @property
+    def times_floor(self) -> float | None:
+        """How many times the least time that its arithmetic could take."""
+        return self.seconds / self.floor_seconds if self.seconds and self.floor_seconds else None
+
+    @property
+    def met(self) -> bool:
+        """Whether all goals are."""
+        return all(met for _, met in self.goals)
+
+
+Row = Callable[[Runner], Line]
+
+
+def _timed(
+    run: Runner,
+    title: str,
+    task: str,
+    against: tuple[str, ...],
+    faster: float | None,
+    here: float,
+    **job,
+) -> Line:
+    """A row that is timed. against: baseline tasks whose times add up. faster: goal. here: seconds."""
+    result = run(task, **job)
+    plain = [run(name, precision="float32") for name in against]
+    line = Line(
+        title=title,
+        seconds=result.seconds,
+        plain_seconds=sum(one.seconds for one in plain) or None,
+        here=_limit(run, result.seconds, here),
+        peak_bytes=result.peak_bytes,
+        plain_peak_bytes=max((one.peak_bytes for one in plain), default=None),
+        floor_seconds=run.floor_seconds(result),
+        note=result.precision,
+    )
+    if faster:
+        line.goals.append((f"{faster:g}x", line.ratio >= faster))
+    else:
+        line.goals.append((f"<= {here:g} s", line.seconds <= here))
+    return line
+
+
+def _limit(run: Runner, seconds: float, limit: float) -> list[tuple[str, bool]]:
+    """The goal in seconds, which was set for one kind of CPU and says nothing of a GPU."""
+    return [(f"<= {limit:g} s", seconds <= limit)] if run.common.device == "cpu" else []
+
+
+def text(run: Runner) -> Line:
+    line = _timed(run, "text, 5 classes x 80 templates, cold", "our_text", ("plain_text",), 10, 1.9)
+    ours, plain = run.arrays("our_text"), run.arrays("plain_text", precision="float32")
+    difference = np.abs(ours["embeddings"] - plain["embeddings"]).max()
+    line.note = f"embeddings within {difference:.0e}"
+    return line
+
+
+def _picture(
+    run: Runner,
+    title: str,
+    faster: float,
+    here: float,
+    *,
+    equal_labels: float = 0,
+    logits: float = 0,
+    **job,
+) -> Line:
+    """equal_labels: goal for the share of pixels labelled as in the plain method in float32 on a CPU; logits: goal
+    for the largest difference from it."""
+    line = _timed(run, title, "our_picture", ("plain_picture",), faster, here, **job)
+    ours = run.arrays("our_picture", **job)
+    on_cpu = {} if run.common.device == "cpu" else {"device": "cpu"}
+    plain = run.arrays("plain_picture", precision="float32", **on_cpu)
+    equal = float((ours["labels"] == plain["labels"]).mean())
+    difference = float(np.abs(ours["logits"] - plain["logits"]).max())
+    if equal_labels:
+        line.goals.append((f"labels >= {equal_labels:.0%}", equal >= equal_labels))
+    if logits:
+        line.goals.append((f"logits <= {logits:.0e}", difference <= logits))
+    line.note += f", labels {equal:.2%} equal, logits within {difference:.0e}"
+    return line
+
+
+def exact(run: Runner, precision: str) -> Line:
+    faster, here = (2, 8.2) if precision == "float32" else (4, 4.1)
+    bound = {"logits": 1e-5} if precision == "float32" else {"equal_labels": 0.99}
+    line = _picture(run, f"picture, exact windows, {precision}", faster, here, precision=precision, **bound)
+    if run.common.device != "cpu" and precision != "float32":
+        line.goals.append(("<= 0.06 s", line.seconds <= 0.06))
+    return line
+
+
+def whole(run: Runner) -> Line:
+    return _picture(run, "picture in one window", 6, 2.7, windows="whole")
+
+
+def known_words(run: Runner) -> Line:
+    everything = ("plain_text", "plain_picture")
+    return _timed(run, "new words, known to the cache", "our_known_words", everything, 100, 0.3)
+
+
+def settings(run: Runner) -> Line:
+    return _timed(run, "new beta or gamma", "our_settings", ("plain_picture",), 25, 0.6)
+
+
+def click(run: Runner) -> Line:
+    return _timed(run, "a click (attention of one seed)", "our_click", (), None, 0.1)
+
+
+def first_masks(run: Runner) -> Line:
+    """Words and a picture that were never seen before; on a GPU, where a person would wait for nothing else."""
+    ours = [run("our_text"), run("our_picture")]
+    plain = [run("plain_text", precision="float32"), run("plain_picture", precision="float32")]
+    line = Line("first masks: new words, new picture", *(sum(one.seconds for one in part) for part in (ours, plain)))
+    if run.common.device != "cpu":
+        line.goals.append(("<= 0.15 s", line.seconds <= 0.15))
+    return line
+
+
+def memory(run: Runner) -> Line:
+    ours, plain = run("our_session", repeats=0), run("plain_session", repeats=0, precision="float32")
+    share = ours.peak_bytes / plain.peak_bytes
+    return Line(
+        "peak memory of the process",
+        goals=[("<= 0.7x", share <= 0.7)],
+        here=[("<= 1.5 GB", ours.peak_bytes <= 1.5 * GIGABYTE)] if run.common.device == "cpu" else [],
+        peak_bytes=ours.peak_bytes,
+        plain_peak_bytes=plain.peak_bytes,
+        note=f"{ours.precision}, {share:.2f}x the baseline's",
+    )
+
+
+def many_classes(run: Runner, size_hw: tuple[int, int] = LARGE_HW) -> Line:
+    few, many = (run("our_picture", size_hw=size_hw, classes=count) for count in (FEW, MANY))
+    added, slower = many.peak_bytes - few.peak_bytes, many.seconds / few.seconds
+    height, width = size_hw
+    return Line(
+        f"{MANY} classes on {width} x {height}, above {FEW}",
+        seconds=many.seconds,
+        goals=[("<= +1.5 GB", added <= 1.5 * GIGABYTE), ("time < 3x", slower < 3)],
+        peak_bytes=many.peak_bytes,
+        floor_seconds=run.floor_seconds(many),
+        note=f"{added / GIGABYTE:+.2f} GB, {slower:.2f}x the time of {FEW} ({few.seconds:.2f} s); "
+        f"the baseline's logits alone are {MANY * height * width * 4 / GIGABYTE:.1f} GB",
+    )
+
+
+def page(run: Runner) -> Line:
+    result = processes.time_page(run.folder)
+    return Line("`python app.py` to the page", result.seconds, goals=[("<= 8 s", result.seconds <= 8)])
+
+
+def importing(run: Runner) -> Line:
+    result, heavy = processes.time_import()
+    light = not {"gradio", "matplotlib"} & set(heavy)
+    return Line(
+        "`import proxyclip_core`",
+        result.seconds,
+        goals=[("<= 3 s", result.seconds <= 3), ("no gradio or matplotlib", light)],
+        note=f"brings in {', '.join(heavy) or 'none of gradio, matplotlib, timm, open_clip'}",
+    )
+
+
+def rows_for(device: str, precision: str) -> dict[str, Row]:
+    """Name -> row. A GPU has two reduced precisions to compare, a CPU the one that was chosen."""
+    reduced = ("bfloat16", "float16") if device == "cuda" and precision == "auto" else (precision,)
+    pictures = {f"exact-{name}": partial(exact, precision=name) for name in (*reduced, "float32")}
+    return {
+        "text": text,
+        **pictures,
+        "whole": whole,
+        "words": known_words,
+        "settings": settings,
+        "click": click,
+        **({"first": first_masks} if device != "cpu" else {}),
+        "memory": memory,
+        "classes": many_classes,
+        "page": page,
+        "import": importing,
+    }
+
+
+def measure_row(row: Row, name: str, run: Runner) -> Line:
+    """The row; where a process failed, a row that says so."""
+    try:
+        return row(run)
+    except MeasurementError as error:
+        return Line(name, goals=[("measured", False)], note=str(error))

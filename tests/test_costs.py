@@ -1,0 +1,265 @@
+"""What each stage may cost, counted and never timed; and the benchmark's own tables.
+
+Axes: B windows, N patches of the VFM, M of CLIP, D CLIP width, C VFM width, E embedding, P prompts, L tokens.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from proxyclip_core import __main__ as command_line
+from proxyclip_core import attention, encoders, readout
+from proxyclip_core.types import ClassLogits
+from proxyclip_core.windows import plan_windows
+from tests.benchmarks import child, growth, report, rows
+from tests.benchmarks.child import Job, Result
+from tests.benchmarks.runner import MeasurementError, Runner
+from tests.conftest import TINY_CLIP
+
+ROOT = Path(__file__).parent.parent
+CLIP_WIDTH, CLIP_LAYERS = TINY_CLIP["clip_vision"]["width"], TINY_CLIP["clip_vision"]["layers"]
+EMBEDDING = TINY_CLIP["embed_dim"]
+VFM_WIDTH, VFM_LAYERS = 48, 2
+SLACK = 1.02  # resampling of positions and the like
+
+
+def flops(action) -> float:
+    """Operations of an action, in all precisions."""
+    return sum(child.count_flops(action).values())
+
+
+def block_flops(tokens: int, width: int, mlp_ratio: float) -> float:
+    """One transformer block: queries, keys, values and output (4 D x D), MLP (2 of D x ratio D), two N x N products."""
+    return 2 * tokens * width**2 * (4 + 2 * mlp_ratio) + 4 * tokens**2 * width
+
+
+@pytest.fixture(scope="module")
+def features(tiny_model):
+    """Two windows of 112 x 112: B = 2, N = 14 * 14, M = 7 * 7."""
+    picture = np.random.default_rng(0).integers(0, 256, (112, 168, 3), dtype=np.uint8)
+    return tiny_model.encode(picture, side=None, crop=112, stride=56)
+
+
+@pytest.fixture(scope="module")
+def model_without_cache(tiny_clip, tiny_vfm):
+    from proxyclip_core import ProxyCLIP
+
+    return ProxyCLIP(tiny_clip, tiny_vfm)
+
+
+def test_encoding_leaves_out_clips_last_block(tiny_model):
+    picture = np.zeros((224, 224, 3), dtype=np.uint8)
+    clip_patches, vfm_patches = 14 * 14, 28 * 28
+    clip = (CLIP_LAYERS - 1) * block_flops(1 + clip_patches, CLIP_WIDTH, 2) + 2 * clip_patches * 3 * 16**2 * CLIP_WIDTH
+    vfm = VFM_LAYERS * block_flops(1 + vfm_patches, VFM_WIDTH, 4) + 2 * vfm_patches * 3 * 8**2 * VFM_WIDTH
+    assert clip + vfm <= flops(lambda: tiny_model.encode(picture, side=None)) * SLACK
+    assert flops(lambda: tiny_model.encode(picture, side=None)) <= (clip + vfm) * SLACK
+
+
+def test_encoding_costs_the_same_for_every_window(tiny_model):
+    one, three = (np.zeros((112, width, 3), dtype=np.uint8) for width in (112, 224))
+    cost = [flops(lambda: tiny_model.encode(picture, side=None, crop=112, stride=56)) for picture in (one, three)]  # noqa: B023
+    assert cost[1] == 3 * cost[0]
+
+
+def test_one_attention_matrix_serves_all_heads(tiny_model, features):
+    windows, patches, clip_patches = 2, 14 * 14, 7 * 7
+    attending = 2 * patches**2 * (VFM_WIDTH + CLIP_WIDTH)  # S = F F^T, then W V, once and not once a head
+    values = 2 * clip_patches * CLIP_WIDTH**2  # on CLIP's own grid, and no queries or keys
+    projecting = 2 * patches * CLIP_WIDTH * (CLIP_WIDTH + EMBEDDING)
+    assert flops(lambda: tiny_model.fuse(features)) <= windows * (attending + values + projecting) * SLACK
+
+
+def test_attention_is_made_in_rows(features, monkeypatch):
+    made = []
+    whole = attention.attention_rows
+
+    def spy(*arguments, **more):
+        made.append(whole(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(attention, "ENTRIES_AT_ONCE", 50 * 196)
+    monkeypatch.setattr(attention, "attention_rows", spy)
+    attention.proxy_attention(features.vfm, torch.zeros(2, 196, CLIP_WIDTH), 1.2, 3.0)
+    assert max(rows.numel() for rows in made) <= 50 * 196
+    assert sum(rows.shape[0] for rows in made) == 2 * 196
+
+
+def test_other_settings_and_a_click_run_no_encoder(tiny_model, features, counter):
+    words = tiny_model.embed("sky, hill")
+    dense = tiny_model.fuse(features)
+    assert counter.during(lambda: tiny_model.segment(tiny_model.classify(dense, words), words)) == {}
+    click = flops(lambda: tiny_model.seed_attention(features, (20, 20)))
+    assert click <= 2 * 196 * VFM_WIDTH * SLACK + 4 * 112 * 14 * 112  # one row of S, and one map to pixels
+
+
+@pytest.mark.parametrize(("words", "tokens"), [("sky", 3), ("sky " * 75, 77)])
+def test_prompts_cost_their_own_length(tiny_clip, words, tokens):
+    """tokens: with the start and the end. The last block (here the only one) is computed for the end token alone."""
+    width = TINY_CLIP["clip_text"]["width"]
+    keys_and_values = 2 * tokens * 2 * width**2
+    at_the_end = 2 * width**2 * (2 + 2 * 4) + 4 * tokens * width + 2 * width * EMBEDDING
+    cost = flops(lambda: tiny_clip.encode_text([words] * 8))
+    assert cost <= 8 * (keys_and_values + at_the_end) * SLACK
+    assert cost >= 8 * (keys_and_values + at_the_end) / SLACK
+
+
+def test_a_long_prompt_does_not_make_all_others_long(tiny_clip, monkeypatch):
+    monkeypatch.setitem(encoders.PROMPTS_AT_ONCE, "cpu", 8)
+    alone = flops(lambda: tiny_clip.encode_text(["sky"] * 8)) + flops(lambda: tiny_clip.encode_text(["sky " * 75] * 8))
+    mixed = ["sky", "sky " * 75] * 8
+    assert flops(lambda: tiny_clip.encode_text(mixed)) == alone
+
+
+def test_words_of_all_classes_go_through_the_text_tower_at_once(model_without_cache, monkeypatch):
+    seen = []
+    whole = model_without_cache.clip.encode_text
+    monkeypatch.setattr(
+        model_without_cache.clip, "encode_text", lambda prompts: (seen.append(len(prompts)), whole(prompts))[1]
+    )
+    model_without_cache.embed("sky; cloud, hill, horse", templates="simple7")
+    assert seen == [4 * 7]
+
+
+def test_no_array_of_all_classes_at_picture_size(monkeypatch):
+    count, size_hw = 100, (300, 400)
+    logits = ClassLogits(plan_windows(size_hw, side=None), torch.rand(2, count, 8, 8))
+    monkeypatch.setattr(readout, "ENTRIES_AT_ONCE", 100_000)
+    blocks = [(rows, chunk, block.shape) for rows, chunk, block in readout.pixel_logits(logits)]
+    assert max(np.prod(shape) for _, _, shape in blocks) <= 100_000
+    seen = sum((rows.stop - rows.start) * (chunk.stop - chunk.start) for rows, chunk, _ in blocks)
+    assert seen == count * size_hw[0]  # and every class at every row once
+
+
+@pytest.mark.parametrize("what", ["segment", "scores", "scores_at"])
+def test_reading_out_allocates_nothing_of_classes_times_pixels(tiny_model, what):
+    count, size_hw = 100, (600, 800)
+    layout = plan_windows(size_hw, side=None)
+    words = child.vocabulary(tiny_model, count)
+    logits = ClassLogits(layout, torch.rand(layout.count, count, 8, 8))
+    calls = {
+        "segment": lambda: tiny_model.segment(logits, words),
+        "scores": lambda: tiny_model.scores(logits, words, 3),
+        "scores_at": lambda: tiny_model.scores_at(logits, words, (5, 5)),
+    }
+    with LargestTensor() as largest:
+        calls[what]()
+    assert 0 < largest.entries <= max(readout.ENTRIES_AT_ONCE, logits.values.numel(), np.prod(size_hw))
+    assert largest.entries < count * np.prod(size_hw) / 10
+
+
+class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes how many entries the largest new tensor has."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), more=None):
+        made = function(*arguments, **(more or {}))
+        for tensor in made if isinstance(made, tuple) else (made,):
+            if isinstance(tensor, torch.Tensor):
+                self.entries = max(self.entries, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return made
+
+
+def test_importing_the_core_brings_in_no_heavy_library():
+    program = "import sys, proxyclip_core; print([m for m in sys.argv[1:] if m in sys.modules])"
+    heavy = ("gradio", "matplotlib", "timm", "open_clip")
+    done = subprocess.run([sys.executable, "-c", program, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def tiny_runner(tiny_model, tmp_path, capsys):
+    """The benchmark with tiny networks, in this process."""
+
+    def measure(job: Job) -> Result:
+        return Result(speeds={"float32": 1e9}) if job.task == "speeds" else child.measure(job, tiny_model)
+
+    return Runner(Job("weights", size_hw=(112, 168), side=None, repeats=1), tmp_path, measure)
+
+
+def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
+    monkeypatch.setattr(child, "TEMPLATES", "simple7")
+    monkeypatch.setattr(rows, "MANY", 40)
+    known = rows.rows_for("cpu", "float32")
+    known = {name: row for name, row in known.items() if name not in ("page", "import", "classes")}
+    lines = {name: rows.measure_row(row, name, tiny_runner) for name, row in known.items()}
+    lines["classes"] = rows.many_classes(tiny_runner, size_hw=(150, 200))
+    for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes"):
+        assert lines[name].seconds > 0, lines[name].note
+        assert lines[name].times_floor > 0
+    assert ("logits <= 1e-05", True) in lines["exact-float32"].goals
+    assert "labels 100.00% equal" in lines["exact-float32"].note
+    assert lines["memory"].plain_peak_bytes > 0
+    table = report.rows_table(list(lines.values()))
+    assert all(line.title in table for line in lines.values())
+    kept = json.loads(json.dumps(report.as_json("cpu", {}, {}, list(lines.values()), [])))
+    assert kept["rows"][0]["ratio"] == lines["text"].ratio
+
+
+def test_a_job_is_measured_once(tmp_path, capsys):
+    seen = []
+    run = Runner(Job("weights"), tmp_path, lambda job: (seen.append(job.task), Result(1.0))[1])
+    run("our_click"), run("our_click"), run("our_click", precision="bfloat16")
+    assert seen == ["our_click", "our_click"]
+
+
+def test_a_row_says_that_its_process_failed(tmp_path, capsys):
+    def fail(job: Job) -> Result:
+        raise MeasurementError("our_click: out of memory")
+
+    line = rows.measure_row(rows.click, "click", Runner(Job("weights"), tmp_path, fail))
+    assert not line.met
+    assert line.note == "our_click: out of memory"
+
+
+def test_goals_are_judged_by_ratio():
+    line = rows.Line("a row", seconds=2.0, plain_seconds=10.0, goals=[("4x", True), ("labels >= 99%", False)])
+    assert line.ratio == 5
+    assert not line.met
+    assert "4x: yes, labels >= 99%: NO" in report.rows_table([line])
+    assert report.rows_table([line]).endswith("Short of its goal: a row.")
+
+
+def test_least_time_follows_from_each_precisions_speed(tmp_path, capsys):
+    run = Runner(Job("weights"), tmp_path, lambda job: Result(speeds={"float32": 10.0, "bfloat16": 40.0}))
+    assert run.floor_seconds(Result(flops={"float32": 20.0, "bfloat16": 40.0})) == 3
+    assert run.floor_seconds(Result()) is None
+
+
+def test_flops_are_counted_by_precision():
+    def products():
+        torch.ones(2, 3) @ torch.ones(3, 4)
+        torch.ones(2, 3, dtype=torch.bfloat16) @ torch.ones(3, 5, dtype=torch.bfloat16)
+        heads = torch.ones(1, 2, 7, 4)
+        torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
+
+    assert child.count_flops(products) == {"float32": 2 * 2 * 3 * 4 + 2 * 2 * 2 * 7 * 7 * 4, "bfloat16": 2 * 2 * 3 * 5}
+
+
+def test_exponent_of_a_power_law():
+    exponent, factor = growth.fit([1, 2, 4, 8], [3 * x**1.5 for x in (1, 2, 4, 8)])
+    assert (exponent, factor) == pytest.approx((1.5, 3))
+
+
+def test_growth_of_the_benchmark(tiny_runner, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "WINDOW", 112)
+    curves = growth.measure_growth(tiny_runner, (56, 112), (2, 5), (1, 2), large_hw=(100, 120))
+    assert [len(curve.seconds) for curve in curves] == [2, 2, 2]
+    assert "windows of 336 pixels" in report.growth_table(curves)
+    pytest.importorskip("matplotlib")
+    growth.plot(curves, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+def test_the_command_names_what_it_does_not_know(capsys, monkeypatch, tmp_path):
+    assert command_line.main(["bench", "--rows", "speed", "--device", "cpu"]) == 1
+    assert "No row is called speed. Known here: text, exact-auto, exact-float32" in capsys.readouterr().err
+    monkeypatch.setattr(command_line, "BENCHMARKS", tmp_path / "nowhere")
+    assert command_line.main(["bench"]) == 1
+    assert "Run it in the repository" in capsys.readouterr().err
