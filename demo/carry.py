@@ -31,8 +31,9 @@ def fill(settings: Settings) -> list[Any]:
     if side not in dict(sides).values():
         sides.append((str(side), side))
     return [
-        settings.picture or None,
-        settings.words,
+        # A person may have been quicker than the page: what is not said here stays as it is.
+        settings.picture or gr.skip(),
+        settings.words or gr.skip(),
         gr.update(choices=menus.clip_choices(), value=settings.clip),
         gr.update(choices=menus.family_choices(), value=vfm.family),
         gr.update(choices=menus.patch_choices(vfm.family), value=vfm.patch),
