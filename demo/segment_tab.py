@@ -259,7 +259,9 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
             return [*(gr.skip() for _ in filled[:-2]), callbacks.show_message(str(error)), gr.skip()]
         return fill(Settings.of(settings, picture or ""), time.monotonic_ns())
 
-    demo.load(on_load, parts.query, filled, js="() => location.search", **QUICK)
+    opened = demo.load(on_load, parts.query, filled, js="() => location.search", **QUICK)
+    # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
+    opened.then(None, js="() => { document.body.dataset.opened = 'true'; }", **PRIVATE)
     shared.preset.input(on_preset, shared.preset, [shared.words, shared.message, parts.go], **QUICK)
     parts.load.upload(on_file, [parts.load, shared.picture], filled, **QUICK)
     if shared.gallery is not None:

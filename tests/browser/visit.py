@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -11,6 +12,8 @@ expect = playwright.expect
 expect.set_options(timeout=60_000)  # the machine may be busy; nothing waits longer than it must
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None and os.environ.get("PROXYCLIP_BROWSER") == "required":
+    raise RuntimeError("PROXYCLIP_BROWSER is 'required', but no chromium or google-chrome is on the PATH.")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the PATH")
 DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
@@ -28,6 +31,7 @@ class Visit:
         self.page.on("request", lambda request: self._note(request.url, url))
         self.page.goto(url)
         expect(self.page.locator("#segment")).to_be_visible()
+        expect(self.page.locator("body[data-opened]")).to_be_attached()
 
     def _note(self, address: str, url: str) -> None:
         if not address.startswith((url, "data:", "blob:")):
