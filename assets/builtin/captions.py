@@ -1,0 +1,80 @@
+"""The caption loss of the built-in CLIP, and the prompts that its text tower learns.
+
+B pictures, N patches, D width, E embedding, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import open_clip
+import torch
+from pools import Batch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from towers import CLIP_MEAN, CLIP_STD, clip_class, clip_tokens, clip_values, normalise, read_out
+
+
+def named(logits: Tensor, present: Tensor) -> Tensor:
+    """Every present class against all absent ones; present ones do not compete. logits, present: B x K -> scalar."""
+    absent = logits.masked_fill(present, -1e4).logsumexp(1, keepdim=True)
+    loss = F.softplus(absent - logits) * present
+    return (loss.sum(1) / present.sum(1).clamp(min=1)).mean()
+
+
+def tile(pictures: Tensor, across: int) -> Tensor:
+    """B * across^2 square pictures -> B pictures of across x across tiles."""
+    rows = pictures.unflatten(0, (-1, across, across)).permute(0, 3, 1, 4, 2, 5)  # B, 3, row, y, column, x
+    return rows.flatten(4, 5).flatten(2, 3)
+
+
+def untile(values: Tensor, across: int) -> Tensor:
+    """B x N x D of tiled pictures -> B * across^2 x P x D, P patches of one tile."""
+    side = math.isqrt(values.shape[1]) // across
+    split = values.unflatten(1, (across, side, across, side)).transpose(2, 3)
+    return split.flatten(3, 4).flatten(0, 2)
+
+
+def caption_losses(
+    visual: nn.Module, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor
+) -> dict[str, Tensor]:
+    """The caption loss of pictures that are tiled across x across before they are seen.
+
+    Each tile answers for its own caption alone. Attention crosses the tiles, so without them every place learns to
+    speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are.
+    """
+    with torch.autocast(batch.present.device.type, torch.bfloat16):
+        tokens, _ = clip_tokens(visual, normalise(tile(batch.pictures, across), CLIP_MEAN, CLIP_STD))
+        values = untile(clip_values(visual, tokens), across)  # T tiles x P x D
+        whole, mean = clip_class(visual, tokens), read_out(visual, values.mean(1))
+        places = read_out(visual, values)  # T x P x E
+    classes = torch.cat([vectors, F.normalize(nothing, dim=-1)[None]])
+    logits = scale * places @ classes.T  # T x P x (K + 1)
+    allowed = torch.cat([batch.present, batch.plain[:, None]], 1)
+    pooled = logits.logsumexp(1)[:, :-1] - math.log(logits.shape[1])
+    inside = logits.masked_fill(~allowed[:, None], -1e4).logsumexp(-1) - logits.logsumexp(-1)
+    together = batch.present.unflatten(0, (-1, across**2)).any(1)
+    return {
+        "class": named(scale * whole @ vectors.T, together),
+        "mean": named(scale * mean @ vectors.T, batch.present),
+        "somewhere": named(pooled, batch.present),  # each word of the caption is said by some place
+        "everywhere": -inside.mean(),  # each place says a word of the caption
+    }
+
+
+class Prompts:
+    """Every word of every class in every template, tokenised once."""
+
+    def __init__(self, words: list[tuple[str, ...]], context_length: int) -> None:
+        tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
+        templates = [*open_clip.OPENAI_IMAGENET_TEMPLATES, lambda c: c, lambda c: f"a {c}"]
+        rows = [(k, word) for k, group in enumerate(words) for word in group]
+        self.tokens = torch.stack([tokenizer([template(word) for template in templates]) for _, word in rows]).int()
+        self.classes = torch.tensor([k for k, _ in rows])
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+        """-> prompts count x context, and the class of each."""
+        row = torch.from_numpy(rng.integers(0, len(self.tokens), count))
+        template = torch.from_numpy(rng.integers(0, self.tokens.shape[1], count))
+        return self.tokens[row, template].long(), self.classes[row]

@@ -1,0 +1,213 @@
+"""Train the built-in CLIP from captions alone: which words are in the picture, never where.
+
+Three stages of one clock. Names: single drawings on simple grounds, because whole scenes from nothing teach the stuff
+at once and the things hardly at all. Tiles: close-ups and crops of scenes, each with its own caption, tiled into larger
+windows. In both, a table of class vectors stands in for the text tower, as contrast from nothing stalls. Text: the
+text tower learns the table's directions for every word in every template.
+
+From the first step the loss is read from the last block's class token and from the mean of its values, over tiles also
+from its values place by place. The values thereby speak the language of the words, which proxy attention relies on.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from captions import Prompts, caption_losses
+from drawings import load_things
+from names import CloseUps
+from pools import Batch, ScenePool, class_words
+from torch import Tensor, nn
+from torch.nn import functional as F
+from towers import CLIP_MEAN, CLIP_STD, class_and_mean, clip_text, clip_tokens, normalise, smooth_positions
+
+CONFIG = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 280, "layers": 6, "width": 192, "head_width": 64, "patch_size": 14},
+    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 3},
+}
+STAGES = {"names": 0.25, "tiles": 0.95, "text": 1.0}  # until which share of the clock
+RATES = {"names": 3e-3, "tiles": 2.5e-3, "text": 2e-3}
+# (side of a tile, tiles across, pictures in a batch, zoom into a scene or None for close-ups, how often)
+TILES = (
+    (56, 1, 224, None, 3.0),
+    (56, 2, 60, None, 2.0),
+    (56, 3, 28, None, 1.0),
+    (42, 3, 44, None, 1.0),
+    (84, 2, 28, None, 1.0),
+    (112, 1, 60, None, 1.0),
+    (112, 2, 14, None, 0.5),
+    (56, 5, 10, None, 0.7),
+    (70, 4, 10, None, 0.4),
+    (70, 2, 36, (0.8, 1.2), 1.0),
+    (84, 2, 26, (0.8, 1.3), 1.0),
+    (112, 2, 14, (0.8, 1.4), 0.8),
+    (140, 1, 36, (0.8, 1.4), 0.8),
+    (70, 4, 9, (0.8, 1.2), 0.6),
+    (140, 2, 9, (0.8, 1.4), 0.6),
+)
+
+
+def new_clip() -> nn.Module:
+    """An untrained CLIP with smooth position embeddings."""
+    cfg = copy.deepcopy(CONFIG)
+    model = open_clip.CLIP(cfg["embed_dim"], cfg["vision_cfg"], cfg["text_cfg"])
+    native = CONFIG["vision_cfg"]["image_size"] // CONFIG["vision_cfg"]["patch_size"]
+    model.visual.positional_embedding.data.copy_(smooth_positions(native, CONFIG["vision_cfg"]["width"], 0.1))
+    return model
+
+
+class ClipTrainer:
+    """Model, averaged weights, optimisers and clock; everything that a checkpoint holds."""
+
+    def __init__(
+        self, pool: ScenePool, close_ups: CloseUps, seconds: float, device: str, seed: int, folder: Path
+    ) -> None:
+        torch.manual_seed(seed)
+        self.pool, self.close_ups, self.seconds, self.device, self.folder = pool, close_ups, seconds, device, folder
+        self.rng = np.random.default_rng(seed)
+        self.model = new_clip().to(device)
+        self.model.logit_scale.data.fill_(math.log(16))
+        self.table = nn.Parameter(torch.randn(pool.classes, CONFIG["embed_dim"], device=device))
+        self.nothing = nn.Parameter(torch.randn(CONFIG["embed_dim"], device=device))
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.prompts: Prompts | None = None  # made when the text stage begins
+        self.spent, self.steps, self.log, self.stage = 0.0, 0, [], ""
+
+    def _enter(self, stage: str) -> None:
+        """New optimisers; what one stage hands to the next."""
+        if self.stage == "names":
+            self._fold_centre()
+        if stage == "text":  # it learns to say what the averaged tower sees
+            self.model.load_state_dict(self.average.state_dict())
+            self.prompts = Prompts(list(class_words(load_things()).values()), CONFIG["text_cfg"]["context_length"])
+            trained = [p for n, p in self.model.named_parameters() if not n.startswith(("visual.", "logit_scale"))]
+            blocks: list[nn.Parameter] = []
+        else:
+            trained = [*self.model.visual.parameters(), self.table, self.nothing, self.model.logit_scale]
+            blocks = [p for p in self.model.visual.transformer.parameters() if p.ndim == 2]
+        chosen = {id(p) for p in blocks}
+        rest = [p for p in trained if id(p) not in chosen]
+        self.optimisers = [torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
+        if blocks:  # names take off in half the steps that AdamW needs
+            self.optimisers.append(torch.optim.Muon(blocks, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+        self.trained, self.stage, self.stage_steps = trained, stage, 0
+
+    @torch.no_grad()
+    def _fold_centre(self) -> None:
+        """The names stage centres each batch's embeddings; here the mean moves into the bias of ln_post for good."""
+        whole, mean = self._see(self.close_ups.draw(self.rng, 512, 56).pictures.to(self.device))
+        shift = (whole.mean(0) + mean.mean(0)) / 2
+        self.model.visual.ln_post.bias.sub_(shift @ torch.linalg.pinv(self.model.visual.proj))
+
+    def _see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device, torch.bfloat16):
+            tokens, _ = clip_tokens(self.model.visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
+            whole, mean = class_and_mean(self.model.visual, tokens)
+        return whole.float(), mean.float()
+
+    def _name(self) -> dict[str, Tensor]:
+        """Close-ups against all things. Centring each batch's embeddings is what makes the names take off."""
+        batch = self.close_ups.draw(self.rng, 256, 56, plain=0.6)
+        things = batch.present[:, : len(self.close_ups.names)].int().argmax(1).to(self.device)
+        vectors, scale = F.normalize(self.table[: len(self.close_ups.names)], dim=-1), self.model.logit_scale.exp()
+        seen = (F.normalize(part - part.mean(0), dim=-1) for part in self._see(batch.pictures.to(self.device)))
+        return {name: F.cross_entropy(scale * part @ vectors.T, things) for name, part in zip(("class", "mean"), seen)}
+
+    def _caption(self) -> dict[str, Tensor]:
+        often = np.array([row[-1] for row in TILES])
+        side, across, count, zoom, _ = TILES[self.rng.choice(len(TILES), p=often / often.sum())]
+        count *= across**2
+        if zoom:
+            batch = self.pool.draw(self.rng, count, side, zoom)
+        else:
+            batch = self.close_ups.draw(self.rng, count, side, plain=0.45)
+        batch = Batch(*(part.to(self.device) for part in (batch.pictures, batch.present, batch.plain, batch.regions)))
+        vectors, scale = F.normalize(self.table, dim=-1), self.model.logit_scale.exp()
+        return caption_losses(self.model.visual, batch, across, vectors, self.nothing, scale)
+
+    def _say(self) -> dict[str, Tensor]:
+        """The text tower learns the table's directions."""
+        prompts, classes = (part.to(self.device) for part in self.prompts.draw(self.rng, 256))
+        target = F.normalize(self.table.detach(), dim=-1)
+        with torch.autocast(self.device, torch.bfloat16):
+            said = clip_text(self.model, prompts)
+        direction = 1 - (said * target[classes]).sum(-1).mean()
+        return {"say": F.cross_entropy(20 * said @ target.T, classes), "direction": 3 * direction}
+
+    def _step(self, loss: Tensor, progress: float) -> None:
+        """progress: of the stage, 0..1; the rate warms up and follows a cosine in each."""
+        rate = RATES[self.stage] * min(1.0, (self.stage_steps + 1) / 50)
+        if self.stage != "names":  # level for the first half, then down
+            rate *= min(1.0, 0.03 + 2 * (1 - progress))
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.trained, 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.model.logit_scale.data.clamp_(max=math.log(40))
+        self.steps, self.stage_steps = self.steps + 1, self.stage_steps + 1
+        keep = min(0.985, 1 - 1 / self.stage_steps)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+
+    def run(self, renew_every: float = 600.0) -> None:
+        """Train to the end of the clock; painting scenes anew counts as training time."""
+        renewed, saved, noted, starts = self.spent, self.spent, {}, dict(zip(STAGES, (0.0, *STAGES.values())))
+        while self.spent < self.seconds:
+            began = time.monotonic()
+            share = self.spent / self.seconds
+            stage = next(name for name, end in STAGES.items() if share < end)
+            if stage != self.stage:
+                self._enter(stage)
+                noted = {}
+            losses = {"names": self._name, "tiles": self._caption, "text": self._say}[stage]()
+            self._step(sum(losses.values()), (share - starts[stage]) / (STAGES[stage] - starts[stage]))
+            for name, loss in losses.items():
+                noted[name] = 0.95 * noted.get(name, float(loss.detach())) + 0.05 * float(loss.detach())
+            if self.steps % 50 == 0:
+                row = {"minutes": round(self.spent / 60, 1), "steps": self.steps, "stage": stage}
+                self.log.append(row | {name: round(value, 3) for name, value in noted.items()})
+                print(json.dumps(self.log[-1]), flush=True)
+            if stage == "tiles" and self.spent - renewed > renew_every:
+                self.pool.renew(0.3)
+                renewed = self.spent
+            if self.spent - saved > 120:
+                self.save()
+                saved = self.spent
+            self.spent += time.monotonic() - began
+        self.save()
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "heads": [self.table.data, self.nothing.data],
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "clock": (self.spent, self.steps, self.log, self.stage, self.stage_steps),
+        }
+        torch.save(state, self.folder / "clip.pt.new")
+        (self.folder / "clip.pt.new").replace(self.folder / "clip.pt")
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint, if there is one."""
+        if not (self.folder / "clip.pt").exists():
+            return
+        state = torch.load(self.folder / "clip.pt", map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.table.data, self.nothing.data = state["heads"]
+        self.spent, self.steps, self.log, stage, steps = state["clock"]
+        self._enter(stage)
+        for optimiser, kept in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(kept)
+        self.stage_steps = steps

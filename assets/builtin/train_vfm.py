@@ -1,0 +1,152 @@
+"""Train the built-in vision foundation models without any word: patches of one region are alike, others are not.
+
+The regions are class-agnostic, as the masks that SAM learns from. A patch on a border belongs to each region by the
+share of its pixels, so the target similarity of two patches is the cosine of their shares.
+
+B pictures, N patches, R regions of a picture.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pools import ScenePool
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from towers import IMAGENET_MEAN, IMAGENET_STD, normalise, smooth_positions, vfm_patches
+
+CONFIGS = {
+    "vfm_patch8": {"img_size": 280, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4, "num_classes": 0},
+    "vfm_patch4": {"img_size": 140, "patch_size": 4, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 0},
+}
+LEARNING_RATE = 1e-3
+# (window, pictures in a batch, zoom, how often)
+WINDOWS = {
+    "vfm_patch8": ((112, 24, (0.75, 1.3), 3), (168, 10, (0.75, 1.3), 3), (280, 4, (1.0, 1.3), 3)),
+    "vfm_patch4": ((56, 24, (0.8, 1.3), 2), (112, 6, (0.75, 1.3), 5), (168, 3, (0.75, 1.3), 2)),
+}
+MOST_REGIONS = 48
+MOST_ROWS = 400
+
+
+def new_vfm(name: str) -> VisionTransformer:
+    """An untrained tower with smooth position embeddings."""
+    cfg = CONFIGS[name]
+    model = VisionTransformer(**cfg)
+    model.pos_embed.data.copy_(smooth_positions(cfg["img_size"] // cfg["patch_size"], cfg["embed_dim"])[None])
+    return model
+
+
+def target_similarity(regions: Tensor, patch: int) -> Tensor:
+    """B x S x S region numbers -> B x N x N: cosine of the patches' shares of regions."""
+    shares = F.one_hot(regions.long().clamp(max=MOST_REGIONS - 1), MOST_REGIONS).permute(0, 3, 1, 2).float()
+    shares = F.avg_pool2d(shares, patch).flatten(2).transpose(1, 2)  # B x N x R
+    shares = F.normalize(shares, dim=-1)
+    return shares @ shares.transpose(1, 2)
+
+
+def region_loss(features: Tensor, target: Tensor) -> Tensor:
+    """Unit features B x N x D against target similarity B x N x N: a soft contrast and a pull to the target itself.
+
+    Every patch counts the more, the smaller its region: small things would otherwise drown in the sky.
+    """
+    rows = torch.randperm(features.shape[1])[:MOST_ROWS]  # large windows: a sample of the patches against all
+    similarity, target = features[:, rows] @ features.transpose(1, 2), target[:, rows]
+    alike, unlike = target.sum(-1), (1 - target).sum(-1).clamp(min=1)
+    error = (similarity - target) ** 2
+    wanted = target**2
+    contrast = -(wanted * F.log_softmax(similarity / 0.1, dim=-1)).sum(-1) / wanted.sum(-1)
+    per_patch = 0.3 * contrast + 2 * (error * target).sum(-1) / alike + 6 * (error * (1 - target)).sum(-1) / unlike
+    weight = alike.rsqrt()
+    return (per_patch * weight).sum() / weight.sum()
+
+
+class VfmTrainer:
+    """One tower, its optimiser, its averaged weights and its clock."""
+
+    def __init__(self, name: str, pool: ScenePool, seconds: float, device: str, seed: int, folder: Path) -> None:
+        torch.manual_seed(seed)
+        self.name, self.pool, self.seconds, self.device, self.folder = name, pool, seconds, device, folder
+        self.rng = np.random.default_rng(seed)
+        self.model = new_vfm(name).to(device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.03, fused=True
+        )
+        self.spent, self.steps, self.log = 0.0, 0, []
+
+    def start_from(self, coarser: nn.Module) -> None:
+        """Take over the blocks of a tower with larger patches; patch and position embeddings are learnt anew."""
+        for mine, theirs in zip(self.model.blocks, coarser.blocks, strict=False):
+            mine.load_state_dict(theirs.state_dict())
+        self.model.norm.load_state_dict(coarser.norm.state_dict())
+        self.average.load_state_dict(self.model.state_dict())
+
+    def _step(self) -> float:
+        windows = WINDOWS[self.name]
+        often = np.array([w[-1] for w in windows], float)
+        side, count, zoom, _ = windows[self.rng.choice(len(windows), p=often / often.sum())]
+        batch = self.pool.draw(self.rng, count, side, zoom)
+        pictures = normalise(batch.pictures, IMAGENET_MEAN, IMAGENET_STD).to(self.device)
+        with torch.autocast(self.device, torch.bfloat16):
+            features = vfm_patches(self.model, pictures)
+        patch = self.model.patch_embed.patch_size[0]
+        loss = region_loss(features, target_similarity(batch.regions.to(self.device), patch))
+        p = min(1.0, self.spent / self.seconds)
+        for group in self.optimiser.param_groups:
+            group["lr"] = (
+                LEARNING_RATE * min(1.0, p / 0.03 + 0.02) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * p)))
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        keep = min(0.99, 1 - 1 / (self.steps + 1))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        self.steps += 1
+        return float(loss.detach())
+
+    def run(self) -> None:
+        """Train until the clock is full."""
+        noted = None
+        while self.spent < self.seconds:
+            began = time.monotonic()
+            loss = self._step()
+            noted = loss if noted is None else 0.98 * noted + 0.02 * loss
+            if self.steps % 50 == 0:
+                row = {"minutes": round(self.spent / 60, 1), "steps": self.steps, "region": round(noted, 3)}
+                self.log.append(row)
+                print(self.name, json.dumps(row), flush=True)
+            if self.steps % 200 == 0:
+                self.save()
+            self.spent += time.monotonic() - began
+        self.save()
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "clock": (self.spent, self.steps, self.log),
+        }
+        torch.save(state, self.folder / f"{self.name}.pt.new")
+        (self.folder / f"{self.name}.pt.new").replace(self.folder / f"{self.name}.pt")
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False if there is none."""
+        path = self.folder / f"{self.name}.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.spent, self.steps, self.log = state["clock"]
+        return True
