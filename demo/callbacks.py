@@ -82,6 +82,14 @@ def run(
         raise UserError(f"Something went wrong inside ({type(error).__name__}). The server's log says more.") from error
 
 
+def can_be_asked(settings: Settings) -> bool:
+    """Whether there are a picture and words to wait for weights with; slips in them are said before any download."""
+    try:
+        return bool(settings.picture and pc.parse_vocabulary(settings.words))
+    except ValueError:
+        return False
+
+
 def segment(
     models: Provider, compute: Compute, settings: Settings, look: Look, before: Staged | None, say: Say
 ) -> tuple[Any, ...]:

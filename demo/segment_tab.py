@@ -136,7 +136,7 @@ def _wire_stages(shared: Shared, parts: SimpleNamespace) -> None:
 
     def on_segment(values: dict[Any, Any], progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
         settings, _ = shared.read(values)
-        if settings.picture and not shared.models.ready(settings.clip, settings.vfm):
+        if callbacks.can_be_asked(settings) and not shared.models.ready(settings.clip, settings.vfm):
             return *(gr.skip() for _ in outputs), (settings.clip, settings.vfm, time.monotonic_ns())
         return *ask(callbacks.segment, values, progress), gr.skip()
 
