@@ -15,7 +15,7 @@ try:
 except ImportError:
     spaces = None
 
-GPU_SECONDS = 60  # asked of ZeroGPU for one segmentation
+GPU_SECONDS = 60  # asked of ZeroGPU for one event of the page
 
 
 def read_arguments() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,15 +74,6 @@ def pair(bench: Bench, left: str, right: str, true: truth.Truth | None) -> tuple
         one.drawn,
         other.drawn,
     ), f"<p>{captions}<br>They differ on {differ} of the picture.</p>"
-
-
-def sheet(bench: Bench, names: Sequence[str], true: truth.Truth | None) -> Iterator[list[tuple[np.ndarray, str]]]:
-    """(picture, caption) of the results so far: after each one, so that a run can be stopped between two."""
-    rows = []
-    for name in names:
-        shown = show(bench, name, true)
-        rows.append((shown.drawn, shown.caption))
-        yield list(rows)
 
 
 def progress(done: int, names: Sequence[str]) -> str:

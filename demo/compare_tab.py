@@ -8,14 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.context import Context
 
 from demo import compare, truth, variants
 from demo.callbacks import show_message
+from demo.examples import Example
 from demo.session import Staged
 from demo.shared import Shared
 from demo.variants import Bench
 
+Examples = tuple[Example, ...]
 TAB = "Compare"  # as it is called on the page
 SLIDER_HEIGHT = 500  # pixels
 
@@ -131,12 +134,9 @@ def _pair(parts: SimpleNamespace, shared: Shared, wanted: bool, values: dict[Any
         return skip, skip, skip, skip
     if staged is None:
         return _say(variants.NO_RESULT), skip, skip, skip
-    bench = Bench(shared.models, staged, values[parts.kept])
-    try:
-        shown, line = compare.pair(bench, values[parts.left], values[parts.right], _truth(parts, shared, bench, values))
-    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        return show_message(variants.in_words(error)), skip, skip, skip
-    return show_message(""), bench.kept, shown, line
+    given = (values[parts.left], values[parts.right], _label_map(parts, values), shared.examples)
+    shown, kept, error = shared.answer(_show_pair, staged, values[parts.kept], *given)
+    return (show_message(error), skip, skip, skip) if error else (show_message(""), kept, *shown)
 
 
 def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
@@ -146,22 +146,33 @@ def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> It
     if staged is None or not names:
         yield _say(variants.NO_RESULT if staged is None else "Choose what to compare."), skip, skip, skip
         return
-    bench = Bench(shared.models, staged, values[parts.kept])
-    yield show_message(""), skip, [], compare.progress(0, names)
-    try:
-        true = _truth(parts, shared, bench, values)
-        for done, rows in enumerate(compare.sheet(bench, names, true), 1):
-            yield skip, bench.kept, rows, compare.progress(done, names)
-    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        yield show_message(variants.in_words(error)), bench.kept, skip, ""
+    kept, rows = values[parts.kept], []
+    yield show_message(""), skip, rows, compare.progress(0, names)
+    for done, name in enumerate(names, 1):  # one at a time, so that a run can be stopped between two
+        given = (name, _label_map(parts, values), shared.examples)
+        row, kept, error = shared.answer(_show_one, staged, kept, *given)
+        if error:
+            yield show_message(error), kept, skip, ""
+            return
+        rows.append(row)
+        yield skip, kept, list(rows), compare.progress(done, names)
 
 
 def _say(text: str) -> Any:
     return gr.update(value=f"<p>{text}</p>", visible=True)
 
 
-def _truth(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> truth.Truth | None:
-    return truth.of(bench, values[parts.label_map] if parts.label_map else None, shared.examples)
+def _label_map(parts: SimpleNamespace, values: dict[Any, Any]) -> str | None:
+    return values[parts.label_map] if parts.label_map else None
+
+
+def _show_pair(bench: Bench, left: str, right: str, label_map: str | None, examples: Examples) -> Any:
+    return compare.pair(bench, left, right, truth.of(bench, label_map, examples))
+
+
+def _show_one(bench: Bench, name: str, label_map: str | None, examples: Examples) -> tuple[np.ndarray, str]:
+    shown = compare.show(bench, name, truth.of(bench, label_map, examples))
+    return shown.drawn, shown.caption
 
 
 def _choices(shared: Shared, staged: Staged | None) -> tuple[Any, Any, Any]:

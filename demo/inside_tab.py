@@ -5,7 +5,8 @@ The tab has four sections, and only the one that is open is computed: when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from gradio.context import Context
 
 from demo import inside, truth, variants
 from demo.callbacks import show_message
+from demo.examples import Example
 from demo.session import Staged
 from demo.shared import Shared
 from demo.variants import Bench
@@ -184,25 +186,22 @@ def _wire_seeds(
 ) -> None:
     """Clicks and the pad: the marker moves at once, and then the maps follow."""
 
-    def change(what: Callable[[Bench, inside.Seeds | None], inside.Seeds]) -> Callable[..., Any]:
-        def changed(values: dict[Any, Any]) -> tuple[Any, ...]:
-            if values[shared.state] is None:
-                return gr.skip(), gr.skip(), gr.skip()
-            bench = Bench(shared.models, values[shared.state], values[parts.kept])
-            seeds = what(bench, values[parts.seeds])
-            return seeds, *_clickable(bench, seeds, _look(parts, shared, values))
-
-        return changed
+    def change(what: SeedChange, values: dict[Any, Any]) -> tuple[Any, ...]:
+        if values[shared.state] is None:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        given = (what, values[parts.seeds], _look(parts, shared, values))
+        placed, _, error = shared.answer(_place, values[shared.state], values[parts.kept], *given)
+        return (show_message(error), *(placed or (gr.skip(), gr.skip(), gr.skip())))
 
     def on_click(values: dict[Any, Any], event: gr.SelectData) -> tuple[Any, ...]:
-        return change(lambda bench, seeds: inside.click(bench.staged, seeds, event.index))(values)
+        return change(partial(_clicked, event.index), values)
 
     events = [(parts.clicked.select, on_click)]
-    events += [(button.click, change(partial(_moved, step))) for step, button in parts.steps.items()]
-    events.append((parts.undo.click, change(lambda bench, seeds: inside.undo(bench.staged, seeds))))
-    events.append((parts.clear.click, change(lambda bench, seeds: inside.seeds_of(bench.staged, None))))
-    events += [(parts.grid.input, change(lambda bench, seeds: inside.seeds_of(bench.staged, seeds)))]
-    outputs = [parts.seeds, parts.clicked, parts.where]
+    events += [(button.click, partial(change, partial(_moved, step))) for step, button in parts.steps.items()]
+    events.append((parts.undo.click, partial(change, _undone)))
+    events.append((parts.clear.click, partial(change, _cleared)))
+    events.append((parts.grid.input, partial(change, _kept)))
+    outputs = [parts.note, parts.seeds, parts.clicked, parts.where]
     for event, function in events:
         placed = event(function, asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE)
         if event != parts.grid.input:
@@ -210,8 +209,35 @@ def _wire_seeds(
     parts.stage.input(fill, **options)
 
 
+# What an event does to the seeds: plain functions of this module, so that they can go to where the models are.
+SeedChange = Callable[[Bench, inside.Seeds | None], inside.Seeds]
+
+
+def _clicked(index_xy: Sequence[float], bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
+    return inside.click(bench.staged, seeds, index_xy)
+
+
 def _moved(step: tuple[int, int], bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
     return inside.move(bench, seeds, step)
+
+
+def _undone(bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
+    return inside.undo(bench.staged, seeds)
+
+
+def _cleared(bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
+    return inside.seeds_of(bench.staged, None)
+
+
+def _kept(bench: Bench, seeds: inside.Seeds | None) -> inside.Seeds:
+    return inside.seeds_of(bench.staged, seeds)
+
+
+def _place(
+    bench: Bench, what: SeedChange, seeds: inside.Seeds | None, look: inside.Look
+) -> tuple[inside.Seeds, Any, str]:
+    seeds = what(bench, seeds)
+    return seeds, *_clickable(bench, seeds, look)
 
 
 def _fill(
@@ -234,12 +260,11 @@ def _fill(
     staged: Staged | None = values[shared.state]
     if staged is None:
         return gr.update(value=f"<p>{variants.NO_RESULT}</p>", visible=True), *nothing[1:]
-    bench = Bench(shared.models, staged, values[parts.kept])
-    try:
-        shown = show(parts, shared, bench, values)
-    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        return show_message(variants.in_words(error)), *nothing[1:]
-    return show_message(""), bench.kept, *shown
+    asked = Asked(_look(parts, shared, values), values[parts.seeds], values[parts.label_map], shared.examples)
+    shown, kept, error = shared.answer(show, staged, values[parts.kept], asked)
+    if error:
+        return show_message(error), *nothing[1:]
+    return show_message(""), kept, *shown
 
 
 def _look(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> inside.Look:
@@ -259,25 +284,35 @@ def _clickable(bench: Bench, seeds: inside.Seeds, look: inside.Look) -> tuple[An
     return inside.picture_with_seeds(bench, seeds, look), f"<p>{where}</p>"
 
 
-def _show_attention(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
-    look, seeds = _look(parts, shared, values), inside.seeds_of(bench.staged, values[parts.seeds])
+@dataclass(frozen=True)
+class Asked:
+    """What a section is shown for, beside the picture."""
+
+    look: inside.Look
+    seeds: inside.Seeds | None
+    label_map: str | None
+    examples: tuple[Example, ...]
+
+
+def _show_attention(bench: Bench, asked: Asked) -> tuple[Any, ...]:
+    look, seeds = asked.look, inside.seeds_of(bench.staged, asked.seeds)
     maps = inside.attention_maps(bench, seeds, look)
     return *_clickable(bench, seeds, look), gr.update(value=maps, columns=inside.columns(bench, look))
 
 
-def _show_similarity(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
-    return inside.similarity(bench, _look(parts, shared, values))
+def _show_similarity(bench: Bench, asked: Asked) -> tuple[Any, ...]:
+    return inside.similarity(bench, asked.look)
 
 
-def _show_features(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
-    return (inside.feature_pictures(bench, _look(parts, shared, values)),)
+def _show_features(bench: Bench, asked: Asked) -> tuple[Any, ...]:
+    return (inside.feature_pictures(bench, asked.look),)
 
 
-def _show_truth(parts: SimpleNamespace, shared: Shared, bench: Bench, values: dict[Any, Any]) -> tuple[Any, ...]:
-    true = truth.of(bench, values[parts.label_map], shared.examples)
+def _show_truth(bench: Bench, asked: Asked) -> tuple[Any, ...]:
+    true = truth.of(bench, asked.label_map, asked.examples)
     if true is None:
         return "<p>This picture has no true label map yet. Give one above.</p>", ""
-    curves, line = inside.against_truth(bench, _look(parts, shared, values), true)
+    curves, line = inside.against_truth(bench, asked.look, true)
     return line, curves
 
 

@@ -12,6 +12,7 @@ from demo import menus
 from demo.callbacks import Provider
 from demo.examples import Example
 from demo.session import Settings, Staged
+from demo.variants import Kept
 
 ON_MODEL = {"concurrency_id": "model", "concurrency_limit": 1}  # encoders run for one visitor at a time
 PRIVATE = {"api_visibility": "private"}
@@ -24,8 +25,9 @@ ASKED += ("templates", "background", "threshold")
 class Shared:
     """The question's components, by the names of the settings they give, and what answers it.
 
-    state: gr.State of a `Staged` or None. compute: (settings, before) -> Staged. clip and family are menus; a VFM is
-    a family and a patch size. about and download are panels: where the models come from, how far a download is.
+    state: gr.State of a `Staged` or None. compute: (settings, before) -> Staged. answer: `variants.answer` without
+    `models`. clip and family are menus; a VFM is a family and a patch size. about and download are panels: where the
+    models come from, how far a download is.
     """
 
     picture: gr.Image
@@ -48,6 +50,7 @@ class Shared:
     state: gr.State
     models: Provider
     compute: Callable[[Settings, Staged | None], Staged]
+    answer: Callable[..., tuple[Any, Kept, str]]
     default: Settings  # what the page opens with
     examples: tuple[Example, ...] = ()
     gallery: gr.Gallery | None = None

@@ -9,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import api, compare_tab, inside_tab, question, segment_tab
+from demo import api, compare_tab, inside_tab, question, segment_tab, variants
 from demo.callbacks import Provider
 from demo.examples import FOLDER, read_examples
 from demo.session import Settings, Staged, advance
 from demo.shared import Shared
+from demo.variants import Kept
 
 TITLE = "ProxyCLIP"
 INTRO = (
@@ -58,7 +59,7 @@ def build_demo(
 ) -> gr.Blocks:
     """The page over a provider of models, opened with the CLIP `clip` and the VFM `vfm` (full names).
 
-    on_device wraps the one function that computes (`spaces.GPU` does). examples: a folder for the gallery.
+    on_device wraps the two functions that compute (`spaces.GPU` does). examples: a folder for the gallery.
     Launch with `**LAUNCH`.
     """
     vfm_spec = pc.find_vfm(vfm)
@@ -68,6 +69,10 @@ def build_demo(
     @on_device
     def compute(settings: Settings, before: Staged | None) -> Staged:
         return advance(models.get(settings.clip, settings.vfm), settings, before)
+
+    @on_device
+    def answer(do: Callable[..., Any], staged: Staged, kept: Kept | None, *given: Any) -> tuple[Any, Kept | None, str]:
+        return variants.answer(models, do, staged, kept, *given)
 
     with gr.Blocks(title=TITLE, fill_width=True, delete_cache=(3600, 24 * 3600)) as demo:
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")
@@ -79,6 +84,7 @@ def build_demo(
                 state=gr.State(time_to_live=1800),
                 models=models,
                 compute=compute,
+                answer=answer,
                 default=default,
                 examples=scenes,
             )

@@ -190,6 +190,21 @@ class Bench:
         return model.segment(logits.to(model.device), vocabulary, self.settings.threshold).labels
 
 
+def answer(
+    models: Provider, do: Callable[..., Any], staged: Staged, kept: Kept | None, *given: Any
+) -> tuple[Any, Kept | None, str]:
+    """`do(bench, *given)` for what the visitor holds -> its value, what is kept, and "".
+
+    On an error None, what is kept so far, and a line for the person. Everything that comes and goes can be pickled
+    where `do` is a function of a module, or a partial of one: on ZeroGPU the models live in a process of their own.
+    """
+    bench = Bench(models, staged, kept)
+    try:
+        return do(bench, *given), bench.kept, ""
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return None, bench.kept, in_words(error)
+
+
 def chosen_vfms(bench: Bench, others: Sequence[str], most: int) -> list[str]:
     """The staged VFM, then the others that were ticked, `most` in all."""
     return list(dict.fromkeys([bench.vfm, *others]))[:most]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import timeit
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder, early_parameters
@@ -52,15 +55,29 @@ def choose_device(device: str) -> torch.device:
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """The precision of the encoders; what comes after them, and the text, is float32 in any case.
 
-    "auto" is bfloat16 on CUDA cards that have it, else float16 there; float32 on CPU and MPS.
+    "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where that is clearly faster;
+    float32 on MPS.
     """
     if precision not in ("auto", *PRECISIONS):
         raise ValueError(f"precision is {precision!r}; expected 'auto', {', '.join(map(repr, PRECISIONS))}.")
     if precision != "auto":
         return PRECISIONS[precision]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _bfloat16_pays() else torch.float32
+
+
+@lru_cache
+def _bfloat16_pays() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in less than two thirds of the time that float32 takes.
+
+    Measured, in some 20 ms, because what a CPU lists among its features says little about its speed.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        tokens, weight = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
+        seconds[dtype] = min(timeit.repeat(lambda: F.linear(tokens, weight), number=1, repeat=8))  # noqa: B023
+    return 1.5 * seconds[torch.bfloat16] < seconds[torch.float32]
 
 
 def load_clip(

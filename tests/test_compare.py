@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from demo import callbacks, compare, compare_tab, truth
+from demo import callbacks, compare, compare_tab, variants
 from demo.session import advance
 from demo.variants import LABELS, Bench, Variant, variant_of
 from tests.test_inside import models, other_model, settings, staged, true_map  # noqa: F401
@@ -48,7 +50,7 @@ def test_names_lead_back_to_their_variants(bench):
 def test_each_stage_runs_once(models, staged, settings, tiny_model, counter, others):
     names = [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"]
     bench = Bench(models, staged)
-    assert counter.during(lambda: list(compare.sheet(bench, names, None))) == {} and len(others) == 1
+    assert counter.during(lambda: [compare.show(bench, name, None) for name in names]) == {} and len(others) == 1
     again = Bench(models, staged, bench.kept)
     assert counter.during(lambda: compare.pair(again, "DINO B/16", CLIP_ALONE, None)) == {} and len(others) == 1
     assert again.kept.values.keys() == bench.kept.values.keys()
@@ -80,16 +82,33 @@ def test_clip_alone_does_not_depend_on_beta(models, staged, settings, tiny_model
     assert changed.kept.values.keys() == before.kept.values.keys()
 
 
+def sheet(models, staged, names, label_map=None):
+    """The contact sheet as the page runs it: (note, kept, rows, progress) after each result."""
+    parts = SimpleNamespace(kept="kept", chosen="chosen", label_map="label map")
+    shared = SimpleNamespace(state="state", examples=(), answer=partial(variants.answer, models))
+    values = {"state": staged, "kept": None, "chosen": names, "label map": label_map}
+    return compare_tab._sheet(parts, shared, values)
+
+
 def test_a_run_can_be_stopped_between_two_results(models, staged, others):
-    run = compare.sheet(Bench(models, staged), [CLIP_ALONE, "DINO B/16"], None)
-    assert len(next(run)) == 1
+    run = sheet(models, staged, [CLIP_ALONE, "DINO B/16"])
+    assert next(run)[2] == []
+    assert len(next(run)[2]) == 1
     run.close()
     assert others == []
 
 
+def test_a_run_that_fails_keeps_its_results_and_says_why(models, staged, monkeypatch):
+    def get(*names):
+        raise ValueError("No such model here.")
+
+    monkeypatch.setattr(models, "get", get)
+    said, *_, progress = list(sheet(models, staged, [compare.CURRENT, "DINO B/16"]))[-1]
+    assert "No such model here." in said["value"] and progress == ""
+
+
 def test_captions_say_time_and_score_where_truth_is_known(bench, true_map):
-    true = truth.of(bench, true_map, ())
-    rows = list(compare.sheet(bench, ["DINO B/8", "DINO B/16"], true))[-1]
+    rows = list(sheet(bench.models, bench.staged, ["DINO B/8", "DINO B/16"], true_map))[-1][2]
     assert [caption.split(" · ")[0] for _, caption in rows] == ["DINO B/8", "DINO B/16"]
     assert all(" · mIoU " in caption and caption.endswith(" s") for _, caption in rows)
     assert "mIoU" not in compare.show(bench, "DINO B/16", None).caption

@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo.ui import build_demo
 from proxyclip_core.settings import Settings
-from tests.browser.serving import OneModel
+from tests.browser.serving import OneModel, as_elsewhere
 from tests.page import Page
 
 SHOWN = {"result", "labels"}
@@ -99,7 +99,7 @@ def folder(blocks, tmp_path) -> Path:
 @pytest.fixture
 def page(tiny_model, folder) -> Page:
     """With a result of two words on a picture, from the whole picture at once."""
-    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", examples=folder))
+    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", as_elsewhere, folder))
     page.values[page.named["picture"]._id] = str(folder / "blocks.png")
     page.values[page.named["windows"]._id] = "whole"
     page.do("words", "submit", "sky, tree")

@@ -13,7 +13,7 @@ import torch
 from pools import Batch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from towers import CLIP_MEAN, CLIP_STD, clip_class, clip_tokens, clip_values, normalise, read_out
+from towers import CLIP_MEAN, CLIP_STD, clip_class, clip_tokens, clip_values, normalise, quick_attention, read_out
 
 
 def named(logits: Tensor, present: Tensor) -> Tensor:
@@ -44,8 +44,9 @@ def caption_losses(
     Each tile answers for its own caption alone. Attention crosses the tiles, so without them every place learns to
     speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are.
     """
-    with torch.autocast(batch.present.device.type, torch.bfloat16):
-        tokens, _ = clip_tokens(visual, normalise(tile(batch.pictures, across), CLIP_MEAN, CLIP_STD))
+    pictures, patch = tile(batch.pictures, across), visual.conv1.kernel_size[0]
+    with torch.autocast(batch.present.device.type, torch.bfloat16), quick_attention(pictures, patch):
+        tokens, _ = clip_tokens(visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
         values = untile(clip_values(visual, tokens), across)  # T tiles x P x D
         whole, mean = clip_class(visual, tokens), read_out(visual, values.mean(1))
         places = read_out(visual, values)  # T x P x E

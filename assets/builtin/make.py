@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -27,11 +30,12 @@ from gallery import write_evaluation_scenes, write_gallery  # noqa: E402
 from names import CloseUps  # noqa: E402
 from pools import ScenePool, training_bank  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from scenes import Bank  # noqa: E402
 from train_clip import CONFIG, ClipTrainer  # noqa: E402
 from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
 from tune import choose_reading  # noqa: E402
 
-SHARES = {"vfm_patch8": 0.15, "vfm_patch4": 0.15, "clip": 0.7}  # of the minutes
+VFM_SHARES = {"vfm_patch8": 0.6, "vfm_patch4": 0.4}  # of the minutes
 
 
 def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -> None:
@@ -42,28 +46,55 @@ def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -
     (out / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def train(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
-    """Train the three towers and write their weights; -> the logs."""
-    run = work / f"run-{seed}-{minutes:g}"
-    run.mkdir(parents=True, exist_ok=True)
-    bank = training_bank(work, seed)
-    pool = ScenePool(bank, int(2400 * min(1.0, minutes / 60)), 280, None, seed + 2)  # a short run paints fewer
+def new_pool(bank: Bank, minutes: float, seed: int) -> ScenePool:
+    pool = ScenePool(bank, int(2400 * min(1.0, minutes / 60)), 280, None, seed)  # a short run paints fewer
     pool.renew()
-    print("scenes painted", flush=True)
-    logs, coarser = {}, None
-    for name in ("vfm_patch8", "vfm_patch4"):
-        vfm = VfmTrainer(name, pool, 60 * minutes * SHARES[name], device, seed, run)
+    return pool
+
+
+def train_clip(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+    """Train CLIP and write its weights; -> its log."""
+    bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
+    pool, close_ups = new_pool(bank, minutes, seed + 2), CloseUps(bank, seed + 1)
+    clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run)
+    clip.resume()
+    clip.run()
+    # the text tower is trained last, against the averaged vision tower: the model itself is what is kept
+    export(clip.model.state_dict(), CONFIG, out, "clip")
+    return {"clip": clip.log}
+
+
+def train_vfms(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+    """Train the VFMs one after the other, the finer from the coarser, and write their weights; -> their logs."""
+    bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
+    pool, logs, coarser = new_pool(bank, minutes, seed + 3), {}, None
+    for name, share in VFM_SHARES.items():
+        vfm = VfmTrainer(name, pool, 60 * minutes * share, device, seed, run)
         if not vfm.resume() and coarser is not None:
             vfm.start_from(coarser)
         vfm.run()
         coarser, logs[name] = vfm.average, vfm.log
         export(vfm.average.state_dict(), CONFIGS[name], out, name)
-    clip = ClipTrainer(pool, CloseUps(bank, seed + 1), 60 * minutes * SHARES["clip"], device, seed, run)
-    clip.resume()
-    clip.run()
-    # the text tower is trained last, against the averaged vision tower: the model itself is what is kept
-    export(clip.model.state_dict(), CONFIG, out, "clip")
-    return logs | {"clip": clip.log}
+    return logs
+
+
+def run_folder(work: Path, minutes: float, seed: int) -> Path:
+    """Where the checkpoints of one run lie."""
+    folder = work / f"run-{seed}-{minutes:g}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _share_cores(sharers: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // sharers))
+
+
+def train(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+    """CLIP and the VFMs learn side by side: they share nothing, and half the cores each is more than all in turn."""
+    jobs = (train_clip, train_vfms)
+    with ProcessPoolExecutor(len(jobs), get_context("spawn"), _share_cores, (len(jobs),)) as processes:
+        running = [processes.submit(job, work, out, minutes, device, seed) for job in jobs]
+        return {name: log for job in running for name, log in job.result().items()}
 
 
 def score(work: Path, out: Path, scenes: int) -> None:
@@ -94,7 +125,7 @@ def main() -> None:
     if args.only in (None, "train"):
         began = time.strftime("%Y-%m-%d")
         logs = train(args.work, args.out, args.minutes, args.device, args.seed)
-        run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed, "shares": SHARES}
+        run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed}
         (args.out / "log.json").write_text(json.dumps({"run": run} | logs) + "\n")
     if args.only in (None, "pictures"):
         write_gallery(args.work, examples)

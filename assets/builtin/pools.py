@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from multiprocessing import Pool as Workers
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from stylise import variants
 from torch import Tensor
 from torch.nn import functional as F
 
+Workers = get_context("fork").Pool  # forked, they share the drawings
 TRAIN_STYLES = [name for name, style in STYLES.items() if style.split == "train"]
 
 

@@ -6,10 +6,12 @@ B pictures, N patches, D width, E embedding.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -40,6 +42,12 @@ def smooth_positions(native: int, width: int, amplitude: float = 0.3) -> Tensor:
     return torch.cat([torch.zeros(1, width), amplitude * torch.cat(waves, 1)])
 
 
+def quick_attention(pictures: Tensor, patch: int) -> AbstractContextManager:
+    """On a CPU, plain attention for few patches: there torch's fused one takes a quarter of a whole step longer."""
+    few = pictures.shape[-1] // patch * (pictures.shape[-2] // patch) <= 100
+    return sdpa_kernel(SDPBackend.MATH) if few and pictures.device.type == "cpu" else nullcontext()
+
+
 def clip_tokens(visual: nn.Module, pictures: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """Normalised pictures -> input of the last block, B x (1 + N) x D, and the grid."""
     patches = visual.conv1(pictures)
@@ -68,17 +76,23 @@ def read_out(visual: nn.Module, values: Tensor) -> Tensor:
     return F.normalize(out.float(), dim=-1)
 
 
+def _last_class_token(visual: nn.Module, tokens: Tensor) -> Tensor:
+    """Input of the last block -> its output for the class token alone, before the projection, B x D."""
+    block = visual.transformer.resblocks[-1]
+    normed = block.ln_1(tokens)
+    first = tokens[:, :1] + block.attn(normed[:, :1], normed, normed, need_weights=False)[0]
+    return visual.ln_post(first + block.mlp(block.ln_2(first)))[:, 0]
+
+
 def clip_class(visual: nn.Module, tokens: Tensor) -> Tensor:
     """Input of the last block -> the picture's embedding, B x E."""
-    last = visual.transformer.resblocks[-1](tokens)
-    return F.normalize((visual.ln_post(last[:, 0]) @ visual.proj).float(), dim=-1)
+    return F.normalize((_last_class_token(visual, tokens) @ visual.proj).float(), dim=-1)
 
 
 def class_and_mean(visual: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Input of the last block -> the class token's embedding and that of the mean value, B x E each, any length."""
-    block = visual.transformer.resblocks[-1]
-    whole = visual.ln_post(block(tokens)[:, 0]) @ visual.proj
-    return whole, visual.ln_post(block.attn.out_proj(clip_values(visual, tokens).mean(1))) @ visual.proj
+    mean = visual.transformer.resblocks[-1].attn.out_proj(clip_values(visual, tokens).mean(1))
+    return _last_class_token(visual, tokens) @ visual.proj, visual.ln_post(mean) @ visual.proj
 
 
 def clip_text(model: nn.Module, tokens: Tensor) -> Tensor:

@@ -26,7 +26,16 @@ from names import CloseUps
 from pools import Batch, ScenePool, class_words
 from torch import Tensor, nn
 from torch.nn import functional as F
-from towers import CLIP_MEAN, CLIP_STD, class_and_mean, clip_text, clip_tokens, normalise, smooth_positions
+from towers import (
+    CLIP_MEAN,
+    CLIP_STD,
+    class_and_mean,
+    clip_text,
+    clip_tokens,
+    normalise,
+    quick_attention,
+    smooth_positions,
+)
 
 CONFIG = {
     "embed_dim": 128,
@@ -108,7 +117,8 @@ class ClipTrainer:
         self.model.visual.ln_post.bias.sub_(shift @ torch.linalg.pinv(self.model.visual.proj))
 
     def _see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device, torch.bfloat16):
+        patch = CONFIG["vision_cfg"]["patch_size"]
+        with torch.autocast(self.device, torch.bfloat16), quick_attention(pictures, patch):
             tokens, _ = clip_tokens(self.model.visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
             whole, mean = class_and_mean(self.model.visual, tokens)
         return whole.float(), mean.float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -35,11 +36,16 @@ class OneModel:
         return iter(())
 
 
+def as_elsewhere(function):
+    """Runs a function as ZeroGPU does, in a process of its own: what comes and goes must survive pickling."""
+    return lambda *given: pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(given)))))
+
+
 @contextmanager
 def page_around(model, examples: Path | None = None) -> Iterator[str]:
     """The address of the page around a model of the tests, or around a provider of models."""
     models = model if hasattr(model, "get") else OneModel(model)
-    demo = build_demo(models, "OpenAI B/16", "DINO B/8", examples=examples)
+    demo = build_demo(models, "OpenAI B/16", "DINO B/8", as_elsewhere, examples)
     _, url, _ = demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **LAUNCH)
     try:
         yield url
