@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.context import Context
 
 from demo import compare, truth, variants
 from demo.callbacks import show_message
@@ -46,12 +45,10 @@ def _is_known(name: Any) -> bool:
     return name == compare.CURRENT or name in compare.choices(list(variants.pc.VFM_MODELS))
 
 
-def build(shared: Shared, kept: gr.State | None = None, label_map: gr.File | None = None) -> None:
-    """Fills the tab that is being laid out. kept, label_map: those of "Look inside", so that nothing runs twice."""
-    parts = SimpleNamespace(
-        kept=kept or gr.State(time_to_live=1800), label_map=label_map, is_open=gr.State(False), **_layout(shared)
-    )
-    _wire(parts, shared)
+def build(shared: Shared, tab: gr.Tab, tabs: gr.Tabs, kept: gr.State, label_map: gr.File) -> None:
+    """Fills `tab`, one of the page's `tabs`. kept, label_map: those of "Look inside", so that nothing runs twice."""
+    parts = SimpleNamespace(kept=kept, label_map=label_map, is_open=gr.State(False), **_layout(shared))
+    _wire(parts, shared, tab, tabs)
 
 
 def _layout(shared: Shared) -> dict[str, Any]:
@@ -100,10 +97,8 @@ def _layout(shared: Shared) -> dict[str, Any]:
     return dict(zip(found, (note, left, right, slider, line, chosen, run, stop, progress, sheet)))
 
 
-def _wire(parts: SimpleNamespace, shared: Shared) -> None:
-    tab = Context.block  # the tab that `build` is called in
-    asking = {shared.state, parts.kept, parts.left, parts.right, parts.chosen, parts.is_open}
-    asking |= {parts.label_map} if parts.label_map else set()
+def _wire(parts: SimpleNamespace, shared: Shared, tab: gr.Tab, tabs: gr.Tabs) -> None:
+    asking = {shared.state, parts.kept, parts.left, parts.right, parts.chosen, parts.is_open, parts.label_map}
     quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
 
     options = {
@@ -123,7 +118,7 @@ def _wire(parts: SimpleNamespace, shared: Shared) -> None:
     )
     parts.stop.click(lambda: "<p>Stopped. What was done is kept.</p>", None, parts.progress, cancels=[started], **quick)
     tab.select(partial(_choices, shared), shared.state, [parts.left, parts.right, parts.chosen], **quick)
-    tab.parent.select(_is_open, None, parts.is_open, **quick)
+    tabs.select(_is_open, None, parts.is_open, **quick)
 
 
 def _pair(parts: SimpleNamespace, shared: Shared, wanted: bool, values: dict[Any, Any]) -> tuple[Any, ...]:
@@ -134,7 +129,7 @@ def _pair(parts: SimpleNamespace, shared: Shared, wanted: bool, values: dict[Any
         return skip, skip, skip, skip
     if staged is None:
         return _say(variants.NO_RESULT), skip, skip, skip
-    given = (values[parts.left], values[parts.right], _label_map(parts, values), shared.examples)
+    given = (values[parts.left], values[parts.right], values[parts.label_map], shared.examples)
     shown, kept, error = shared.answer(_show_pair, staged, values[parts.kept], *given)
     return (show_message(error), skip, skip, skip) if error else (show_message(""), kept, *shown)
 
@@ -149,7 +144,7 @@ def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> It
     kept, rows = values[parts.kept], []
     yield show_message(""), skip, rows, compare.progress(0, names)
     for done, name in enumerate(names, 1):  # one at a time, so that a run can be stopped between two
-        given = (name, _label_map(parts, values), shared.examples)
+        given = (name, values[parts.label_map], shared.examples)
         row, kept, error = shared.answer(_show_one, staged, kept, *given)
         if error:
             yield show_message(error), kept, skip, ""
@@ -160,10 +155,6 @@ def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> It
 
 def _say(text: str) -> Any:
     return gr.update(value=f"<p>{text}</p>", visible=True)
-
-
-def _label_map(parts: SimpleNamespace, values: dict[Any, Any]) -> str | None:
-    return values[parts.label_map] if parts.label_map else None
 
 
 def _show_pair(bench: Bench, left: str, right: str, label_map: str | None, examples: Examples) -> Any:

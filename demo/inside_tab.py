@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio.context import Context
 
 from demo import inside, truth, variants
 from demo.callbacks import show_message
@@ -38,8 +38,8 @@ class Sources(gr.CheckboxGroup):
         return [name for name in payload or [] if name in known]
 
 
-def build(shared: Shared) -> SimpleNamespace:
-    """Fills the tab that is being laid out. Returns its `kept` state and `label_map`, which "Compare" uses too."""
+def build(shared: Shared, tab: gr.Tab, tabs: gr.Tabs) -> SimpleNamespace:
+    """Fills `tab`, one of the page's `tabs`. Returns its `kept` state and `label_map`, which "Compare" uses too."""
     parts = SimpleNamespace(
         kept=gr.State(time_to_live=1800),
         seeds=gr.State(time_to_live=1800),
@@ -49,11 +49,12 @@ def build(shared: Shared) -> SimpleNamespace:
     )
     with gr.Tabs(overflow_behavior="wrap", elem_id="inside-sections"):
         for name, layout in zip(SECTIONS, (_attention, _similarity, _features, _truth)):
-            with gr.Tab(name) as tab:
+            with gr.Tab(name) as section:
                 vars(parts).update(layout())
-            tab.select(partial(_same, name), None, parts.section, queue=False, show_progress="hidden", **shared.PRIVATE)
-            setattr(parts, f"tab_{SECTIONS.index(name)}", tab)
-    _wire(parts, shared)
+            chosen = partial(_same, name)
+            section.select(chosen, None, parts.section, queue=False, show_progress="hidden", **shared.PRIVATE)
+            setattr(parts, f"tab_{SECTIONS.index(name)}", section)
+    _wire(parts, shared, tab, tabs)
     return parts
 
 
@@ -83,7 +84,8 @@ def _attention() -> dict[str, Any]:
         alt_text="The picture; a click chooses the patch whose attention is shown",
         elem_id="inside-picture",
     )
-    where = gr.HTML(elem_id="inside-where")
+    keys = (Path(__file__).parent / "keys.js").read_text(encoding="utf-8")
+    where = gr.HTML(js_on_load=keys, elem_id="inside-where")
     with gr.Row(elem_id="inside-pad"):
         steps = {
             step: gr.Button(f"{arrow} {name}", size="sm", min_width=64, elem_id=f"inside-{name}")
@@ -148,9 +150,8 @@ def _truth() -> dict[str, Any]:
     return {"label_map": upload, "miou": miou, "curves": curves}
 
 
-def _wire(parts: SimpleNamespace, shared: Shared) -> None:
+def _wire(parts: SimpleNamespace, shared: Shared, tab: gr.Tab, tabs: gr.Tabs) -> None:
     """Every section has one event: it runs when the section opens, and while it is open when its inputs change."""
-    tab = Context.block  # the tab that `build` is called in
     asking = {shared.state, shared.beta, shared.gamma, parts.kept, parts.seeds, parts.section, parts.is_open}
     asking |= {parts.sources, parts.stage, parts.grid, parts.label_map}
     sliders = [event for slider in (shared.beta, shared.gamma) for event in (slider.input, slider.release)]
@@ -178,7 +179,7 @@ def _wire(parts: SimpleNamespace, shared: Shared) -> None:
     _wire_seeds(parts, shared, asking, *fills[ATTENTION])
     quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
     tab.select(partial(_choices, shared), shared.state, parts.sources, **quick)
-    tab.parent.select(_is_open, None, parts.is_open, **quick)
+    tabs.select(_is_open, None, parts.is_open, **quick)
 
 
 def _wire_seeds(

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from demo import callbacks, carry, menus
+from demo import callbacks, carry, menus, preferences
 from demo.callbacks import Look
 from demo.session import Settings
 from demo.shared import ON_MODEL, PRIVATE, PROGRESS, Shared
@@ -29,7 +29,7 @@ CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?
 def build(shared: Shared, demo: gr.Blocks) -> SimpleNamespace:
     """Returns the tab's components by name."""
     parts = SimpleNamespace(**_result(), **_scores(), **_carry())
-    parts.hidden, parts.point = gr.State(()), gr.State()
+    parts.hidden, parts.point, parts.liked = gr.State(()), gr.State(), preferences.store()
     # Values that are new each time: a result is asked for, or the weights of two models. gradio tells of a changed
     # state only after events that went through its queue.
     parts.go, parts.wanted = gr.State(), gr.State()
@@ -173,6 +173,8 @@ def _wire_look(shared: Shared, parts: SimpleNamespace) -> None:
 
     looked = [parts.opacity.release, parts.outlines.input, parts.names.input]
     gr.on(looked, on_look, inputs, parts.overlay, **LATEST, **QUICK)
+    look = [parts.opacity, parts.outlines, parts.names]
+    gr.on(looked, preferences.write, look, parts.liked, queue=False, **QUICK)
     parts.legend.click(on_chip, inputs, [parts.overlay, parts.hidden], **LATEST, **QUICK)
 
 
@@ -237,11 +239,12 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
         said = callbacks.show_message(message)
         return [*carry.fill(settings), menus.about(settings.clip, settings.vfm), said, go]
 
-    def on_load(query: str) -> list[Any]:
+    def on_load(query: str, liked: Any) -> list[Any]:
         said = dict(parse_qsl(query.removeprefix("?")))
         settings, message = carry.opening(said, shared.default, shared.examples)
         ready = settings.picture and settings.words and shared.models.ready(settings.clip, settings.vfm)
-        return fill(settings, time.monotonic_ns() if ready else gr.skip(), message)
+        filling = fill(settings, time.monotonic_ns() if ready else gr.skip(), message)
+        return [*filling, *preferences.read(liked).values()]
 
     def on_example(event: gr.SelectData) -> tuple[Any, ...]:
         example = shared.examples[event.index]
@@ -259,7 +262,9 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
             return [*(gr.skip() for _ in filled[:-2]), callbacks.show_message(str(error)), gr.skip()]
         return fill(Settings.of(settings, picture or ""), time.monotonic_ns())
 
-    opened = demo.load(on_load, parts.query, filled, js="() => location.search", **QUICK)
+    look = [parts.opacity, parts.outlines, parts.names]
+    first = "(_, liked) => [location.search, liked]"
+    opened = demo.load(on_load, [parts.query, parts.liked], [*filled, *look], js=first, **QUICK)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     opened.then(None, js="() => { document.body.dataset.opened = 'true'; }", **PRIVATE)
     shared.preset.input(on_preset, shared.preset, [shared.words, shared.message, parts.go], **QUICK)

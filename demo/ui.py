@@ -88,12 +88,12 @@ def build_demo(
                 default=default,
                 examples=scenes,
             )
-            with gr.Column(min_width=320, scale=3, elem_id="answer"), gr.Tabs(elem_id="tabs"):
+            with gr.Column(min_width=320, scale=3, elem_id="answer"), gr.Tabs(elem_id="tabs") as tabs:
                 with gr.Tab("Segment", id="segment"):
                     overlay = segment_tab.build(shared, demo)
-                with gr.Tab("Look inside", id="inside"):
-                    looked = inside_tab.build(shared)
-                with gr.Tab("Compare", id="compare"):
-                    compare_tab.build(shared, looked.kept, looked.label_map)
+                with gr.Tab(inside_tab.TAB, id="inside") as tab:
+                    looked = inside_tab.build(shared, tab, tabs)
+                with gr.Tab(compare_tab.TAB, id="compare") as tab:
+                    compare_tab.build(shared, tab, tabs, looked.kept, looked.label_map)
         api.build(shared, overlay)
     return demo.queue(max_size=WAITING)

@@ -65,7 +65,7 @@ class Page:
                 self._run(after, block, data)
 
     def _take(self, fn: Any, answer: Any) -> None:
-        if isinstance(answer, dict) and "__type__" not in answer:
+        if isinstance(answer, dict) and answer and all(isinstance(key, gr.blocks.Block) for key in answer):
             pairs = list(answer.items())
         else:
             pairs = list(zip(fn.outputs, answer if isinstance(answer, (tuple, list)) else [answer]))

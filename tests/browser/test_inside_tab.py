@@ -101,6 +101,19 @@ def test_the_pad_moves_the_last_seed_by_one_patch(looking):
     expect(where).to_contain_text(re.compile(r"1: \((11[6-9]|120), 7[3-7]\)"))
 
 
+def test_arrow_keys_on_the_picture_move_the_last_seed(looking):
+    opened = looking()
+    click_at(opened, 0.5, 0.5)
+    where = opened.page.locator("#inside-where")
+    expect(where).to_contain_text(re.compile(r"1: \(11[456], 7[456]\)"))
+    scrolled = opened.page.evaluate("scrollY")
+    opened.page.keyboard.press("ArrowDown")  # the click left the picture with the keys
+    expect(where).to_contain_text(re.compile(r"1: \(11[3-7], (7[6-9]|80)\)"))
+    opened.page.keyboard.press("ArrowRight")
+    expect(where).to_contain_text(re.compile(r"1: \((11[7-9]|12[01]), (7[6-9]|80)\)"))
+    assert opened.page.evaluate("scrollY") == scrolled and opened.errors == []
+
+
 def test_the_marker_is_where_a_phone_picture_was_clicked(looking, blocks, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # 150 rows of 230 pixels in the file, 230 rows of 150 as it is shown

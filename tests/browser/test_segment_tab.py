@@ -82,6 +82,22 @@ def test_a_chip_hides_its_class_and_shows_it_again(visit, with_examples):
     expect(picture).not_to_have_attribute("src", address)
 
 
+def test_how_results_are_drawn_is_remembered_by_the_browser(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    usual = shown(opened)
+    address = opened.page.locator("#overlay img").get_attribute("src")
+    opened.page.locator("#names input").uncheck()
+    expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", address)
+    without_names = shown(opened)
+    opened.page.wait_for_function("localStorage.getItem('proxyclip-look')")
+    opened.page.reload()
+    expect(opened.page.locator("body[data-opened]")).to_be_attached()
+    expect(opened.page.locator("#names input")).not_to_be_checked()
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    assert (shown(opened) == without_names).all() and (usual != without_names).any()
+    assert opened_with_result(visit, with_examples).page.locator("#names input").is_checked()  # another browser
+
+
 def test_pointing_at_a_chip_leaves_its_class_alone(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
     veil = opened.page.locator("#veil")
