@@ -21,6 +21,7 @@ from demo.session import Settings, Staged, file_digest, within_memory
 
 Compute = Callable[[Settings, Staged | None], Staged]
 STAGE_WORDS = {"vocabulary": "words", "features": "encoders", "dense": "fusion", "logits": "classes"}
+WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
 LEAST_SHOWN = 1200  # pixels of the longer side of the overlay
 MOST_CHARACTERS = 20_000  # of the words: several times the longest benchmark's
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ def segment(
     if before is not None and not staged.seconds:
         return show_message(""), gr.skip(), gr.skip(), gr.skip(), gr.skip()
     spent = time.perf_counter() - start
-    return show_message(""), *show(staged, look), status(staged, settings, spent), within_memory(staged)
+    line = status(staged, settings, spent) + against_other_windows(staged, before) + known_limit(settings)
+    return show_message(""), *show(staged, look), line, within_memory(staged)
 
 
 def refresh(
@@ -242,6 +244,31 @@ def status(staged: Staged, settings: Settings, spent: float) -> str:
     detail = f" ({', '.join(parts)})" if parts else ""
     where = f"{width} × {height} pixels · {settings.clip} + {settings.vfm} on {staged.device}"
     return f'<p class="status"><strong>{spent:.2f} s</strong>{html.escape(detail)}<br>{html.escape(where)}</p>'
+
+
+def against_other_windows(staged: Staged, before: Staged | None) -> str:
+    """One line, where only the windows were changed: how much faster or slower that is, and how far the labels differ.
+
+    "" where something else was changed too, or the earlier result is no longer there.
+    """
+    earlier = before.settings if before else None
+    if earlier is None or replace(earlier, windows=staged.settings.windows) != staged.settings or before.result is None:
+        return ""
+    if earlier.windows == staged.settings.windows:
+        return ""
+    differ = render.percent(float((before.result.labels != staged.result.labels).mean()))
+    text = f"{WINDOWS_WORDS[staged.settings.windows]} instead of {WINDOWS_WORDS[earlier.windows].lower()}: "
+    times = before.seconds.get("features"), staged.seconds.get("features")
+    if None not in times:
+        faster = times[0] > times[1]
+        text += f"encoders {max(times) / max(min(times), 1e-3):.1f} × {'faster' if faster else 'slower'}, "
+    return f'<p class="status">{html.escape(text + differ)} of the labels differ.</p>'
+
+
+def known_limit(settings: Settings) -> str:
+    """One line on what the built-in CLIP cannot do; "" for the others."""
+    note = pc.find_clip(settings.clip).note
+    return f'<p class="status">{html.escape(note)}</p>' if note else ""
 
 
 def show_message(text: str) -> Any:

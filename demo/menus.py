@@ -58,5 +58,7 @@ def _origin(spec: Spec) -> str:
         where = "is on this machine"
     else:
         where = f"will be downloaded on first use: {size(spec)} from `{spec.repo}`"
+    if spec.builtin:
+        return f"{where}. Licence: {spec.licence}. {spec.note}".rstrip()
     # A licence that limits the use is said in full by the row's note.
-    return f"{where}. {getattr(spec, 'note', '') or f'Licence: {spec.licence}.'}"
+    return f"{where}. {spec.note or f'Licence: {spec.licence}.'}"

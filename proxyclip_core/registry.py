@@ -26,6 +26,7 @@ class ClipSpec:
     files: tuple[str, ...] = CLIP_FILES  # in the repository, the preferred one first
     official_file: str = ""  # a release elsewhere that is taken as well
     builtin: str = ""  # file name in assets/builtin/
+    note: str = field(default="", compare=False)  # what a user must know before trusting it
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str =
 
 _HALF = (0.5, 0.5, 0.5)
 
+_DRAWN_THINGS = "Built in: knows drawn things, not photographs. For these choose another CLIP and vision model."
+
 _CLIP_ROWS = (
     # The -quickgelu architectures matter: OpenAI's weights in plain ViT-B-16 give wrong numbers without an error.
     _clip("OpenAI B/16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", 599),
@@ -71,7 +74,7 @@ _CLIP_ROWS = (
     _clip("LAION B/16", "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 599),
     _clip("LAION L/14", "ViT-L-14", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 1710, mean=_HALF, std=_HALF),
     _clip("LAION H/14", "ViT-H-14", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3944),
-    ClipSpec("Built-in", "clip.json", "", "Apache-2.0", 0, builtin="clip.safetensors"),
+    ClipSpec("Built-in", "clip.json", "", "Apache-2.0", 0, builtin="clip.safetensors", note=_DRAWN_THINGS),
 )
 
 _DINOV3 = {"licence": "DINOv3 licence", "positions": "timm", "note": "The DINOv3 licence has terms of its own."}

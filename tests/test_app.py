@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,6 +118,26 @@ def test_a_slider_brings_the_result_up_to_date(act, settings, counter):
     answers = []
     calls = counter.during(lambda: answers.append(act(replace(settings, gamma=8.0), before, do=callbacks.refresh)))
     assert calls == {} and "fusion" in answers[0][STATUS] and "encoders" not in answers[0][STATUS]
+
+
+def test_other_windows_say_how_much_they_change(act, settings):
+    whole = act(replace(settings, beta=1.0))[STATE]
+    sliding = act(replace(settings, beta=1.0, windows="sliding"), whole, do=callbacks.refresh)
+    said = re.search(
+        r"Sliding windows instead of whole picture: encoders [\d.]+ × (faster|slower), (.+ %) of the labels differ",
+        html.unescape(sliding[STATUS]),
+    )
+    differ = (whole.result.labels != sliding[STATE].result.labels).mean()
+    assert said and said[2] == render.percent(float(differ))
+    back = act(replace(settings, beta=1.2, windows="whole"), sliding[STATE], do=callbacks.refresh)
+    assert "instead of" not in back[STATUS]  # beta was changed too, so it is not the windows alone
+
+
+def test_a_model_says_with_its_result_what_it_cannot_do(act, settings, monkeypatch):
+    assert "photographs" not in act(settings)[STATUS]
+    row = replace(pc.find_clip("OpenAI B/16"), note="Knows drawn things, not photographs.")
+    monkeypatch.setitem(pc.CLIP_MODELS, row.name, row)
+    assert "Knows drawn things, not photographs." in act(settings)[STATUS]
 
 
 def test_opacity_only_draws(act, settings, counter):

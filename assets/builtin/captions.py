@@ -37,12 +37,14 @@ def untile(values: Tensor, across: int) -> Tensor:
 
 
 def caption_losses(
-    visual: nn.Module, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor
+    visual: nn.Module, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor, frequency: Tensor
 ) -> dict[str, Tensor]:
     """The caption loss of pictures that are tiled across x across before they are seen.
 
     Each tile answers for its own caption alone. Attention crosses the tiles, so without them every place learns to
-    speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are.
+    speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are;
+    frequency: K + 1, how often captions name each class, and nothing. It is added to the logits here, so that the
+    vectors need not hold it: a word of the sky in every other caption would win everywhere over one of 559 things.
     """
     pictures, patch = tile(batch.pictures, across), visual.conv1.kernel_size[0]
     with torch.autocast(batch.present.device.type, torch.bfloat16), quick_attention(pictures, patch):
@@ -51,16 +53,20 @@ def caption_losses(
         whole, mean = clip_class(visual, tokens), read_out(visual, values.mean(1))
         places = read_out(visual, values)  # T x P x E
     classes = torch.cat([vectors, F.normalize(nothing, dim=-1)[None]])
+    prior = frequency.log()
     logits = scale * places @ classes.T  # T x P x (K + 1)
     allowed = torch.cat([batch.present, batch.plain[:, None]], 1)
-    pooled = logits.logsumexp(1)[:, :-1] - math.log(logits.shape[1])
-    inside = logits.masked_fill(~allowed[:, None], -1e4).logsumexp(-1) - logits.logsumexp(-1)
+    pooled = (logits + prior).logsumexp(1)[:, :-1] - math.log(logits.shape[1])
+    inside = (logits + prior).masked_fill(~allowed[:, None], -1e4).logsumexp(-1) - (logits + prior).logsumexp(-1)
+    shares = logits.masked_fill(~allowed[:, None], -1e4).softmax(-1).mean(1)  # T x (K + 1)
+    missing = -((shares + 0.02).log() * allowed).sum(1) / allowed.sum(1)
     together = batch.present.unflatten(0, (-1, across**2)).any(1)
     return {
-        "class": named(scale * whole @ vectors.T, together),
-        "mean": named(scale * mean @ vectors.T, batch.present),
+        "class": named(scale * whole @ vectors.T + prior[:-1], together),
+        "mean": named(scale * mean @ vectors.T + prior[:-1], batch.present),
         "somewhere": named(pooled, batch.present),  # each word of the caption is said by some place
         "everywhere": -inside.mean(),  # each place says a word of the caption
+        "shares": missing.mean(),  # and no word of the caption leaves nothing to the others
     }
 
 

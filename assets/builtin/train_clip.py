@@ -46,8 +46,8 @@ STAGES = {"names": 0.25, "tiles": 0.95, "text": 1.0}  # until which share of the
 RATES = {"names": 3e-3, "tiles": 2.5e-3, "text": 2e-3}
 # (side of a tile, tiles across, pictures in a batch, zoom into a scene or None for close-ups, how often)
 TILES = (
-    (56, 1, 224, None, 3.0),
-    (56, 2, 60, None, 2.0),
+    (56, 1, 224, None, 1.5),
+    (56, 2, 60, None, 1.5),
     (56, 3, 28, None, 1.0),
     (42, 3, 44, None, 1.0),
     (84, 2, 28, None, 1.0),
@@ -57,10 +57,10 @@ TILES = (
     (70, 4, 10, None, 0.4),
     (70, 2, 36, (0.8, 1.2), 1.0),
     (84, 2, 26, (0.8, 1.3), 1.0),
-    (112, 2, 14, (0.8, 1.4), 0.8),
-    (140, 1, 36, (0.8, 1.4), 0.8),
-    (70, 4, 9, (0.8, 1.2), 0.6),
-    (140, 2, 9, (0.8, 1.4), 0.6),
+    (112, 2, 14, (0.8, 1.4), 1.2),
+    (140, 1, 36, (0.8, 1.4), 1.2),
+    (70, 4, 9, (0.8, 1.2), 1.2),
+    (140, 2, 9, (0.8, 1.4), 1.2),
 )
 
 
@@ -86,6 +86,7 @@ class ClipTrainer:
         self.model.logit_scale.data.fill_(math.log(16))
         self.table = nn.Parameter(torch.randn(pool.classes, CONFIG["embed_dim"], device=device))
         self.nothing = nn.Parameter(torch.randn(CONFIG["embed_dim"], device=device))
+        self.frequency = torch.full((pool.classes + 1,), 1 / pool.classes, device=device)  # of classes in captions
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.prompts: Prompts | None = None  # made when the text stage begins
         self.spent, self.steps, self.log, self.stage = 0.0, 0, [], ""
@@ -140,8 +141,10 @@ class ClipTrainer:
         else:
             batch = self.close_ups.draw(self.rng, count, side, plain=0.45)
         batch = Batch(*(part.to(self.device) for part in (batch.pictures, batch.present, batch.plain, batch.regions)))
+        named = torch.cat([batch.present, batch.plain[:, None]], 1).float().mean(0)
+        self.frequency.lerp_(named.clamp(min=1e-4), 0.01)
         vectors, scale = F.normalize(self.table, dim=-1), self.model.logit_scale.exp()
-        return caption_losses(self.model.visual, batch, across, vectors, self.nothing, scale)
+        return caption_losses(self.model.visual, batch, across, vectors, self.nothing, scale, self.frequency)
 
     def _say(self) -> dict[str, Tensor]:
         """The text tower learns the table's directions."""
@@ -201,7 +204,7 @@ class ClipTrainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "heads": [self.table.data, self.nothing.data],
+            "heads": [self.table.data, self.nothing.data, self.frequency],
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "clock": (self.spent, self.steps, self.log, self.stage, self.stage_steps),
         }
@@ -215,7 +218,7 @@ class ClipTrainer:
         state = torch.load(self.folder / "clip.pt", map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.table.data, self.nothing.data = state["heads"]
+        self.table.data, self.nothing.data, self.frequency = state["heads"]
         self.spent, self.steps, self.log, stage, steps = state["clock"]
         self._enter(stage)
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
