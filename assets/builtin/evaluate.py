@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from drawings import Drawing, load_drawings, load_things
-from method import Reading, Towers, segment
+from method import Reading, Towers, logits_of
 from PIL import Image, ImageFilter
 from pools import TRAIN_STYLES
 from scenes import KINDS, UNLABELLED, Bank, Scene, make_scene
@@ -92,13 +92,18 @@ class Score:
         return {name: round(100 * float(value), 1) for name, value in figures.items()}
 
 
-def score_scenes(towers: Towers, scenes: list[Scene], how: str, reading: Reading, others: int = 0) -> dict[str, float]:
-    """One row of the table. others: how many distractor words each scene gets on top of its own."""
-    score = Score()
+def score_scenes(
+    towers: Towers, scenes: list[Scene], how: str, reading: Reading, others: int = 40
+) -> tuple[dict[str, float], dict[str, float]]:
+    """-> two rows of the table: with the scene's own words, and with `others` distractor words on top of them."""
+    alone, among = Score(), Score()
     for i, scene in enumerate(scenes):
-        words = distractors(scene, i, others) if others else scene.words
-        score.add(segment(towers, scene.picture, words, how, reading), scene, words)
-    return score.result({word for scene in scenes for word in scene.words})
+        words = distractors(scene, i, others)
+        logits = logits_of(towers, scene.picture, words, how, reading)
+        alone.add(logits[: len(scene.words)].argmax(0).numpy(), scene, scene.words)
+        among.add(logits.argmax(0).numpy(), scene, words)
+    true = {word for scene in scenes for word in scene.words}
+    return alone.result(true), among.result(true)
 
 
 def score_close_ups(towers: Towers, bank: Bank, split: str, count: int = 500, side: int = 224) -> float:
@@ -124,8 +129,9 @@ def table(folder: Path, work: Path, count: int, reading: Reading, splits: tuple[
     for split in splits:
         bank = split_bank(work, split)
         scenes = split_scenes(bank, split, count)
-        rows = {how: score_scenes(towers, scenes, how, reading) for how in ("clip", "values", *towers.vfms)}
+        rows = {}
         for how in ("clip", "values", *towers.vfms):
-            rows[f"{how} + 40 others"] = score_scenes(towers, scenes, how, reading, others=40)
+            rows[how], rows[f"{how} + 40 others"] = score_scenes(towers, scenes, how, reading)
+            print(split, how, rows[how], flush=True)
         found[split] = {"scenes": rows, "close-ups, 1 of 5": score_close_ups(towers, bank, split)}
     return found

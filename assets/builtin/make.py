@@ -116,7 +116,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=HERE, help="where weights and figures go")
     parser.add_argument("--examples", type=Path, help="where the gallery goes (default: examples/ beside --out)")
-    parser.add_argument("--scenes", type=int, default=100, help="scenes a split is scored on")
+    parser.add_argument("--scenes", type=int, default=50, help="scenes a split is scored on")
     parser.add_argument("--only", choices=("train", "score", "pictures"), help="one step alone")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -108,8 +108,8 @@ def _starts(side: int, window: int, stride: int) -> list[int]:
 
 
 @torch.no_grad()
-def segment(towers: Towers, picture: np.ndarray, words: list[str], how: str, reading: Reading) -> np.ndarray:
-    """H x W x 3 uint8 -> H x W index into words."""
+def logits_of(towers: Towers, picture: np.ndarray, words: list[str], how: str, reading: Reading) -> Tensor:
+    """H x W x 3 uint8 -> Q x H x W: the likeness of every pixel to every word."""
     pixels = torch.from_numpy(picture).permute(2, 0, 1).float()[None] / 255
     scale = reading.short_side / min(picture.shape[:2])
     height, width = (round(side * scale) for side in picture.shape[:2])
@@ -125,5 +125,4 @@ def segment(towers: Towers, picture: np.ndarray, words: list[str], how: str, rea
             logits = read_window(towers, padded, said, how, reading)[:, top : top + h, left : left + w]
             total[:, y : y + h, x : x + w] += logits
             count[y : y + h, x : x + w] += 1
-    logits = F.interpolate((total / count)[None], picture.shape[:2], mode="bilinear")[0]
-    return logits.argmax(0).numpy()
+    return F.interpolate((total / count)[None], picture.shape[:2], mode="bilinear")[0]

@@ -1,0 +1,59 @@
+"""A first visit with nothing but the repository: `python app.py` with the built-in models, no network, no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo.examples import FOLDER, read_examples
+from tests.browser.serving import app_process
+from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory) -> Iterator[str]:
+    with app_process(tmp_path_factory.mktemp("hub")) as url:
+        yield url
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_result_is_there_before_anything_is_done(visit, app, viewport):
+    opened = visit(app, viewport)
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    first = read_examples(FOLDER)[0]
+    shown = set(opened.chips().all_inner_texts())
+    assert len(shown) >= 3 and shown <= set(first.words.split(", "))
+    status = opened.page.locator("#status")
+    expect(status).to_contain_text("Built-in + Built-in/8")
+    expect(status).to_contain_text("drawn things, not photographs")
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert opened.errors == [] and opened.elsewhere == []
+
+
+def test_an_example_is_one_click_and_has_its_truth(visit, app):
+    opened = visit(app)
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    before = opened.page.locator("#overlay img").get_attribute("src")
+    opened.page.locator("#examples button.thumbnail-item").nth(1).click()
+    expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", before)
+    second = read_examples(FOLDER)[1]
+    assert set(opened.chips().all_inner_texts()) <= set(second.words.split(", "))
+    opened.page.get_by_role("tab", name="Look inside").click()
+    opened.page.get_by_role("tab", name="Truth").click()
+    expect(opened.page.locator("#inside-miou")).to_contain_text("mIoU")
+    assert opened.errors == []
+
+
+def test_both_patch_sizes_are_compared_with_their_scores(visit, app):
+    opened = visit(app)
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    opened.page.get_by_role("tab", name="Compare").click()
+    opened.page.click("#compare-run")
+    expect(opened.page.locator("#compare-progress")).to_contain_text("done")
+    sheet = opened.page.locator("#compare-sheet")
+    for name in ("CLIP alone", "Built-in/8 · mIoU", "Built-in/4 · mIoU"):
+        expect(sheet).to_contain_text(name)
+    assert opened.errors == []

@@ -1,0 +1,87 @@
+"""The built-in pair, with the weights of the repository: it works with no network, and no worse than it did."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import proxyclip_core as pc
+from proxyclip_core import loading
+from proxyclip_core.evaluation import read_scenes, score_scenes
+from proxyclip_core.registry import BUILTIN_FOLDER
+
+EXAMPLES = BUILTIN_FOLDER.parent / "examples"
+CPU = torch.device("cpu")
+SCENES = 50
+TEMPLATES = "simple7"  # a tenth of the time of 80, and the words' directions are nearly the same
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return list(read_scenes(EXAMPLES / "eval" / "scenes.json"))
+
+
+def pair(dtype: torch.dtype, patch: int = 8) -> pc.ProxyCLIP:
+    clip = loading.load_clip("Built-in", CPU, dtype)
+    clip.word_cache = None
+    return pc.ProxyCLIP(clip, loading.load_vfm("Built-in", CPU, dtype, patch=patch), templates=TEMPLATES)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return pair(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def proxy_miou(model, scenes):
+    return score_scenes(model, scenes).miou
+
+
+def test_it_is_what_opens_without_other_weights(tmp_path, monkeypatch):
+    for name in ("PROXYCLIP_CLIP", "PROXYCLIP_VFM", "PROXYCLIP_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("proxyclip_core.loading.is_available", lambda spec: bool(spec.builtin))
+    assert loading.default_models() == ("Built-in", "Built-in/8")
+
+
+def test_all_weights_together_are_small():
+    files = list(BUILTIN_FOLDER.glob("*.safetensors"))
+    assert len(files) == 3 and sum(path.stat().st_size for path in files) <= 25e6
+
+
+def test_the_score_is_that_of_the_card(proxy_miou, scenes):
+    """At most two points below what the model card says of these scenes."""
+    recorded = json.loads((BUILTIN_FOLDER / "scores.json").read_text(encoding="utf-8"))["app"]["proxy, patch 8"]
+    assert len(scenes) == SCENES
+    assert 100 * proxy_miou >= recorded - 2
+
+
+def test_proxy_attention_beats_clip_alone(model, scenes, proxy_miou):
+    assert proxy_miou > score_scenes(model, scenes, fusion="clip").miou
+
+
+def test_reduced_precision_keeps_the_score(scenes, proxy_miou):
+    assert abs(score_scenes(pair(torch.bfloat16), scenes).miou - proxy_miou) <= 0.005
+
+
+def test_smaller_patches_give_sharper_borders(model, scenes):
+    few = scenes[:8]
+    finer = score_scenes(pair(torch.float32, patch=4), few).border_f
+    assert finer > score_scenes(model, few).border_f
+
+
+@pytest.mark.parametrize("row", json.loads((EXAMPLES / "examples.json").read_text()), ids=lambda row: row["file"])
+def test_gallery_scenes_fit_their_words_and_label_maps(row):
+    scene = next(scene for scene in read_scenes(EXAMPLES / "examples.json") if scene.name == row["file"])
+    assert [group[0] for group in pc.parse_vocabulary(row["text"])] == list(scene.words)
+    assert set(range(len(scene.words))) <= set(scene.labels.ravel().tolist())
+
+
+def test_every_picture_of_the_gallery_says_its_licence():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for row in json.loads((EXAMPLES / "examples.json").read_text()):
+        assert re.search(rf"\b{Path(row['file']).stem}\b", listed)
