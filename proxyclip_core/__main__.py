@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from proxyclip_core.evaluation import LabelledPicture, read_scenes, score_scenes
+from proxyclip_core.evaluation import read_scenes, score_rows
 from proxyclip_core.loading import default_models
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP, load
 from proxyclip_core.registry import VFM_MODELS, find_vfm
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--index", type=Path, default=SCENES, help="JSON list of pictures, label maps and words")
     evaluate.add_argument("--limit", type=int, help="only the first so many scenes")
     evaluate.add_argument("--seed", type=int, default=0, help="of the distractor words")
+    evaluate.add_argument("--json", type=Path, help="file for the table")
     evaluate.set_defaults(run=_evaluate)
 
     for command in (segment, evaluate):
@@ -160,13 +161,28 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise ValueError(f"There are no scenes at {options.index}; give their JSON file with --index.")
     scenes = list(read_scenes(options.index))[: options.limit]
     model = _load(options)
-    print(f"{len(scenes)} scenes, {model.clip.name}, beta {options.beta}, gamma {options.gamma}, seed {options.seed}")
+    reading = {"beta": options.beta, "gamma": options.gamma, "side": options.side, "windows": options.windows}
+    print(f"{len(scenes)} scenes, {model.clip.name}, {reading}, seed {options.seed}")
     print(f"{'':28}{'mIoU':>8}{f'+{DISTRACTORS} words':>12}{'borders F':>12}")
-    for fusion in ("clip", "values"):
-        _print_row(f"CLIP alone, {'own attention' if fusion == 'clip' else 'values'}", model, scenes, options, fusion)
+    table: dict[str, dict[str, float]] = {}
+
+    def add(rows: dict[str, str], model: ProxyCLIP) -> None:
+        scores = score_rows(model, scenes, list(rows), (0, DISTRACTORS), seed=options.seed, **reading)
+        for fusion, title in rows.items():
+            plain, crowded = scores[fusion, 0], scores[fusion, DISTRACTORS]
+            table[title] = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
+            print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
+
+    add(
+        {"clip": "CLIP alone, own attention", "values": "CLIP alone, values", "proxy": f"proxy, {model.vfm.name}"},
+        model,
+    )
     for vfm in _siblings(model):
-        options.vfm, options.patch = vfm, None
-        _print_row(f"proxy, {vfm}", _load(options) if vfm != model.vfm.name else model, scenes, options, "proxy")
+        if vfm != model.vfm.name:
+            options.vfm, options.patch = vfm, None
+            add({"proxy": f"proxy, {vfm}"}, _load(options))
+    if options.json:
+        options.json.write_text(json.dumps({"scenes": len(scenes), "reading": reading, "rows": table}, indent=1))
     return 0
 
 
@@ -184,15 +200,6 @@ def _siblings(model: ProxyCLIP) -> list[str]:
     """All patch sizes of the model's VFM, so that what they cost and give can be compared."""
     family = VFM_MODELS[model.vfm.name].family
     return [spec.name for spec in VFM_MODELS.values() if spec.family == family]
-
-
-def _print_row(
-    title: str, model: ProxyCLIP, scenes: list[LabelledPicture], options: argparse.Namespace, fusion: str
-) -> None:
-    settings = {"beta": options.beta, "gamma": options.gamma, "side": options.side, "windows": options.windows}
-    plain = score_scenes(model, scenes, fusion=fusion, **settings)
-    crowded = score_scenes(model, scenes, fusion=fusion, distractors=DISTRACTORS, seed=options.seed, **settings)
-    print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,37 +127,45 @@ class Score:
         return float(np.mean(self.border_scores))
 
 
-def score_scenes(
+def score_scenes(model, scenes: Iterable[LabelledPicture], *, fusion: str | None = None, **settings) -> Score:
+    """Segments every scene and scores the result. settings: as for `score_rows`, with distractors one number."""
+    distractors = settings.pop("distractors", 0)
+    rows = score_rows(model, scenes, [fusion or model.fusion], [distractors], **settings)
+    return rows[fusion or model.fusion, distractors]
+
+
+def score_rows(
     model,
     scenes: Iterable[LabelledPicture],
+    fusions: Sequence[str],
+    distractors: Sequence[int] = (0,),
     *,
-    fusion: str | None = None,
     beta: float = 1.2,
     gamma: float = 3.0,
     side: int | None = 336,
     windows: str = "sliding",
     templates: str | None = None,
-    distractors: int = 0,
     seed: int = 0,
-) -> Score:
-    """Segments every scene with its own words and scores the result.
+) -> dict[tuple[str, int], Score]:
+    """Scores by (fusion, number of distractors); each scene is encoded once for all of them.
 
-    model: a ProxyCLIP. distractors: words of other scenes, drawn at random, that each scene gets on top of its own.
+    model: a ProxyCLIP. distractors: how many words of other scenes, drawn at random, each scene gets on top of its own.
     """
     scenes = list(scenes)
     everything = sorted({word for scene in scenes for word in scene.words})
-    score = Score()
+    scores = {(fusion, count): Score() for fusion in fusions for count in distractors}
     for number, scene in enumerate(scenes):
-        words = scene.words
-        if distractors:
-            others = [word for word in everything if word not in words]
-            drawn = np.random.default_rng([seed, number]).permutation(len(others))[:distractors]
-            words = (*words, *(others[index] for index in drawn))
-        dense = model.fuse(model.encode(scene.picture, side, windows), beta, gamma, fusion)
-        vocabulary = model.embed([[word] for word in words], templates=templates)
-        result = model.segment(model.classify(dense, vocabulary), vocabulary)
-        score.add(result.labels, scene, words)
-    return score
+        others = [word for word in everything if word not in scene.words]
+        drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
+        features = model.encode(scene.picture, side, windows)
+        for fusion in fusions:
+            dense = model.fuse(features, beta, gamma, fusion)
+            for count in distractors:
+                words = (*scene.words, *drawn[:count])
+                vocabulary = model.embed([[word] for word in words], templates=templates)
+                result = model.segment(model.classify(dense, vocabulary), vocabulary)
+                scores[fusion, count].add(result.labels, scene, words)
+    return scores
 
 
 @dataclass(frozen=True, eq=False)

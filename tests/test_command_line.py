@@ -56,7 +56,11 @@ def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
         {"file": "b.png", "labels": "b_l.png", "words": ["boat", "sea"]},
     ]
     (tmp_path / "scenes.json").write_text(json.dumps(index))
-    assert run("evaluate", "scenes", "--index", tmp_path / "scenes.json", "--side", 224) == 0
+    table = tmp_path / "table.json"
+    assert run("evaluate", "scenes", "--index", tmp_path / "scenes.json", "--side", 224, "--json", table) == 0
+    rows = json.loads(table.read_text())["rows"]
+    assert set(rows) == {"CLIP alone, own attention", "CLIP alone, values", "proxy, golden"}
+    assert all(0 <= value <= 1 for row in rows.values() for value in row.values())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("2 scenes")
     assert [line.split("  ")[0] for line in lines[2:]] == [

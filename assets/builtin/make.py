@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -103,7 +104,27 @@ def score(work: Path, out: Path, scenes: int) -> None:
     print("reading", reading, flush=True)
     splits = table(out, work, scenes, reading, ("val", "test-near", "test-far"))
     scores = {"reading": asdict(reading), "scenes a split": scenes, "splits": splits, "tried on val": tried}
+    if out == HERE:  # the app reads the weights of the repository only
+        scores["app"] = score_app(work)
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+
+
+def score_app(work: Path) -> dict:
+    """What the app's own code gets from the weights on the scenes in the repository; a test holds it to this."""
+    command = [
+        sys.executable,
+        "-m",
+        "proxyclip_core",
+        "evaluate",
+        "scenes",
+        "--clip",
+        "Built-in",
+        "--vfm",
+        "Built-in/8",
+    ]
+    command += ["--device", "cpu", "--precision", "float32", "--templates", "simple7", "--json", str(work / "app.json")]
+    subprocess.run(command, cwd=HERE.parents[1], check=True)
+    return json.loads((work / "app.json").read_text())
 
 
 def main() -> None:
