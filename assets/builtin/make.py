@@ -30,20 +30,18 @@ from evaluate import table  # noqa: E402
 from gallery import write_evaluation_scenes, write_gallery  # noqa: E402
 from names import CloseUps  # noqa: E402
 from pools import ScenePool, training_bank  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from scenes import Bank  # noqa: E402
+from towers import save_halves  # noqa: E402
 from train_clip import CONFIG, ClipTrainer  # noqa: E402
 from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
-from tune import choose_reading  # noqa: E402
+from tune import balance, choose_reading  # noqa: E402
 
 VFM_SHARES = {"vfm_patch8": 0.6, "vfm_patch4": 0.4}  # of the minutes
 
 
 def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -> None:
     """Half-precision weights and their configuration."""
-    halves = {key: value.detach().cpu().half().contiguous() for key, value in state.items()}
-    save_file(halves, out / f"{name}.safetensors")
-    (out / f"{name}.safetensors").chmod(0o644)
+    save_halves(state, out / f"{name}.safetensors")
     (out / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
@@ -146,6 +144,7 @@ def main() -> None:
     if args.only in (None, "train"):
         began = time.strftime("%Y-%m-%d")
         logs = train(args.work, args.out, args.minutes, args.device, args.seed)
+        logs["balance"] = balance(args.out, args.work)
         run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed}
         (args.out / "log.json").write_text(json.dumps({"run": run} | logs) + "\n")
     if args.only in (None, "pictures"):

@@ -35,9 +35,9 @@ from towers import (
 class Reading:
     """How a scene is read: the resize, the window, proxy attention's two numbers."""
 
-    short_side: int = 280
-    window: int = 448
-    stride: int = 224
+    short_side: int = 336
+    window: int = 336
+    stride: int = 112
     beta: float = 1.2
     gamma: float = 3.0
 

@@ -6,9 +6,12 @@ B pictures, N patches, D width, E embedding.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -112,3 +115,9 @@ def vfm_patches(vfm: nn.Module, pictures: Tensor) -> Tensor:
     for block in vfm.blocks:
         tokens = block(tokens)
     return F.normalize(vfm.norm(tokens)[:, 1:].float(), dim=-1)
+
+
+def save_halves(state: Mapping[str, Tensor], path: Path) -> None:
+    """Weights in half precision, as the repository holds them."""
+    save_file({key: value.detach().cpu().half().contiguous() for key, value in state.items()}, path)
+    path.chmod(0o644)
