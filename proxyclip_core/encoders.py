@@ -15,14 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxyclip_core.prompt_tree import PromptTree, grow_tree
 from proxyclip_core.word_cache import WordCache
 
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
 # longer than everything else, and a page or a command line should be there before a model is.
 
-# A batch costs as much as its longest prompt: on a CPU small ones waste less, a GPU wants to be filled.
+# Attention among the beginnings of prompts grows with their square, and a GPU wants to be filled.
 PROMPTS_AT_ONCE = {"cpu": 64}
-PROMPTS_AT_ONCE_ELSEWHERE = 1024
+PROMPTS_AT_ONCE_ELSEWHERE = 256
 
 POSITION_MODES = ("scale", "size", "timm", "native")
 
@@ -171,39 +172,28 @@ class ClipEncoder:
         return len(self.tokenizer.encode(text))
 
     def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Prompts -> (P, E) float32 of unit length.
-
-        Prompts of about the same length go together, as a batch costs as much as its longest prompt.
-        """
+        """Prompts -> (P, E) float32 of unit length."""
         ids = self.tokenizer(list(prompts))  # (P, 77)
-        order = ids.argmax(dim=-1).argsort()
+        # Side by side in the order of their tokens, prompts have the most of their beginnings in common.
+        order = torch.tensor(sorted(range(len(ids)), key=ids.tolist().__getitem__))
         at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
-        parts = [self._encode_tokens(ids[batch].to(self.device)) for batch in order.split(at_once)]
+        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in order.split(at_once)]
         embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
         embeddings[order.to(self.device)] = torch.cat(parts)
         return embeddings
 
-    def _encode_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """(P, 77) token ids -> (P, E).
-
-        The tower is causal and is read at the end token, the highest id: so what stands after the longest prompt
-        cannot change the result, nor what the last block makes of any other token. Neither is computed.
-        """
+    def _encode_tree(self, tree: PromptTree) -> torch.Tensor:
+        """-> (P, E). Of the last block only what it makes of the end tokens is computed: the tower is read there."""
         network = self.network
-        ends = ids.argmax(dim=-1)
-        every = torch.arange(len(ids), device=ids.device)
-        length = int(ends.max()) + 1
-        mask = network.attn_mask[:length, :length]
-        tokens = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
+        tokens = (network.token_embedding(tree.ids) + network.positional_embedding[tree.positions])[None]  # (1, N, D)
         for block in network.transformer.resblocks[:-1]:
-            tokens = block(tokens, attn_mask=mask)
+            tokens = block(tokens, attn_mask=tree.mask)
         last = network.transformer.resblocks[-1]
-        end, normed = tokens[every, ends][:, None], last.ln_1(tokens)  # (P, 1, D) and (P, T, D)
-        later = torch.arange(length, device=ids.device) > ends[:, None]
-        query = normed[every, ends][:, None]
-        end = end + last.ls_1(last.attn(query, normed, normed, key_padding_mask=later, need_weights=False)[0])
+        end, normed = tokens[:, tree.ends], last.ln_1(tokens)  # (1, P, D) and (1, N, D)
+        attended = last.attn(normed[:, tree.ends], normed, normed, attn_mask=tree.mask[tree.ends], need_weights=False)
+        end = end + last.ls_1(attended[0])
         end = end + last.ls_2(last.mlp(last.ln_2(end)))
-        return F.normalize(network.ln_final(end[:, 0]) @ network.text_projection, dim=-1)
+        return F.normalize(network.ln_final(end[0]) @ network.text_projection, dim=-1)
 
 
 def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:

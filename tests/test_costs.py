@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from proxyclip_core import __main__ as command_line
-from proxyclip_core import attention, encoders, readout
+from proxyclip_core import attention, readout
 from proxyclip_core.types import ClassLogits
 from proxyclip_core.windows import plan_windows
 from tests.benchmarks import child, growth, report, rows
@@ -98,22 +98,30 @@ def test_other_settings_and_a_click_run_no_encoder(tiny_model, features, counter
     assert click <= 2 * 196 * VFM_WIDTH * SLACK + 4 * 112 * 14 * 112  # one row of S, and one map to pixels
 
 
-@pytest.mark.parametrize(("words", "tokens"), [("sky", 3), ("sky " * 75, 77)])
-def test_prompts_cost_their_own_length(tiny_clip, words, tokens):
-    """tokens: with the start and the end. The last block (here the only one) is computed for the end token alone."""
+def text_flops(nodes: int, prompts: int) -> int:
+    """Of the last block, here the only one: keys and values of every node, the rest for the end tokens alone."""
     width = TINY_CLIP["clip_text"]["width"]
-    keys_and_values = 2 * tokens * 2 * width**2
-    at_the_end = 2 * width**2 * (2 + 2 * 4) + 4 * tokens * width + 2 * width * EMBEDDING
-    cost = flops(lambda: tiny_clip.encode_text([words] * 8))
-    assert cost <= 8 * (keys_and_values + at_the_end) * SLACK
-    assert cost >= 8 * (keys_and_values + at_the_end) / SLACK
+    at_the_end = 2 * width**2 * (2 + 2 * 4) + 4 * nodes * width + 2 * width * EMBEDDING
+    return 2 * nodes * 2 * width**2 + prompts * at_the_end
 
 
-def test_a_long_prompt_does_not_make_all_others_long(tiny_clip, monkeypatch):
-    monkeypatch.setitem(encoders.PROMPTS_AT_ONCE, "cpu", 8)
-    alone = flops(lambda: tiny_clip.encode_text(["sky"] * 8)) + flops(lambda: tiny_clip.encode_text(["sky " * 75] * 8))
-    mixed = ["sky", "sky " * 75] * 8
-    assert flops(lambda: tiny_clip.encode_text(mixed)) == alone
+@pytest.mark.parametrize(("words", "tokens"), [("sky", 3), ("sky " * 75, 77)])
+def test_a_prompt_costs_its_own_length(tiny_clip, words, tokens):
+    """tokens: with the start and the end."""
+    cost = flops(lambda: tiny_clip.encode_text([words]))
+    assert text_flops(tokens, 1) / SLACK <= cost <= text_flops(tokens, 1) * SLACK
+
+
+def test_what_prompts_begin_with_is_read_once(tiny_clip):
+    words = ["sky", "hill", "horse", "cloud"]
+    cost = flops(lambda: tiny_clip.encode_text([f"a photo of a {word}." for word in words]))
+    nodes = 5 + len(words) * 3  # the start and four words; then each its word, the full stop and the end
+    assert cost <= text_flops(nodes, len(words)) * SLACK
+
+
+def test_a_long_prompt_does_not_make_all_others_long(tiny_clip):
+    cost = flops(lambda: tiny_clip.encode_text(["hill", "sky " * 75]))
+    assert cost <= text_flops(3 + 76, 2) * SLACK
 
 
 def test_words_of_all_classes_go_through_the_text_tower_at_once(model_without_cache, monkeypatch):

@@ -6,9 +6,20 @@ import pytest
 import torch
 from open_clip import CustomTextCLIP
 
-from proxyclip_core import CLIP_MODELS, VFM_MODELS, ClipEncoder, ClipSpec, PatchEncoder, ProxyCLIP, find_clip, find_vfm
+from proxyclip_core import (
+    CLIP_MODELS,
+    VFM_MODELS,
+    ClipEncoder,
+    ClipSpec,
+    PatchEncoder,
+    ProxyCLIP,
+    encoders,
+    find_clip,
+    find_vfm,
+)
 from proxyclip_core.encoders import resample_positions
 from proxyclip_core.loading import build_clip_network, build_vfm_network, vfm_encoder
+from proxyclip_core.vocabulary import prompts_for
 
 HEIGHT, WIDTH = 97, 203
 
@@ -114,6 +125,21 @@ def test_text_equals_open_clip_at_full_length(tiny_clip):
     with torch.no_grad():
         expected = tiny_clip.network.encode_text(tiny_clip.tokenizer(prompts), normalize=True)
     assert torch.allclose(tiny_clip.encode_text(prompts), expected, atol=1e-5)
+
+
+def test_shared_beginnings_change_no_embedding(tiny_clip, monkeypatch):
+    """Several layers, the whole template set, a prompt twice, and more prompts than go at once."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 4}
+    vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    torch.manual_seed(0)
+    clip = ClipEncoder(open_clip.CLIP(16, vision, text).eval(), "Deep", tiny_clip.mean, tiny_clip.std)
+    monkeypatch.setitem(encoders.PROMPTS_AT_ONCE, "cpu", 50)
+    prompts = [prompt for word in ("sky", "sky scraper", "horse") for prompt in prompts_for(word, "imagenet80")]
+    prompts += ["sky", "sky"]
+    with torch.no_grad():
+        expected = clip.network.encode_text(clip.tokenizer(prompts), normalize=True)
+    with torch.inference_mode():
+        assert torch.allclose(clip.encode_text(prompts), expected, atol=1e-5)
 
 
 def test_own_attention_is_the_layers_attention(tiny_clip):
