@@ -11,9 +11,12 @@ import numpy as np
 import open_clip
 import torch
 from pools import Batch
+from stuff import STUFF
 from torch import Tensor, nn
 from torch.nn import functional as F
 from towers import CLIP_MEAN, CLIP_STD, clip_class, clip_tokens, clip_values, normalise, quick_attention, read_out
+
+STUFF_WEIGHT = 8.0
 
 
 def named(logits: Tensor, present: Tensor) -> Tensor:
@@ -71,7 +74,11 @@ def caption_losses(
 
 
 class Prompts:
-    """Every word of every class in every template, tokenised once."""
+    """Every word of every class in every template, tokenised once.
+
+    Stuff is drawn STUFF_WEIGHT times as often as a thing: it is in every scene, and the few words of it would else
+    be the ones that the text tower, which has not room for all directions, gives up.
+    """
 
     def __init__(self, words: list[tuple[str, ...]], context_length: int) -> None:
         tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
@@ -79,9 +86,11 @@ class Prompts:
         rows = [(k, word) for k, group in enumerate(words) for word in group]
         self.tokens = torch.stack([tokenizer([template(word) for template in templates]) for _, word in rows]).int()
         self.classes = torch.tensor([k for k, _ in rows])
+        weight = np.where(self.classes.numpy() < len(words) - len(STUFF), 1.0, STUFF_WEIGHT)
+        self.chance = weight / weight.sum()
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
         """-> prompts count x context, and the class of each."""
-        row = torch.from_numpy(rng.integers(0, len(self.tokens), count))
+        row = torch.from_numpy(rng.choice(len(self.tokens), count, p=self.chance))
         template = torch.from_numpy(rng.integers(0, self.tokens.shape[1], count))
         return self.tokens[row, template].long(), self.classes[row]

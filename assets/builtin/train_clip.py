@@ -40,9 +40,9 @@ from towers import (
 CONFIG = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 280, "layers": 6, "width": 192, "head_width": 64, "patch_size": 14},
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 3},
+    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
 }
-STAGES = {"names": 0.25, "tiles": 0.95, "text": 1.0}  # until which share of the clock
+STAGES = {"names": 0.25, "tiles": 0.9, "text": 1.0}  # until which share of the clock
 RATES = {"names": 3e-3, "tiles": 2.5e-3, "text": 2e-3}
 # (side of a tile, tiles across, pictures in a batch, zoom into a scene or None for close-ups, how often)
 TILES = (
