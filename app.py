@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from demo.models import Models
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
@@ -49,15 +54,18 @@ def main() -> None:
     demo = build_demo(models, clip, vfm, on_device, examples=FOLDER)
     address = {"server_name": arguments.host, "server_port": arguments.port, "share": arguments.share}
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
-    # The first click then finds them imported; the page is already open meanwhile.
-    threading.Thread(target=import_libraries, daemon=True).start()
+    # The first result then comes sooner; the page is already open meanwhile.
+    threading.Thread(target=warm_up, args=(models, clip, vfm), daemon=True).start()
     demo.block_thread()
 
 
-def import_libraries() -> None:
-    """What the encoders import when they are first needed: two seconds."""
+def warm_up(models: Models, clip: str, vfm: str) -> None:
+    """Imports what the encoders need, two seconds, and loads the models that the page opens with, if they are here."""
     for name in ("open_clip", "timm", "huggingface_hub"):
         importlib.import_module(name)
+    if models.ready(clip, vfm):
+        with contextlib.suppress(ValueError, OSError, RuntimeError):  # said to the person when they are asked for
+            models.get(clip, vfm)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def score_close_ups(towers: Towers, bank: Bank, split: str, count: int = 500, si
         name = names[rng.integers(len(names))]
         only.looks, only.by_place = {name: bank.looks[name]}, defaultdict(list, {"any": [name]})
         scene = make_scene(rng, only, (side, side), "close-up", light=0.4)
-        picture = torch.from_numpy(scene.picture).permute(2, 0, 1)[None].float() / 255
+        picture = torch.tensor(scene.picture).permute(2, 0, 1)[None].float() / 255
         wrong = [n for n in names if n != name]
         words = [name] + [wrong[k] for k in rng.choice(len(wrong), 4, replace=False)]
         right += int((towers.whole(picture) @ towers.say(words).T).argmax()) == 0

@@ -110,7 +110,7 @@ def _starts(side: int, window: int, stride: int) -> list[int]:
 @torch.no_grad()
 def logits_of(towers: Towers, picture: np.ndarray, words: list[str], how: str, reading: Reading) -> Tensor:
     """H x W x 3 uint8 -> Q x H x W: the likeness of every pixel to every word."""
-    pixels = torch.from_numpy(picture).permute(2, 0, 1).float()[None] / 255
+    pixels = torch.tensor(picture).permute(2, 0, 1).float()[None] / 255
     scale = reading.short_side / min(picture.shape[:2])
     height, width = (round(side * scale) for side in picture.shape[:2])
     pixels = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True).clamp(0, 1)[0]

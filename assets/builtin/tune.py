@@ -48,7 +48,7 @@ def embedding_length(towers: Towers, scenes: list[Scene]) -> float:
     """The mean norm of the places' embeddings, before they are made unit vectors."""
     visual, norms = towers.clip.visual, []
     for scene in scenes[:4]:
-        picture = torch.from_numpy(scene.picture).permute(2, 0, 1)[None].float() / 255
+        picture = torch.tensor(scene.picture).permute(2, 0, 1)[None].float() / 255
         picture = F.interpolate(picture, (336, 336), mode="bilinear", antialias=True)
         tokens, _ = clip_tokens(visual, normalise(picture, CLIP_MEAN, CLIP_STD))
         out = visual.transformer.resblocks[-1].attn.out_proj(clip_values(visual, tokens))
