@@ -6,8 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from demo.callbacks import Look
+
 KEY = "proxyclip-look"
-DEFAULTS = {"opacity": 0.6, "outlines": True, "names": True}
+DEFAULTS = {name: getattr(Look(), name) for name in ("opacity", "outlines", "names")}
 
 
 def store() -> gr.BrowserState:

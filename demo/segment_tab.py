@@ -115,6 +115,11 @@ def _look(parts: SimpleNamespace) -> set[Any]:
     return {parts.opacity, parts.outlines, parts.names, parts.hidden, parts.point}
 
 
+def _liked(parts: SimpleNamespace) -> list[Any]:
+    """What the browser remembers, in the order of `preferences`."""
+    return [parts.opacity, parts.outlines, parts.names]
+
+
 def _read_look(parts: SimpleNamespace, values: dict[Any, Any]) -> Look:
     return Look(
         values[parts.opacity],
@@ -173,8 +178,7 @@ def _wire_look(shared: Shared, parts: SimpleNamespace) -> None:
 
     looked = [parts.opacity.release, parts.outlines.input, parts.names.input]
     gr.on(looked, on_look, inputs, parts.overlay, **LATEST, **QUICK)
-    look = [parts.opacity, parts.outlines, parts.names]
-    gr.on(looked, preferences.write, look, parts.liked, queue=False, **QUICK)
+    gr.on(looked, preferences.write, _liked(parts), parts.liked, queue=False, **QUICK)
     parts.legend.click(on_chip, inputs, [parts.overlay, parts.hidden], **LATEST, **QUICK)
 
 
@@ -262,9 +266,8 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
             return [*(gr.skip() for _ in filled[:-2]), callbacks.show_message(str(error)), gr.skip()]
         return fill(Settings.of(settings, picture or ""), time.monotonic_ns())
 
-    look = [parts.opacity, parts.outlines, parts.names]
     first = "(_, liked) => [location.search, liked]"
-    opened = demo.load(on_load, [parts.query, parts.liked], [*filled, *look], js=first, **QUICK)
+    opened = demo.load(on_load, [parts.query, parts.liked], [*filled, *_liked(parts)], js=first, **QUICK)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     opened.then(None, js="() => { document.body.dataset.opened = 'true'; }", **PRIVATE)
     shared.preset.input(on_preset, shared.preset, [shared.words, shared.message, parts.go], **QUICK)
