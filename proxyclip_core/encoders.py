@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxyclip_core.cpu_attention import quick_attention
 from proxyclip_core.prompt_tree import PromptTree, grow_tree
 from proxyclip_core.word_cache import WordCache
 
@@ -275,12 +276,13 @@ class PatchEncoder:
         if self.input_side:
             pixels = F.interpolate(pixels, size=(self.input_side,) * 2, mode="bilinear", align_corners=False)
         pixels = pixels.to(self.dtype)
-        if self.positions in ("scale", "size"):
-            return self._plain_vit(pixels).float()
-        height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])
-        return self.network.forward_intermediates(
-            pixels[..., :height, :width], indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
-        )[0].float()
+        with quick_attention(pixels.device, pixels.dtype):
+            if self.positions in ("scale", "size"):
+                return self._plain_vit(pixels).float()
+            height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])
+            return self.network.forward_intermediates(
+                pixels[..., :height, :width], indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
+            )[0].float()
 
     def _plain_vit(self, pixels: torch.Tensor) -> torch.Tensor:
         """A ViT with one class token and learned positions, step by step, because timm resamples positions in

@@ -65,7 +65,7 @@ def caption_losses(
     missing = -((shares + 0.02).log() * allowed).sum(1) / allowed.sum(1)
     together = batch.present.unflatten(0, (-1, across**2)).any(1)
     return {
-        "class": named(scale * whole @ vectors.T + prior[:-1], together),
+        "class": named(scale * whole @ vectors.T + prior[:-1], together) / across,  # one token for so many captions
         "mean": named(scale * mean @ vectors.T + prior[:-1], batch.present),
         "somewhere": named(pooled, batch.present),  # each word of the caption is said by some place
         "everywhere": -inside.mean(),  # each place says a word of the caption

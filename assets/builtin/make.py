@@ -36,7 +36,7 @@ from train_clip import CONFIG, ClipTrainer  # noqa: E402
 from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
 from tune import balance, choose_reading  # noqa: E402
 
-VFM_SHARES = {"vfm_patch8": 0.6, "vfm_patch4": 0.4}  # of the minutes
+VFM_SHARES = {"vfm_patch8": 0.5, "vfm_patch4": 0.5}  # of the minutes
 
 
 def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -> None:
@@ -45,8 +45,8 @@ def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -
     (out / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def new_pool(bank: Bank, minutes: float, seed: int) -> ScenePool:
-    pool = ScenePool(bank, int(2400 * min(1.0, minutes / 60)), 280, None, seed)  # a short run paints fewer
+def new_pool(bank: Bank, minutes: float, side: int, seed: int) -> ScenePool:
+    pool = ScenePool(bank, int(2400 * min(1.0, minutes / 60)), side, None, seed)  # a short run paints fewer
     pool.renew()
     return pool
 
@@ -54,7 +54,7 @@ def new_pool(bank: Bank, minutes: float, seed: int) -> ScenePool:
 def train_clip(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train CLIP and write its weights; -> its log."""
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
-    pool, close_ups = new_pool(bank, minutes, seed + 2), CloseUps(bank, seed + 1)
+    pool, close_ups = new_pool(bank, minutes, 280, seed + 2), CloseUps(bank, seed + 1)
     clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run)
     clip.resume()
     clip.run()
@@ -66,7 +66,7 @@ def train_clip(work: Path, out: Path, minutes: float, device: str, seed: int) ->
 def train_vfms(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train the VFMs one after the other, the finer from the coarser, and write their weights; -> their logs."""
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
-    pool, logs, coarser = new_pool(bank, minutes, seed + 3), {}, None
+    pool, logs, coarser = new_pool(bank, minutes, 336, seed + 3), {}, None
     for name, share in VFM_SHARES.items():
         vfm = VfmTrainer(name, pool, 60 * minutes * share, device, seed, run)
         if not vfm.resume() and coarser is not None:

@@ -14,8 +14,8 @@ from stuff import PAINTERS
 from torch import Tensor
 from torch.nn import functional as F
 
-SIDE = 72  # pixels of a drawing's canvas
-GROUND_SIDE, GROUNDS_EACH = 160, 8
+SIDE = 112  # pixels of a drawing's canvas
+GROUND_SIDE, GROUNDS_EACH = 280, 8
 
 
 def _centred(rgba: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ import torch
 from captions import Prompts, caption_losses
 from drawings import load_things
 from names import CloseUps
+from optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
 from pools import Batch, ScenePool, class_words
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,7 +43,7 @@ CONFIG = {
     "vision_cfg": {"image_size": 280, "layers": 6, "width": 192, "head_width": 64, "patch_size": 14},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
 }
-STAGES = {"names": 0.25, "tiles": 0.9, "text": 1.0}  # until which share of the clock
+STAGES = {"names": 0.15, "tiles": 0.95, "text": 1.0}  # until which share of the clock
 RATES = {"names": 3e-3, "tiles": 2.5e-3, "text": 2e-3}
 # (side of a tile, tiles across, pictures in a batch, zoom into a scene or None for close-ups, how often)
 TILES = (
@@ -52,6 +53,8 @@ TILES = (
     (42, 3, 44, None, 1.0),
     (84, 2, 28, None, 1.0),
     (112, 1, 60, None, 1.0),
+    (168, 1, 24, None, 0.8),
+    (224, 1, 14, None, 1.2),
     (112, 2, 14, None, 0.5),
     (56, 5, 10, None, 0.7),
     (70, 4, 10, None, 0.4),
@@ -98,17 +101,12 @@ class ClipTrainer:
         if stage == "text":  # it learns to say what the averaged tower sees
             self.model.load_state_dict(self.average.state_dict())
             self.prompts = Prompts(list(class_words(load_things()).values()), CONFIG["text_cfg"]["context_length"])
-            trained = [p for n, p in self.model.named_parameters() if not n.startswith(("visual.", "logit_scale"))]
-            blocks: list[nn.Parameter] = []
+            text = [p for n, p in self.model.named_parameters() if not n.startswith(("visual.", "logit_scale"))]
+            self.optimisers = new_optimisers(text)
         else:
-            trained = [*self.model.visual.parameters(), self.table, self.nothing, self.model.logit_scale]
-            blocks = [p for p in self.model.visual.transformer.parameters() if p.ndim == 2]
-        chosen = {id(p) for p in blocks}
-        rest = [p for p in trained if id(p) not in chosen]
-        self.optimisers = [torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
-        if blocks:  # names take off in half the steps that AdamW needs
-            self.optimisers.append(torch.optim.Muon(blocks, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
-        self.trained, self.stage, self.stage_steps = trained, stage, 0
+            seeing = [*self.model.visual.parameters(), self.table, self.nothing, self.model.logit_scale]
+            self.optimisers = new_optimisers(seeing, self.model.visual.transformer)
+        self.stage, self.stage_steps = stage, 0
 
     @torch.no_grad()
     def _fold_centre(self) -> None:
@@ -160,18 +158,10 @@ class ClipTrainer:
         rate = RATES[self.stage] * min(1.0, (self.stage_steps + 1) / 50)
         if self.stage != "names":  # level for the first half, then down
             rate *= min(1.0, 0.03 + 2 * (1 - progress))
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.trained, 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        descend(loss, self.optimisers, rate)
         self.model.logit_scale.data.clamp_(max=math.log(40))
         self.steps, self.stage_steps = self.steps + 1, self.stage_steps + 1
-        keep = min(0.985, 1 - 1 / self.stage_steps)
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        follow(self.average, self.model, keep=min(0.985, 1 - 1 / self.stage_steps))
 
     def run(self, renew_every: float = 600.0) -> None:
         """Train to the end of the clock; painting scenes anew counts as training time."""
@@ -201,23 +191,20 @@ class ClipTrainer:
         self.save()
 
     def save(self) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "heads": [self.table.data, self.nothing.data, self.frequency],
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "clock": (self.spent, self.steps, self.log, self.stage, self.stage_steps),
-        }
-        torch.save(state, self.folder / "clip.pt.new")
-        (self.folder / "clip.pt.new").replace(self.folder / "clip.pt")
+        write_checkpoint(
+            self.folder / "clip.pt",
+            self.model,
+            self.average,
+            self.optimisers,
+            heads=[self.table.data, self.nothing.data, self.frequency],
+            clock=(self.spent, self.steps, self.log, self.stage, self.stage_steps),
+        )
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint, if there is one."""
-        if not (self.folder / "clip.pt").exists():
+        state = read_checkpoint(self.folder / "clip.pt", self.model, self.average, self.device)
+        if state is None:
             return
-        state = torch.load(self.folder / "clip.pt", map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
         self.table.data, self.nothing.data, self.frequency = state["heads"]
         self.spent, self.steps, self.log, stage, steps = state["clock"]
         self._enter(stage)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
 from pools import ScenePool
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -26,11 +27,22 @@ CONFIGS = {
     "vfm_patch8": {"img_size": 280, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4, "num_classes": 0},
     "vfm_patch4": {"img_size": 140, "patch_size": 4, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 0},
 }
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 2e-3
 # (window, pictures in a batch, zoom, how often)
 WINDOWS = {
-    "vfm_patch8": ((112, 24, (0.75, 1.3), 3), (168, 10, (0.75, 1.3), 3), (280, 4, (1.0, 1.3), 3)),
-    "vfm_patch4": ((56, 24, (0.8, 1.3), 2), (112, 6, (0.75, 1.3), 5), (168, 3, (0.75, 1.3), 2)),
+    "vfm_patch8": (
+        (112, 24, (0.75, 1.3), 1),
+        (168, 10, (0.75, 1.3), 2),
+        (280, 4, (0.9, 1.3), 2),
+        (336, 3, (1.0, 1.2), 4),
+    ),
+    "vfm_patch4": (
+        (56, 24, (0.8, 1.3), 1),
+        (112, 6, (0.75, 1.3), 2),
+        (168, 3, (0.75, 1.3), 2),
+        (252, 1, (0.9, 1.3), 2),
+        (336, 1, (1.0, 1.2), 2),
+    ),
 }
 MOST_REGIONS = 48
 MOST_ROWS = 400
@@ -84,9 +96,7 @@ class VfmTrainer:
         self.rng = np.random.default_rng(seed)
         self.model = new_vfm(name).to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.03, fused=True
-        )
+        self.optimisers = new_optimisers(self.model.parameters(), self.model.blocks)
         self.spent, self.steps, self.log = 0.0, 0, []
 
     def start_from(self, coarser: nn.Module) -> None:
@@ -108,16 +118,9 @@ class VfmTrainer:
         target = target_similarity(batch.regions.to(self.device), patch)
         loss = region_loss(features, target, self.rng.uniform(*BETAS))
         p = min(1.0, self.spent / self.seconds)
-        for group in self.optimiser.param_groups:
-            group["lr"] = (
-                LEARNING_RATE * min(1.0, p / 0.03 + 0.02) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * p)))
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        keep = min(0.99, 1 - 1 / (self.steps + 1))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
+        rate = LEARNING_RATE * min(1.0, p / 0.03 + 0.02) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * p)))
+        descend(loss, self.optimisers, rate)
+        follow(self.average, self.model, keep=min(0.99, 1 - 1 / (self.steps + 1)))
         self.steps += 1
         return float(loss.detach())
 
@@ -138,23 +141,15 @@ class VfmTrainer:
         self.save()
 
     def save(self) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "clock": (self.spent, self.steps, self.log),
-        }
-        torch.save(state, self.folder / f"{self.name}.pt.new")
-        (self.folder / f"{self.name}.pt.new").replace(self.folder / f"{self.name}.pt")
+        path, clock = self.folder / f"{self.name}.pt", (self.spent, self.steps, self.log)
+        write_checkpoint(path, self.model, self.average, self.optimisers, clock=clock)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False if there is none."""
-        path = self.folder / f"{self.name}.pt"
-        if not path.exists():
+        state = read_checkpoint(self.folder / f"{self.name}.pt", self.model, self.average, self.device)
+        if state is None:
             return False
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(kept)
         self.spent, self.steps, self.log = state["clock"]
         return True
