@@ -37,16 +37,30 @@ def score_table(scores: dict) -> str:
     return "\n".join(lines)
 
 
+def curve_table(log: dict) -> str:
+    """What CLIP's values alone reached on val while it learnt."""
+    rows = [row for row in log["clip"] if "val values" in row]
+    lines = ["| minute | values alone on val, mIoU |", "|---|---|"]
+    return "\n".join(lines + [f"| {row['minutes']} | {row['val values']} |" for row in rows])
+
+
 def log_table(log: dict) -> str:
     """A few rows of every tower's log."""
     lines = ["| tower | minute | step | losses |", "|---|---|---|---|"]
     for tower in ("vfm_patch8", "vfm_patch4", "clip"):
-        rows = log[tower]
+        rows = [row for row in log[tower] if "val values" not in row]
         shown = sorted({round(k * (len(rows) - 1) / 7) for k in range(8)}) if rows else []
         for row in (rows[i] for i in shown):
             losses = ", ".join(f"{k} {v}" for k, v in row.items() if k not in ("minutes", "steps"))
             lines.append(f"| {tower} | {row['minutes']} | {row['steps']} | {losses} |")
     return "\n".join(lines)
+
+
+TABLES = (
+    ("scores", "scores.json", score_table),
+    ("curve", "log.json", curve_table),
+    ("log", "log.json", log_table),
+)
 
 
 def write_card(folder: Path) -> None:
@@ -55,7 +69,7 @@ def write_card(folder: Path) -> None:
     if not card.exists():
         return
     text = card.read_text()
-    for name, source, build in (("scores", "scores.json", score_table), ("log", "log.json", log_table)):
+    for name, source, build in TABLES:
         if (folder / source).exists():
             body = build(json.loads((folder / source).read_text()))
             text = re.sub(

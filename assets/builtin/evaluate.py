@@ -124,7 +124,7 @@ def score_close_ups(towers: Towers, bank: Bank, split: str, count: int = 500, si
 
 def table(folder: Path, work: Path, count: int, reading: Reading, splits: tuple[str, ...]) -> dict[str, dict]:
     """Every figure of the model card for the weights in `folder`."""
-    towers = Towers(folder)
+    towers = Towers.read(folder)
     found: dict[str, dict] = {}
     for split in splits:
         bank = split_bank(work, split)

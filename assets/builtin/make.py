@@ -34,7 +34,7 @@ from scenes import Bank  # noqa: E402
 from towers import save_halves  # noqa: E402
 from train_clip import CONFIG, ClipTrainer  # noqa: E402
 from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
-from tune import balance, choose_reading  # noqa: E402
+from tune import Watch, balance, choose_reading  # noqa: E402
 
 VFM_SHARES = {"vfm_patch8": 0.5, "vfm_patch4": 0.5}  # of the minutes
 
@@ -55,7 +55,7 @@ def train_clip(work: Path, out: Path, minutes: float, device: str, seed: int) ->
     """Train CLIP and write its weights; -> its log."""
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
     pool, close_ups = new_pool(bank, minutes, 280, seed + 2), CloseUps(bank, seed + 1)
-    clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run)
+    clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run, Watch(work))
     clip.resume()
     clip.run()
     # the text tower is trained last, against the averaged vision tower: the model itself is what is kept

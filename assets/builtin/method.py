@@ -43,20 +43,27 @@ class Reading:
 
 
 class Towers:
-    """The built-in weights of one folder, ready to read pictures with."""
+    """A CLIP and some VFMs, ready to read pictures with."""
 
-    def __init__(self, folder: Path, vfms: tuple[str, ...] = ("vfm_patch8", "vfm_patch4")) -> None:
-        cfg = json.loads((folder / "clip.json").read_text())
-        self.clip = open_clip.CLIP(**cfg).eval()
-        self.clip.load_state_dict(load_file(folder / "clip.safetensors"))
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=cfg["text_cfg"]["context_length"])
-        self.vfms: dict[str, nn.Module] = {}
+    def __init__(self, clip: nn.Module, vfms: dict[str, nn.Module]) -> None:
+        self.clip, self.vfms = clip.eval(), {name: vfm.eval() for name, vfm in vfms.items()}
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=clip.context_length)
+        self._said: dict[str, Tensor] = {}
+
+    @classmethod
+    def read(cls, folder: Path, vfms: tuple[str, ...] = ("vfm_patch8", "vfm_patch4")) -> Towers:
+        """The weights of one folder, with as many of the VFMs as it holds."""
+        networks: dict[str, nn.Module] = {"clip": open_clip.CLIP(**json.loads((folder / "clip.json").read_text()))}
         for name in vfms:
             if (folder / f"{name}.safetensors").exists():
-                vfm = VisionTransformer(**json.loads((folder / f"{name}.json").read_text())).eval()
-                vfm.load_state_dict(load_file(folder / f"{name}.safetensors"))
-                self.vfms[name] = vfm
-        self._said: dict[str, Tensor] = {}
+                networks[name] = VisionTransformer(**json.loads((folder / f"{name}.json").read_text()))
+        for name, network in networks.items():
+            network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        return cls(networks.pop("clip"), networks)
+
+    def teach(self, words: list[str], vectors: Tensor) -> None:
+        """Let these unit vectors, Q x E, stand for the words in place of what the text tower says."""
+        self._said |= dict(zip(words, vectors))
 
     @torch.no_grad()
     def say(self, words: list[str]) -> Tensor:

@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +81,18 @@ class ClipTrainer:
     """Model, averaged weights, optimisers and clock; everything that a checkpoint holds."""
 
     def __init__(
-        self, pool: ScenePool, close_ups: CloseUps, seconds: float, device: str, seed: int, folder: Path
+        self,
+        pool: ScenePool,
+        close_ups: CloseUps,
+        seconds: float,
+        device: str,
+        seed: int,
+        folder: Path,
+        watch: Callable[[nn.Module, Tensor], float],
     ) -> None:
         torch.manual_seed(seed)
         self.pool, self.close_ups, self.seconds, self.device, self.folder = pool, close_ups, seconds, device, folder
+        self.watch = watch  # called now and then with the averaged model and the class vectors -> a score for the log
         self.rng = np.random.default_rng(seed)
         self.model = new_clip().to(device)
         self.model.logit_scale.data.fill_(math.log(16))
@@ -163,9 +172,10 @@ class ClipTrainer:
         self.steps, self.stage_steps = self.steps + 1, self.stage_steps + 1
         follow(self.average, self.model, keep=min(0.985, 1 - 1 / self.stage_steps))
 
-    def run(self, renew_every: float = 600.0) -> None:
+    def run(self, renew_every: float = 600.0, watch_every: float = 900.0) -> None:
         """Train to the end of the clock; painting scenes anew counts as training time."""
-        renewed, saved, noted, starts = self.spent, self.spent, {}, dict(zip(STAGES, (0.0, *STAGES.values())))
+        renewed = saved = watched = self.spent
+        noted, starts = {}, dict(zip(STAGES, (0.0, *STAGES.values())))
         while self.spent < self.seconds:
             began = time.monotonic()
             share = self.spent / self.seconds
@@ -178,9 +188,7 @@ class ClipTrainer:
             for name, loss in losses.items():
                 noted[name] = 0.95 * noted.get(name, float(loss.detach())) + 0.05 * float(loss.detach())
             if self.steps % 50 == 0:
-                row = {"minutes": round(self.spent / 60, 1), "steps": self.steps, "stage": stage}
-                self.log.append(row | {name: round(value, 3) for name, value in noted.items()})
-                print(json.dumps(self.log[-1]), flush=True)
+                self._note({name: round(value, 3) for name, value in noted.items()})
             if stage == "tiles" and self.spent - renewed > renew_every:
                 self.pool.renew(0.3)
                 renewed = self.spent
@@ -188,7 +196,15 @@ class ClipTrainer:
                 self.save()
                 saved = self.spent
             self.spent += time.monotonic() - began
+            if stage == "tiles" and self.spent - watched > watch_every:  # outside the clock
+                self._note({"val values": self.watch(self.average, F.normalize(self.table, dim=-1))})
+                watched = self.spent
         self.save()
+
+    def _note(self, figures: dict[str, float]) -> None:
+        """A row of the log."""
+        self.log.append({"minutes": round(self.spent / 60, 1), "steps": self.steps, "stage": self.stage} | figures)
+        print(json.dumps(self.log[-1]), flush=True)
 
     def save(self) -> None:
         write_checkpoint(

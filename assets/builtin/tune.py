@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from evaluate import score_scenes, split_bank, split_scenes
 from method import Reading, Towers
 from scenes import Scene
 from stuff import STUFF
+from torch import Tensor, nn
 from torch.nn import functional as F
 from towers import CLIP_MEAN, CLIP_STD, clip_tokens, clip_values, normalise, save_halves
 
@@ -20,27 +22,47 @@ SHIFTS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0)
 
 
-def balance(folder: Path, work: Path, how: str = "vfm_patch8", count: int = 21) -> list[dict]:
-    """Take from every embedding of the picture as much of the stuffs' common direction as serves val best.
+def lean_to_things(towers: Towers, scenes: list[Scene], share: float) -> None:
+    """Take from every embedding of a picture `share` of the common length along the stuffs' common direction.
 
     Things of a style that was never seen are known less surely than stuff, which is drawn by the same formulas
-    everywhere, and so would lose to it. The shift goes into the bias of CLIP's last norm; -> every shift tried.
+    everywhere, and so would lose to it. The shift goes into the bias of CLIP's last norm.
     """
-    towers = Towers(folder)
     visual, names = towers.clip.visual, [thing.name for thing in load_things()]
     toward = towers.say(list(STUFF)).mean(0) - towers.say(names).mean(0)
     toward = (toward / toward.norm()) @ torch.linalg.pinv(visual.proj.data)
-    scenes = split_scenes(split_bank(work, "val"), "val", count)
-    trained, length = visual.ln_post.bias.data.clone(), embedding_length(towers, scenes)
-    tried: list[dict] = []
+    visual.ln_post.bias.data = visual.ln_post.bias.data - share * embedding_length(towers, scenes) * toward
+
+
+def balance(folder: Path, work: Path, how: str = "vfm_patch8", count: int = 21) -> list[dict]:
+    """Lean to the things as far as serves val best, and write that into the weights; -> every share tried."""
+    towers = Towers.read(folder)
+    scenes, norm = split_scenes(split_bank(work, "val"), "val", count), towers.clip.visual.ln_post
+    trained, tried = norm.bias.data, []
     for share in SHIFTS:
-        visual.ln_post.bias.data = trained - share * length * toward
+        norm.bias.data = trained
+        lean_to_things(towers, scenes, share)
         tried.append({"shift": share} | score_scenes(towers, scenes, how, Reading(), others=0)[0])
         print("balance", tried[-1], flush=True)
-    best = max(tried, key=lambda row: row["miou"])["shift"]
-    visual.ln_post.bias.data = trained - best * length * toward
+    norm.bias.data = trained
+    lean_to_things(towers, scenes, max(tried, key=lambda row: row["miou"])["shift"])
     save_halves(towers.clip.state_dict(), folder / "clip.safetensors")
     return tried
+
+
+class Watch:
+    """How well CLIP's values alone, leaning to the things, name what is in `count` val scenes: a learning curve."""
+
+    def __init__(self, work: Path, count: int = 12, share: float = 0.35) -> None:
+        self.scenes, self.share = split_scenes(split_bank(work, "val"), "val", count), share
+        self.names = [*(thing.name for thing in load_things()), *STUFF]
+
+    def __call__(self, clip: nn.Module, vectors: Tensor) -> float:
+        """vectors: K x E unit, one for every class of EmojiScenes; -> mIoU in percent."""
+        towers = Towers(copy.deepcopy(clip).cpu(), {})
+        towers.teach(self.names, vectors.detach().cpu())
+        lean_to_things(towers, self.scenes, self.share)
+        return score_scenes(towers, self.scenes, "values", Reading(), others=0)[0]["miou"]
 
 
 @torch.no_grad()
@@ -58,7 +80,7 @@ def embedding_length(towers: Towers, scenes: list[Scene]) -> float:
 
 def choose_reading(folder: Path, work: Path, how: str = "vfm_patch8", count: int = 21) -> tuple[Reading, list[dict]]:
     """-> the best reading on `count` val scenes, by mIoU over classes, and every setting tried."""
-    towers = Towers(folder)
+    towers = Towers.read(folder)
     scenes = split_scenes(split_bank(work, "val"), "val", count)
     tried: list[dict] = []
 
