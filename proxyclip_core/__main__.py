@@ -16,7 +16,7 @@ from proxyclip_core.pipeline import FUSIONS, ProxyCLIP, load
 from proxyclip_core.registry import VFM_MODELS, find_vfm
 from proxyclip_core.settings import BACKGROUNDS, Settings
 from proxyclip_core.vocabulary import TEMPLATES
-from proxyclip_core.weights import WeightsError
+from proxyclip_core.weights import WeightsError, is_available
 
 SCENES = Path(__file__).parent.parent / "assets" / "examples" / "eval" / "scenes.json"
 BENCHMARKS = Path(__file__).parent.parent / "tests" / "benchmarks"
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, WeightsError) as error:
+    except (ValueError, OSError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -79,7 +79,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--device", default="auto")
     bench.add_argument("--precision", default="auto")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them all")
-    bench.add_argument("--repeats", type=int, default=3, help="timed runs, of which the best counts (default: 3)")
+    bench.add_argument("--repeats", type=_positive, default=3, help="timed runs, of which the best counts (default: 3)")
     bench.add_argument("--growth", action="store_true", help="also how cost grows with picture, classes and windows")
     bench.add_argument("--json", type=Path, help="file for all numbers")
     bench.add_argument("--plot", type=Path, help="file for a plot of how cost grows")
@@ -88,6 +88,12 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 def _side(text: str) -> int | None:
     return None if text == "as-is" else int(text)
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def _load(options: argparse.Namespace, **more) -> ProxyCLIP:
@@ -111,6 +117,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.words is None:
         raise ValueError("There are no words. Give them after the picture, such as 'sky; cloud, hill', or --settings.")
     clip, vfm = default_models()
+    if options.patch is not None:
+        vfm = find_vfm(vfm).family
     return Settings(
         clip=options.clip or clip,
         vfm=find_vfm(options.vfm or vfm, options.patch).name,
@@ -129,7 +137,7 @@ def _segment(options: argparse.Namespace) -> int:
     settings = _settings(options)
     model = load(
         settings.clip,
-        settings.vfm,
+        settings.vfm if options.fusion == "proxy" else options.vfm,
         device=options.device,
         precision=options.precision,
         fusion=options.fusion,
@@ -159,17 +167,22 @@ def _segment(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     if not options.index.is_file():
         raise ValueError(f"There are no scenes at {options.index}; give their JSON file with --index.")
-    scenes = list(read_scenes(options.index))[: options.limit]
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise ValueError(f"There is no folder {options.json.absolute().parent} for the table.")
+    every_scene = list(read_scenes(options.index))
+    scenes = every_scene[: options.limit]
     model = _load(options)
+    everything = {word for scene in every_scene for word in scene.words}
+    others = min([DISTRACTORS, *(len(everything - set(scene.words)) for scene in scenes)])
     reading = {"beta": options.beta, "gamma": options.gamma, "side": options.side, "windows": options.windows}
     print(f"{len(scenes)} scenes, {model.clip.name}, {reading}, seed {options.seed}")
-    print(f"{'':28}{'mIoU':>8}{f'+{DISTRACTORS} words':>12}{'borders F':>12}")
+    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}")
     table: dict[str, dict[str, float]] = {}
 
     def add(rows: dict[str, str], model: ProxyCLIP) -> None:
-        scores = score_rows(model, scenes, list(rows), (0, DISTRACTORS), seed=options.seed, **reading)
+        scores = score_rows(model, scenes, list(rows), (0, others), seed=options.seed, words_of=every_scene, **reading)
         for fusion, title in rows.items():
-            plain, crowded = scores[fusion, 0], scores[fusion, DISTRACTORS]
+            plain, crowded = scores[fusion, 0], scores[fusion, others]
             table[title] = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
             print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
 
@@ -178,9 +191,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         model,
     )
     for vfm in _siblings(model):
-        if vfm != model.vfm.name:
-            options.vfm, options.patch = vfm, None
-            add({"proxy": f"proxy, {vfm}"}, _load(options))
+        options.vfm, options.patch = vfm, None
+        add({"proxy": f"proxy, {vfm}"}, _load(options))
     if options.json:
         options.json.write_text(json.dumps({"scenes": len(scenes), "reading": reading, "rows": table}, indent=1))
     return 0
@@ -197,9 +209,10 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _siblings(model: ProxyCLIP) -> list[str]:
-    """All patch sizes of the model's VFM, so that what they cost and give can be compared."""
-    family = VFM_MODELS[model.vfm.name].family
-    return [spec.name for spec in VFM_MODELS.values() if spec.family == family]
+    """The other patch sizes of the model's VFM that are at hand: to compare what they cost and give."""
+    own = VFM_MODELS[model.vfm.name]
+    others = [spec for spec in VFM_MODELS.values() if spec.family == own.family and spec != own]
+    return [spec.name for spec in others if is_available(spec)]
 
 
 if __name__ == "__main__":

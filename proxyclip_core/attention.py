@@ -129,6 +129,8 @@ def similarity_statistics(features: torch.Tensor, beta: float, gamma: float, bin
             similarity = (rows @ patches[window].T).clamp_(-1, 1)
             scores = (similarity - beta * mean[window]) * gamma
             masked += int((scores < 0).sum())
+            if beta * mean[window] > 1:  # a patch always attends to itself, see `attention_rows`
+                masked -= len(rows)
             cosine_counts += torch.histc(similarity, bins, -1, 1).cpu().numpy()
             normalised_counts += torch.histc(scores, bins, low, high).cpu().numpy()
     pairs = windows * count * count

@@ -58,29 +58,36 @@ def read_label_map(path: str | Path) -> np.ndarray:
 def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:
     """The scenes that a JSON file lists: a list of {"file", "labels", "words"}, paths relative to it."""
     index = Path(index)
-    for entry in json.loads(index.read_text(encoding="utf-8")):
+    for number, entry in enumerate(json.loads(index.read_text(encoding="utf-8"))):
+        missing = [key for key in ("file", "labels", "words") if key not in entry]
+        if missing:
+            raise ValueError(f"{index.name}: scene {number} has no {', '.join(missing)}.")
         with Image.open(index.parent / entry["file"]) as image:
             picture = np.array(image.convert("RGB"))
         labels = read_label_map(index.parent / entry["labels"])
         yield LabelledPicture(entry["file"], picture, labels, tuple(entry["words"]))
 
 
-def borders(labels: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels whose left or upper neighbour has another label."""
+def borders(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose left or upper neighbour has another label, both being known (H, W) bool."""
     found = np.zeros(labels.shape, dtype=bool)
-    found[1:] |= labels[1:] != labels[:-1]
-    found[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    found[1:] |= (labels[1:] != labels[:-1]) & known[1:] & known[:-1]
+    found[:, 1:] |= (labels[:, 1:] != labels[:, :-1]) & known[:, 1:] & known[:, :-1]
     return found
 
 
 def border_f_score(predicted: np.ndarray, truth: np.ndarray, pixels: int = 2) -> float:
-    """F-score, 0..1, of the borders of two label maps, matched within `pixels` in each direction."""
+    """F-score, 0..1, of the borders of two label maps, matched within `pixels` in each direction.
+
+    Borders of, and within, what is UNLABELLED in the truth do not count.
+    """
+    known = truth != UNLABELLED
 
     def widened(edges: np.ndarray) -> np.ndarray:
         planes = torch.from_numpy(edges)[None, None].float()
         return F.max_pool2d(planes, 2 * pixels + 1, stride=1, padding=pixels)[0, 0].numpy() > 0
 
-    ours, theirs = borders(predicted), borders(truth)
+    ours, theirs = borders(predicted, known), borders(truth, known)
     if not ours.any() and not theirs.any():
         return 1.0
     precision = (ours & widened(theirs)).sum() / max(ours.sum(), 1)
@@ -146,16 +153,20 @@ def score_rows(
     windows: str = "sliding",
     templates: str | None = None,
     seed: int = 0,
+    words_of: Iterable[LabelledPicture] = (),
 ) -> dict[tuple[str, int], Score]:
     """Scores by (fusion, number of distractors); each scene is encoded once for all of them.
 
-    model: a ProxyCLIP. distractors: how many words of other scenes, drawn at random, each scene gets on top of its own.
+    model: a ProxyCLIP. distractors: how many words of other scenes, drawn at random, each scene gets on top of its own;
+    words_of: more scenes to take them from. Raises ValueError where these have not so many words.
     """
     scenes = list(scenes)
-    everything = sorted({word for scene in scenes for word in scene.words})
+    everything = sorted({word for scene in (*scenes, *words_of) for word in scene.words})
     scores = {(fusion, count): Score() for fusion in fusions for count in distractors}
     for number, scene in enumerate(scenes):
         others = [word for word in everything if word not in scene.words]
+        if len(others) < max(distractors):
+            raise ValueError(f"{scene.name}: other scenes have {len(others)} words, not {max(distractors)}.")
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
         features = model.encode(scene.picture, side, windows)
         for fusion in fusions:

@@ -14,6 +14,10 @@ from proxyclip_core.windows import WindowLayout
 
 # Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
 MAX_PIXELS = 100_000_000
+# What browsers, cameras and scanners write. Pillow also reads EPS, for which it runs a PostScript interpreter.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# How far fractions may lie outside of 0..1 and still be fractions: resampling overshoots a little.
+OVERSHOOT = 1e-3
 
 
 def read_image(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.ndarray:
@@ -32,7 +36,7 @@ def read_image(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> n
         return _from_file(io.BytesIO(image), "the given bytes")
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path.is_file raises for names that are too long
             raise ValueError(f"There is no picture file at {str(path)!r}; check the path.")
         return _from_file(path, repr(path.name))
     raise ValueError(
@@ -69,22 +73,34 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _from_file(source: Path | io.BytesIO, what: str) -> np.ndarray:
+    Image.init()
     try:
-        with Image.open(source) as opened:
-            _check_size(*opened.size)
-            return _from_pil(opened)
+        opened = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.DecompressionBombError as error:
         raise ValueError(f"The picture in {what} is far too large: {error}. Make it smaller first.") from None
-    except (OSError, SyntaxError, EOFError) as error:  # what Pillow's readers raise for damaged files
-        raise ValueError(
-            f"Could not read {what} as a picture ({type(error).__name__}). "
-            "Expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file."
-        ) from None
+    except Exception as error:  # noqa: BLE001
+        raise _unreadable(what, error) from None
+    with opened:
+        return _from_pil(opened, what)
 
 
-def _from_pil(image: Image.Image) -> np.ndarray:
+def _unreadable(what: str, error: Exception) -> ValueError:
+    """Pillow's readers raise errors of nearly any kind for damaged files."""
+    return ValueError(
+        f"Could not read {what} as a picture ({type(error).__name__}). "
+        "Expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file."
+    )
+
+
+def _from_pil(image: Image.Image, what: str = "the given image") -> np.ndarray:
     _check_size(*image.size)
-    image = ImageOps.exif_transpose(image)
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _unreadable(what, error) from None
     if image.mode.startswith("I;16"):
         return _from_array(np.asarray(image).astype(np.uint16))
     if image.mode in ("I", "F"):
@@ -130,8 +146,8 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("The picture's array holds NaN or infinite values; replace them first.")
+    if array.dtype.kind == "f" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return np.rint(array.clip(0, 1) * 255).astype(np.uint8)
     if low < 0 or high > 255:
         raise ValueError(f"The picture's values run from {low:g} to {high:g}; expected 0..1 or 0..255.")
-    if array.dtype.kind == "f" and high <= 1:
-        array = array * 255
     return np.rint(array).astype(np.uint8)

@@ -44,8 +44,8 @@ def choose_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.ones(1, device=chosen).item()  # also fails on "meta", which holds no numbers
+    except Exception:  # noqa: BLE001  every backend that is not there has its own kind
         raise ValueError(
             f"device is {device!r}, which is not usable here; expected 'auto', 'cpu', 'cuda' or 'mps'."
         ) from None
@@ -63,7 +63,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision != "auto":
         return PRECISIONS[precision]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _bfloat16_pays() else torch.float32
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
+import sys
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 
 FORMAT = 1
+LARGEST = sys.float_info.max
 BACKGROUNDS = ("", "first", "short", "long")
 WINDOWS = ("sliding", "whole")
 
@@ -39,7 +40,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected text.")
         for name in ("beta", "gamma", "threshold"):
             number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            # compared, because math.isfinite fails on whole numbers that no float can hold
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= LARGEST:
                 raise ValueError(f"{name} is {number!r}; expected a number.")
         if self.side is not None and (isinstance(self.side, bool) or not isinstance(self.side, int)):
             raise ValueError(f"side is {self.side!r}; expected whole pixels, or null for as is.")
@@ -63,7 +65,7 @@ class Settings:
         """What `to_json` wrote. Raises ValueError for anything else, naming the entry."""
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"These are no settings: the file is not JSON ({error}).") from None
         if not isinstance(entries, dict) or entries.pop("proxyclip_settings", None) != FORMAT:
             raise ValueError(f'These are no settings: expected a JSON object with "proxyclip_settings": {FORMAT}.')

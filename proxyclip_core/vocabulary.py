@@ -35,13 +35,15 @@ def parse_vocabulary(text: str) -> Classes:
         if not line:
             continue
         for group in line.split(","):
-            classes.append(tuple(" ".join(word.split()) for word in re.split(r"[;|]", group)))
+            classes.append(tuple(re.split(r"[;|]", group)))
     return check_classes(classes)
 
 
 def check_classes(classes: Iterable[Sequence[str]]) -> Classes:
     """The same checks for classes that are already lists of wordings."""
-    checked = tuple(tuple(group) for group in classes)
+    if not isinstance(classes, Iterable):
+        raise ValueError(f"Got {type(classes).__name__}; expected the words as text or as one list a class.")
+    checked = tuple(_wordings(group) for group in classes)
     if not checked:
         raise ValueError("There are no words. Type what to look for, such as: sky, tree, horse, grass")
     home: dict[str, str] = {}  # word in lower case -> the class it stands in
@@ -57,6 +59,22 @@ def check_classes(classes: Iterable[Sequence[str]]) -> Classes:
                 raise ValueError(f"{word!r} is given twice ({where}). Take one of them out.")
             home[word.casefold()] = group[0]
     return checked
+
+
+def _wordings(group: Sequence[str]) -> tuple[str, ...]:
+    """One class, the white space in its words made single. A bare text would be taken letter by letter: refused."""
+    if isinstance(group, str) or not isinstance(group, Iterable):
+        raise ValueError(
+            f"Got {group!r} for a class; expected a list of its wordings, as in [['sky'], ['cloud', 'hill']], "
+            "or all classes as one text."
+        )
+    words = tuple(group)
+    for word in words:
+        if not isinstance(word, str):
+            raise ValueError(f"Got {word!r} for a word; expected text.")
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise ValueError(f"{word!r} holds half of a character. Type the word anew.")
+    return tuple(" ".join(word.split()) for word in words)
 
 
 @lru_cache

@@ -43,7 +43,7 @@ def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
     Raises WeightsError, naming the model, what was tried, and how to get the weights.
     """
     if given is not None:
-        return _find_given(spec, Path(given).expanduser())
+        return _find_given(spec, Path(os.path.expanduser(given)))
     return find_local(spec) or _download(spec)
 
 
@@ -51,7 +51,7 @@ def find_local(spec: Spec) -> Path | None:
     """The file with the weights of `spec` if it is on this machine."""
     folder = os.environ.get(WEIGHTS_VARIABLE)
     if folder:
-        for candidate in _candidates(spec, Path(folder).expanduser()):
+        for candidate in _candidates(spec, Path(os.path.expanduser(folder))):
             if candidate.is_file():
                 return candidate
     if spec.builtin:
@@ -149,7 +149,7 @@ def _cached(spec: Spec) -> Path | None:
 
 def _download(spec: Spec) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     if not spec.repo:
         raise WeightsError(f"The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}.")
@@ -161,12 +161,15 @@ def _download(spec: Spec) -> Path:
     for file in spec.files:
         try:
             return Path(hf_hub_download(spec.repo, file))
+        except LocalEntryNotFoundError:  # a kind of EntryNotFoundError
+            reason = "could not be reached"
+            break
         except EntryNotFoundError:
             continue
         except HfHubHTTPError as error:
             reason = f"refused: {error}"
             break
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  what a cut connection raises depends on the hub's library
             reason = f"the download broke off: {error}"
             break
     raise WeightsError(_missing(spec, reason))

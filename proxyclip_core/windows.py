@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,8 @@ def plan_windows(
 ) -> WindowLayout:
     """Lays windows over a picture as the paper does (Sec. 4: short side 336, windows 336, stride 112).
 
-    side: the short side after resizing, in pixels (None = as is); the long side is held to 2048, as there.
+    side: the short side after resizing, in pixels (None = as is); the long side is held to 2048, as
+    there, unless it is taken as is.
     windows: "sliding" for windows of `crop` pixels every `stride` pixels, the last one shifted back to fit;
     "whole" for the whole picture in one window. A side shorter than `crop` gets one window of that side.
     """
@@ -147,7 +149,7 @@ def plan_windows(
 def _scaled_size(size_hw: tuple[int, int], side: int | None) -> tuple[int, int]:
     if side is None:
         return size_hw
-    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+    if isinstance(side, bool) or not isinstance(side, Integral) or side < 1:
         raise ValueError(f"side is {side!r}; expected the short side in pixels, such as 336, or None for as is.")
     scale = min(side / min(size_hw), max(LONG_SIDE_LIMIT, side) / max(size_hw))
     return tuple(max(1, int(length * scale + 0.5)) for length in size_hw)

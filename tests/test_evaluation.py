@@ -117,3 +117,28 @@ def test_labels_on_patches_follow_the_windows():
 def test_padding_is_unknown_on_patches():
     layout = plan_windows((57, 57), None)
     assert (evaluation.labels_on_patches(np.zeros((57, 57), np.uint8), layout, (14, 14))[0, 0] == -1).all()
+
+
+def test_borders_of_what_is_not_labelled_do_not_count():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, 15:] = 1
+    truth = labels.copy()
+    truth[4:12, 2:8] = evaluation.UNLABELLED
+    assert evaluation.border_f_score(labels, truth) == 1.0
+    labels[6:9, 3:6] = 1  # a slip where nothing is known
+    assert evaluation.border_f_score(labels, truth) == 1.0
+
+
+def test_distractors_can_come_from_scenes_that_are_not_scored(tiny_model, blocks):
+    labels = np.zeros(blocks.shape[:2], np.uint8)
+    scored, other = (LabelledPicture(name, blocks, labels, (name,)) for name in ("sky", "boat"))
+    scores = evaluation.score_rows(tiny_model, [scored], ["values"], [1], words_of=[other], side=224)
+    assert set(scores["values", 1].union) == {"sky", "boat"}
+    with pytest.raises(ValueError, match="other scenes have 1 words, not 2"):
+        evaluation.score_rows(tiny_model, [scored], ["values"], [2], words_of=[other], side=224)
+
+
+def test_scenes_without_an_entry_are_named(tmp_path):
+    (tmp_path / "scenes.json").write_text('[{"file": "a.png", "words": []}]')
+    with pytest.raises(ValueError, match="scene 0 has no labels"):
+        list(evaluation.read_scenes(tmp_path / "scenes.json"))

@@ -131,3 +131,34 @@ def test_what_read_image_gives_does_not_share_memory_with_a_pil_image():
     image = Image.new("RGB", (2, 2))
     read_image(image)[:] = 9
     assert image.getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_postscript_is_no_picture():
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    assert Image.open(io.BytesIO(page)).format == "EPS"  # Pillow would hand it to an interpreter
+    with pytest.raises(ValueError, match="Could not read"):
+        read_image(page)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), NotImplementedError(), ValueError("Truncated IHDR chunk")])
+def test_whatever_pillow_raises_is_said_in_words(monkeypatch, error):
+    picture = Image.new("RGB", (4, 4))
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(picture, "load", fail)
+    with pytest.raises(ValueError, match="Expected a whole JPEG"):
+        read_image(picture)
+
+
+def test_a_path_that_is_too_long_is_no_file():
+    with pytest.raises(ValueError, match="There is no picture file"):
+        read_image("a" * 5000)
+
+
+def test_fractions_may_overshoot_a_little():
+    picture = np.full((4, 4, 3), 0.9, np.float32)
+    picture[0, 0], picture[1, 1] = 1.0000001, -1e-6
+    levels = read_image(picture)
+    assert levels[2, 2, 0] == 230 and levels.max() == 255 and levels.min() == 0

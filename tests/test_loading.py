@@ -248,3 +248,34 @@ def test_adding_a_model_is_adding_a_row(tmp_path, monkeypatch, small_rows):
     state = timm.create_model("vit_small_patch16_224", num_classes=0).state_dict()
     save_file(state, tmp_path / "mine.safetensors")
     assert same(state, load_vfm("Mine", CPU, FLOAT32, weights=tmp_path / "mine.safetensors").network)
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "toaster", None])
+def test_devices_that_hold_no_numbers_are_refused(device):
+    with pytest.raises(ValueError, match="not usable here"):
+        choose_device(device)
+
+
+@pytest.mark.parametrize("supported, dtype", [(True, torch.bfloat16), (False, torch.float16)])
+def test_cuda_cards_without_bfloat16_of_their_own_take_float16(monkeypatch, supported, dtype):
+    def ask(including_emulation: bool = True) -> bool:
+        return supported or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", ask)
+    assert choose_precision("auto", torch.device("cuda")) == dtype
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cut"), ConnectionError("cut")])
+def test_a_download_that_breaks_off_says_so(monkeypatch, error):
+    def cut(*_: str) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(weights, "_hub_answers", lambda url: True)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cut)
+    with pytest.raises(pc.WeightsError, match="broke off: cut"):
+        weights.find_weights(VFM_MODELS["DINO S/8"])
+
+
+def test_a_patch_size_alone_is_of_the_default_family():
+    assert pc.load(patch=4, device="cpu").vfm.name == "Built-in/4"

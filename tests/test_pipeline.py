@@ -255,3 +255,23 @@ def test_gpu_labels_agree_with_the_cpu(tiny_model, blocks, dtype):
     on_gpu = at_precision(tiny_model, "cuda", dtype)
     agreement = (on_gpu(blocks, WORDS).labels == tiny_model(blocks, WORDS).labels).mean()
     assert agreement >= (0.9999 if dtype == torch.float32 else 0.98)
+
+
+def test_logits_of_other_words_are_refused(tiny_model, blocks):
+    logits = tiny_model.classify(tiny_model.fuse(tiny_model.encode(blocks, side=224)), tiny_model.embed("sky, hill"))
+    others = tiny_model.embed("sky, hill, boat")
+    for read in (
+        lambda: tiny_model.segment(logits, others),
+        lambda: tiny_model.scores(logits, others, 0),
+        lambda: tiny_model.scores_at(logits, others, (3, 3)),
+    ):
+        with pytest.raises(ValueError, match="of 2 words, but the vocabulary has 3"):
+            read()
+
+
+def test_features_that_are_no_numbers_are_refused(tiny_model, blocks):
+    model = at_precision(tiny_model, "cpu", torch.float32)
+    model.vfm.network.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="no finite numbers"):
+        model.encode(blocks, side=224)
+    assert tiny_model.encode(blocks, side=np.int64(224)).layout.scaled_hw[0] == 224

@@ -47,3 +47,14 @@ def test_missing_entries_are_named():
 @pytest.mark.parametrize("background", [("", False), ("first", True), ("long", "long")])
 def test_background_as_the_pipeline_takes_it(background):
     assert Settings("a", "b", "c", background=background[0]).declared_background == background[1]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, json.dumps({"proxyclip_settings": 1, "beta": 10**400})])
+def test_monstrous_files_are_no_settings(text):
+    with pytest.raises(ValueError):
+        Settings.from_json(text)
+
+
+def test_a_number_that_no_float_holds_is_no_beta():
+    with pytest.raises(ValueError, match="beta is"):
+        Settings("a", "b", "sky", beta=10**400)

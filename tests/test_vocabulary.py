@@ -3,7 +3,7 @@
 import pytest
 
 from proxyclip_core import background_presets, parse_vocabulary, vocabulary_presets
-from proxyclip_core.vocabulary import TEMPLATES, prompts_for, templates_of, with_background
+from proxyclip_core.vocabulary import TEMPLATES, check_classes, prompts_for, templates_of, with_background
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,20 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
         for group in parse_vocabulary(words):
             for word in group:
                 tiny_model.clip.check_length(word, 15)
+
+
+@pytest.mark.parametrize(
+    "classes, message",
+    [
+        (["sky", "hut"], "expected a list of its wordings"),
+        ([["sky"], "hut"], "Got 'hut' for a class"),
+        ([["sky", 3]], "Got 3 for a word"),
+        ([[" "], ["sky"]], "empty word"),
+        ([["sky"], ["sky "]], "given twice"),
+        ([["sky\ud800"]], "half of a character"),
+        (None, "Got NoneType"),
+    ],
+)
+def test_lists_of_wordings_are_checked_as_text_is(classes, message):
+    with pytest.raises(ValueError, match=message):
+        check_classes(classes)

@@ -1,5 +1,7 @@
 """Words that were embedded before are not embedded again."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,38 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     cache = WordCache("tower", tmp_path / "file" / "words")
     cache.put("sky", "none", torch.ones(2))
     assert np.array_equal(cache.get("sky", "none"), np.ones(2))
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00v\x00{'descr': <", b""])
+def test_files_that_are_no_arrays_are_passed_over(tmp_path, content):
+    cache = WordCache("tower", tmp_path)
+    cache.put("sky", "none", torch.ones(3))
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(content)
+    assert WordCache("tower", tmp_path).get("sky", "none") is None
+    np.save(path, np.ones((3, 2), np.float32))
+    assert WordCache("tower", tmp_path).get("sky", "none") is None
+
+
+def test_visitors_can_share_a_cache(monkeypatch):
+    monkeypatch.setattr(module, "WORDS_IN_MEMORY", 4)
+    cache = WordCache("tower")
+
+    def visit(number: int) -> None:
+        for step in range(2000):
+            cache.put(f"word {(step + number) % 9}", "none", torch.ones(2))
+            cache.get(f"word {step % 9}", "none")
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(visit, range(5)))
+
+
+def test_a_user_without_a_home_has_no_folder(monkeypatch):
+    for name in ("PROXYCLIP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def homeless() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(module.Path, "home", homeless)
+    assert module.default_folder() is None

@@ -47,16 +47,17 @@ def _near(edges: np.ndarray, pixels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(edges.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(2 * pixels + 1))) > 0
 
 
-def _edges(labels: np.ndarray) -> np.ndarray:
+def _edges(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
     edges = np.zeros(labels.shape, bool)
-    edges[1:] |= labels[1:] != labels[:-1]
-    edges[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edges[1:] |= (labels[1:] != labels[:-1]) & known[1:] & known[:-1]
+    edges[:, 1:] |= (labels[:, 1:] != labels[:, :-1]) & known[:, 1:] & known[:, :-1]
     return edges
 
 
 def boundary_f(predicted: np.ndarray, truth: np.ndarray, pixels: int = 2) -> float:
-    """F-score of the borders, matched within a few pixels."""
-    ours, theirs = _edges(predicted), _edges(truth)
+    """F-score of the borders, matched within a few pixels; those of unlabelled parts do not count."""
+    known = truth != UNLABELLED
+    ours, theirs = _edges(predicted, known), _edges(truth, known)
     precision = (ours & _near(theirs, pixels)).sum() / max(ours.sum(), 1)
     recall = (theirs & _near(ours, pixels)).sum() / max(theirs.sum(), 1)
     return float(2 * precision * recall / max(precision + recall, 1e-9))
