@@ -18,11 +18,13 @@ import proxyclip_core as pc
 from demo import menus, regions, render
 from demo.models import Download, Say
 from demo.session import Settings, Staged, file_digest, within_memory
+from proxyclip_core import weights
 
 Compute = Callable[[Settings, Staged | None], Staged]
 STAGE_WORDS = {"vocabulary": "words", "features": "encoders", "dense": "fusion", "logits": "classes"}
 WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
 LEAST_SHOWN = 1200  # pixels of the longer side of the overlay
+GONE = "The result is no longer on the server. Press Segment to make it again."
 MOST_CHARACTERS = 20_000  # of the words: several times the longest benchmark's
 log = logging.getLogger(__name__)
 
@@ -38,17 +40,29 @@ class Provider(Protocol):
 
 
 @dataclass(frozen=True)
+class Point:
+    """Where a person clicked: shares (x, y) of the picture with this key."""
+
+    xy: tuple[float, float]
+    picture: tuple
+
+    def on(self, staged: Staged) -> bool:
+        """Whether it lies on the staged picture, not on one before."""
+        return self.picture == staged.made_from["picture"]
+
+
+@dataclass(frozen=True)
 class Look:
     """How a result is drawn; no stage depends on it.
 
-    hidden: names of classes that are not drawn. point: where the person last clicked, as shares (x, y) of the picture.
+    hidden: names of classes that are not drawn. point: where the person last clicked.
     """
 
     opacity: float = 0.6
     outlines: bool = True
     names: bool = True
     hidden: tuple[str, ...] = ()
-    point: tuple[float, float] | None = None
+    point: Point | None = None
 
 
 class UserError(Exception):
@@ -111,22 +125,37 @@ def segment(
 
 
 def refresh(
-    models: Provider, compute: Compute, settings: Settings, look: Look, before: Staged | None, say: Say
+    models: Provider,
+    compute: Compute,
+    settings: Settings,
+    look: Look,
+    before: Staged | None,
+    say: Say,
+    shown: bool = True,
 ) -> tuple[Any, ...]:
-    """A setting was changed: as `segment`, but only where there is a result to bring up to date.
+    """A setting was changed: as `segment`, but only where a result is shown that is to be brought up to date.
 
-    While models that were chosen are still to be downloaded, the present ones go on.
+    While models that were chosen are still to be downloaded, the present ones go on. A result that is shown but no
+    longer held is made anew.
     """
-    if before is None or not settings.picture:
-        return tuple(gr.skip() for _ in range(5))
+    nothing = tuple(gr.skip() for _ in range(5))
+    if not settings.picture or (before is None and not shown):
+        return nothing
     if not models.ready(settings.clip, settings.vfm):
+        if before is None:
+            return show_message(GONE), *nothing[1:]
         settings = replace(settings, clip=before.settings.clip, vfm=before.settings.vfm)
     return segment(models, compute, settings, look, before, say)
 
 
-def redraw(look: Look, staged: Staged | None) -> Any:
-    """Opacity, outlines, names, or a chip of the legend -> the picture drawn again; no stage runs."""
-    return gr.skip() if staged is None else draw(staged, look)
+def redraw(look: Look, staged: Staged | None, shown: bool = False) -> tuple[Any, Any]:
+    """Opacity, outlines, names, or a chip of the legend -> message, the picture drawn again; no stage runs.
+
+    shown: whether the page shows a result; where it is no longer held, the message says so.
+    """
+    if staged is None:
+        return show_message(GONE) if shown else gr.skip(), gr.skip()
+    return gr.skip(), draw(staged, look)
 
 
 def fetch(models: Provider, clip: str, vfm: str) -> Iterator[tuple[Any, Any]]:
@@ -148,19 +177,19 @@ def download_html(part: Download) -> str:
     )
 
 
-def scores_at(model: pc.ProxyCLIP, staged: Staged | None, point: tuple[float, float] | None) -> dict[str, float] | None:
-    """Class -> score in 0..1 at a point of the picture, given as shares (x, y); None where there is nothing to ask."""
-    if staged is None or staged.logits is None or point is None:
+def scores_at(staged: Staged | None, point: Point | None) -> dict[str, float] | None:
+    """Class -> score in 0..1 at a point of the picture; None where there is nothing to ask."""
+    if staged is None or staged.logits is None or point is None or not point.on(staged):
         return None
     height, width = staged.logits.layout.size_hw
-    return model.scores_at(staged.logits, staged.vocabulary, (point[0] * width, point[1] * height))
+    return pc.ProxyCLIP.scores_at(staged.logits, staged.vocabulary, (point.xy[0] * width, point.xy[1] * height))
 
 
-def score_picture(model: pc.ProxyCLIP, staged: Staged | None, name: str | None) -> np.ndarray | None:
+def score_picture(staged: Staged | None, name: str | None) -> np.ndarray | None:
     """The score map of the class `name`; None where it is none of the classes."""
     if staged is None or staged.logits is None or name not in staged.vocabulary.names:
         return None
-    scores = model.scores(staged.logits, staged.vocabulary, staged.vocabulary.names.index(name))
+    scores = pc.ProxyCLIP.scores(staged.logits, staged.vocabulary, staged.vocabulary.names.index(name))
     return render.score_map(scores, name)
 
 
@@ -171,6 +200,7 @@ def segment_for_api(
     start = time.perf_counter()
     try:
         settings = replace(settings, vfm=pc.find_vfm(settings.vfm, patch).name)
+        _refuse_to_download(models, settings)
         staged = run(models, compute, settings, None)
     except (UserError, ValueError) as error:
         raise gr.Error(str(error), print_exception=False) from None
@@ -184,6 +214,14 @@ def segment_for_api(
     }
     drawn = draw_labels(staged.picture, staged.labels, staged, look)
     return drawn, Image.fromarray(staged.result.labels), summary
+
+
+def _refuse_to_download(models: Provider, settings: Settings) -> None:
+    """While a call is answered nobody else's is: it does not wait for weights. The page downloads them beside."""
+    for spec in (pc.find_clip(settings.clip), pc.find_vfm(settings.vfm)):
+        if not models.ready(settings.clip, settings.vfm) and not pc.is_available(spec):
+            why = "not asked by a call; Segment on the page downloads them"
+            raise ValueError(weights.missing(spec, why))
 
 
 def choose_models(clip: str, family: str, patch: int | None) -> tuple[Any, str]:
@@ -216,9 +254,10 @@ def draw(staged: Staged, look: Look) -> np.ndarray:
     size_hw = drawn_size(staged)
     picture, labels = render.shown_picture(staged.picture, size_hw), render.shown_labels(staged.labels, size_hw)
     drawn = draw_labels(picture, labels, staged, look)
-    if look.point is None:
+    if look.point is None or not look.point.on(staged):
         return drawn
-    return render.mark(drawn, (look.point[0] * drawn.shape[1], look.point[1] * drawn.shape[0]))
+    x, y = look.point.xy
+    return render.mark(drawn, (x * drawn.shape[1], y * drawn.shape[0]))
 
 
 def draw_labels(picture: np.ndarray, labels: np.ndarray, staged: Staged, look: Look) -> np.ndarray:

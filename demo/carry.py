@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,8 +80,8 @@ def preset_words(title: str | None) -> str:
     return pc.vocabulary_presets().get(title or "", "")
 
 
-def save(models: Provider, compute: Compute, staged: Staged | None, look: Look, say: Say) -> str:
-    """The zip's path. Runs the last stage again where the page could not keep it. Raises UserError."""
+def save(models: Provider, compute: Compute, staged: Staged | None, look: Look, say: Say, folder: str) -> str:
+    """Path of a zip in `folder`. Runs the last stage again where the page could not keep it. Raises UserError."""
     if staged is None:
         raise UserError("There is no result yet. Give a picture and words and press Segment.")
     if staged.result is None:
@@ -93,6 +92,9 @@ def save(models: Provider, compute: Compute, staged: Staged | None, look: Look, 
         raise UserError("The picture is no longer on the server. Upload it again.") from None
     name = Path(staged.settings.picture).name
     overlay = callbacks.draw_labels(picture, staged.result.labels, staged, look)
-    path = Path(tempfile.mkdtemp(prefix="proxyclip-")) / f"{Path(name).stem}_segmented.zip"
-    export.write_zip(path, staged.result, overlay, staged.settings.savable, name)
+    path = Path(folder) / f"{Path(name).stem}_segmented.zip"
+    try:
+        export.write_zip(path, staged.result, overlay, staged.settings.savable, name)
+    except (OSError, MemoryError) as error:
+        raise UserError(f"The download could not be written ({type(error).__name__}); the server is full.") from None
     return str(path)

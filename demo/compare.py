@@ -76,6 +76,11 @@ def pair(bench: Bench, left: str, right: str, true: truth.Truth | None) -> tuple
     ), f"<p>{captions}<br>They differ on {differ} of the picture.</p>"
 
 
+def is_running(shown: str) -> bool:
+    """Whether a bar that `progress` made is not at its end."""
+    return "<progress" in shown and "· done" not in shown
+
+
 def progress(done: int, names: Sequence[str]) -> str:
     """HTML: a bar, and what is computed now."""
     what = html.escape(names[done]) if done < len(names) else "done"

@@ -116,7 +116,9 @@ def _wire(parts: SimpleNamespace, shared: Shared, tab: gr.Tab, tabs: gr.Tabs) ->
     started = parts.run.click(
         partial(_sheet, parts, shared), asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE
     )
-    parts.stop.click(lambda: "<p>Stopped. What was done is kept.</p>", None, parts.progress, cancels=[started], **quick)
+    parts.stop.click(_stopped, parts.progress, parts.progress, cancels=[started], **quick)
+    # A sheet of an earlier result would be taken for one of this.
+    shared.state.change(lambda: (None, ""), None, [parts.sheet, parts.progress], cancels=[started], **quick)
     tab.select(partial(_choices, shared), shared.state, [parts.left, parts.right, parts.chosen], **quick)
     tabs.select(_is_open, None, parts.is_open, **quick)
 
@@ -151,6 +153,10 @@ def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> It
             return
         rows.append(row)
         yield skip, kept, list(rows), compare.progress(done, names)
+
+
+def _stopped(progress: str | None) -> Any:
+    return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
 
 
 def _say(text: str) -> Any:

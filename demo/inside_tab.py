@@ -180,6 +180,7 @@ def _wire(parts: SimpleNamespace, shared: Shared, tab: gr.Tab, tabs: gr.Tabs) ->
     quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
     tab.select(partial(_choices, shared), shared.state, parts.sources, **quick)
     tabs.select(_is_open, None, parts.is_open, **quick)
+    shared.picture.change(lambda: None, None, parts.label_map, **quick)  # it was another picture's
 
 
 def _wire_seeds(
@@ -204,7 +205,9 @@ def _wire_seeds(
     events.append((parts.grid.input, partial(change, _kept)))
     outputs = [parts.note, parts.seeds, parts.clicked, parts.where]
     for event, function in events:
-        placed = event(function, asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE)
+        # Every press of a key counts, also those that come before the last one is answered.
+        every = {"trigger_mode": "multiple", "show_progress": "hidden"}
+        placed = event(function, asking, outputs, **every, **shared.ON_MODEL, **shared.PRIVATE)
         if event != parts.grid.input:
             placed.then(fill, **options)
     parts.stage.input(fill, **options)

@@ -14,5 +14,7 @@ for (const id of ["inside-picture", "inside-pad"]) {
 const picture = document.getElementById("inside-picture");
 if (picture) {
   picture.tabIndex = 0;
+  picture.setAttribute("role", "group");
+  picture.setAttribute("aria-label", "The picture. Arrow keys move the last chosen patch.");
   picture.addEventListener("click", () => picture.focus({ preventScroll: true }));
 }

@@ -56,13 +56,14 @@ class Models:
         Raises ValueError for an unknown name and WeightsError where weights cannot be had; what is loaded stays then.
         """
         clip_spec, vfm_spec = pc.find_clip(clip), pc.find_vfm(vfm)
+        # Both fetched before either is loaded: neither memory nor time is spent on half a model. And fetched before the
+        # lock is taken: models that are there can be had meanwhile.
+        for done, spec, kept in ((0.0, clip_spec, self._clips), (0.2, vfm_spec, self._vfms)):
+            if spec.name not in kept:
+                if not pc.is_available(spec):
+                    say(done, f"Downloading {spec.name} ({size(spec)}) …")
+                self._fetch(spec)
         with self._lock:
-            # Both fetched before either is loaded: neither memory nor time is spent on half a model.
-            for done, spec, kept in ((0.0, clip_spec, self._clips), (0.2, vfm_spec, self._vfms)):
-                if spec.name not in kept:
-                    if not pc.is_available(spec):
-                        say(done, f"Downloading {spec.name} ({size(spec)}) …")
-                    self._fetch(spec)
             return pc.ProxyCLIP(
                 self._take(self._clips, clip_spec.name, self._load_clip, partial(say, 0.4)),
                 self._take(self._vfms, vfm_spec.name, self._load_vfm, partial(say, 0.6)),

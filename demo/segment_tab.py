@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 from demo import callbacks, carry, menus, preferences
-from demo.callbacks import Look
-from demo.session import Settings
+from demo.callbacks import Look, Point
+from demo.session import Settings, Staged
 from demo.shared import ON_MODEL, PRIVATE, PROGRESS, Shared
 
 QUICK = {"show_progress": "hidden", **PRIVATE}
@@ -26,6 +27,16 @@ COPY = """(query) => {
 CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?.click()"
 
 
+class ClassName(gr.Dropdown):
+    """One of the result's classes. gradio forgets which there are when it lets go of an old visit; so its check is left
+    out, and a name that is none is passed over where it is used."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        return payload if isinstance(payload, str) else None
+
+
 def build(shared: Shared, demo: gr.Blocks) -> SimpleNamespace:
     """Returns the tab's components by name."""
     parts = SimpleNamespace(**_result(), **_scores(), **_carry())
@@ -33,6 +44,9 @@ def build(shared: Shared, demo: gr.Blocks) -> SimpleNamespace:
     # Values that are new each time: a result is asked for, or the weights of two models. gradio tells of a changed
     # state only after events that went through its queue.
     parts.go, parts.wanted = gr.State(), gr.State()
+    # Whether the page shows a result: the browser knows it even where the server has let the result go.
+    parts.shown = gr.Textbox("", visible=False)
+    parts.drawn = gr.State()  # the look that the page's picture was last drawn with by a stage
     _wire_stages(shared, parts)
     _wire_look(shared, parts)
     _wire_scores(shared, parts)
@@ -75,7 +89,7 @@ def _scores() -> dict[str, Any]:
                 elem_id="top",
             )
         with gr.Column(min_width=260, scale=3):
-            score_class = gr.Dropdown(
+            score_class = ClassName(
                 [],
                 label="Map of one class",
                 info="Its score at every pixel, 0 to 1; all classes share 1.",
@@ -112,7 +126,7 @@ def _carry() -> dict[str, Any]:
 
 
 def _look(parts: SimpleNamespace) -> set[Any]:
-    return {parts.opacity, parts.outlines, parts.names, parts.hidden, parts.point}
+    return {parts.opacity, parts.outlines, parts.names, parts.hidden, parts.point, parts.shown}
 
 
 def _liked(parts: SimpleNamespace) -> list[Any]:
@@ -133,11 +147,14 @@ def _read_look(parts: SimpleNamespace, values: dict[Any, Any]) -> Look:
 def _wire_stages(shared: Shared, parts: SimpleNamespace) -> None:
     """Everything that brings the result up to date. gradio hands over one dict of component -> value."""
     inputs = shared.inputs | _look(parts)
-    outputs = [shared.message, parts.overlay, parts.legend, parts.status, shared.state]
+    outputs = [shared.message, parts.overlay, parts.legend, parts.status, shared.state, parts.shown, parts.drawn]
 
-    def ask(do: Any, values: dict[Any, Any], progress: gr.Progress) -> tuple[Any, ...]:
+    def ask(do: Any, values: dict[Any, Any], progress: gr.Progress, **more: bool) -> tuple[Any, ...]:
         settings, before = shared.read(values)
-        return do(shared.models, shared.compute, settings, _read_look(parts, values), before, progress)
+        look = _read_look(parts, values)
+        answer = do(shared.models, shared.compute, settings, look, before, progress, **more)
+        is_new = isinstance(answer[-1], Staged)
+        return *answer, "yes" if is_new else gr.skip(), look if is_new else gr.skip()
 
     def on_segment(values: dict[Any, Any], progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
         settings, _ = shared.read(values)
@@ -151,17 +168,32 @@ def _wire_stages(shared: Shared, parts: SimpleNamespace) -> None:
         return (message if message.get("value") else gr.skip()), *rest
 
     def on_change(values: dict[Any, Any], progress: gr.Progress = PROGRESS) -> tuple[Any, ...]:
-        return ask(callbacks.refresh, values, progress)
+        return ask(callbacks.refresh, values, progress, shown=bool(values[parts.shown]))
+
+    def on_settled(values: dict[Any, Any]) -> tuple[Any, Any, Any]:
+        """What was changed of the look while a stage ran: the picture and legend were drawn as it was before."""
+        look, staged = _read_look(parts, values), values[shared.state]
+        if staged is None or values[parts.drawn] in (None, look):
+            return gr.skip(), gr.skip(), gr.skip()
+        return *callbacks.show(staged, look), look
 
     busy = {"show_progress_on": parts.overlay, **LATEST, **ON_MODEL, **PRIVATE}
-    gr.on([shared.button.click, shared.words.submit], on_segment, inputs, [*outputs, parts.wanted], **busy)
-    parts.go.change(on_go, inputs, [*outputs, parts.wanted], **busy)
-    changes = [shared.words.blur, shared.picture.input, shared.beta.release, shared.gamma.release]
+    settled = {
+        "fn": on_settled,
+        "inputs": _look(parts) | {shared.state, parts.drawn},
+        "outputs": [parts.overlay, parts.legend, parts.drawn],
+        **QUICK,
+    }
+    asked = gr.on([shared.button.click, shared.words.submit], on_segment, inputs, [*outputs, parts.wanted], **busy)
+    asked.then(**settled)
+    parts.go.change(on_go, inputs, [*outputs, parts.wanted], **busy).then(**settled)
+    changes = [shared.words.blur, shared.picture.input]
     changes += [menu.input for menu in (shared.side, shared.windows, shared.templates, shared.background)]
     changes += [menu.input for menu in (shared.clip, shared.family, shared.patch)]
-    gr.on(changes, on_change, inputs, outputs, **busy)
-    # While it moves; only the last stage runs, so the picture keeps up.
-    gr.on([shared.threshold.input], on_change, inputs, outputs, show_progress="hidden", **LATEST, **ON_MODEL, **PRIVATE)
+    gr.on(changes, on_change, inputs, outputs, **busy).then(**settled)
+    # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
+    sliders = [slider.input for slider in (shared.threshold, shared.beta, shared.gamma)]
+    gr.on(sliders, on_change, inputs, outputs, show_progress="hidden", **LATEST, **ON_MODEL, **PRIVATE)
 
 
 def _wire_look(shared: Shared, parts: SimpleNamespace) -> None:
@@ -169,48 +201,48 @@ def _wire_look(shared: Shared, parts: SimpleNamespace) -> None:
     inputs = _look(parts) | {shared.state}
 
     def on_look(values: dict[Any, Any]) -> Any:
-        return callbacks.redraw(_read_look(parts, values), values[shared.state])
+        return callbacks.redraw(_read_look(parts, values), values[shared.state], bool(values[parts.shown]))
 
-    def on_chip(values: dict[Any, Any], event: gr.EventData) -> tuple[Any, Any]:
+    def on_chip(values: dict[Any, Any], event: gr.EventData) -> tuple[Any, ...]:
         hidden = tuple(str(name) for name in event._data["hidden"])
         look = replace(_read_look(parts, values), hidden=hidden)
-        return callbacks.redraw(look, values[shared.state]), hidden
+        return *callbacks.redraw(look, values[shared.state], bool(values[parts.shown])), hidden
 
-    looked = [parts.opacity.release, parts.outlines.input, parts.names.input]
-    gr.on(looked, on_look, inputs, parts.overlay, **LATEST, **QUICK)
+    looked = [parts.opacity.input, parts.outlines.input, parts.names.input]
+    drawn = [shared.message, parts.overlay]
+    gr.on(looked, on_look, inputs, drawn, **LATEST, **QUICK)
     gr.on(looked, preferences.write, _liked(parts), parts.liked, queue=False, **QUICK)
-    parts.legend.click(on_chip, inputs, [parts.overlay, parts.hidden], **LATEST, **QUICK)
+    parts.legend.click(on_chip, inputs, [*drawn, parts.hidden], **LATEST, **QUICK)
 
 
 def _wire_scores(shared: Shared, parts: SimpleNamespace) -> None:
     """Scores are read from the classes that are there; no encoder runs."""
 
-    def model_of(staged: Any) -> Any:
-        return shared.models.get(staged.settings.clip, staged.settings.vfm) if staged else None
-
     def on_point(values: dict[Any, Any], event: gr.SelectData) -> tuple[Any, ...]:
         staged = values[shared.state]
         if staged is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return *callbacks.redraw(Look(), None, bool(values[parts.shown])), gr.skip(), gr.skip(), gr.skip()
         height, width = callbacks.drawn_size(staged)
-        point = ((event.index[0] + 0.5) / width, (event.index[1] + 0.5) / height)
+        xy = ((event.index[0] + 0.5) / width, (event.index[1] + 0.5) / height)
+        point = Point(xy, staged.made_from["picture"])
         drawn = callbacks.redraw(replace(_read_look(parts, values), point=point), staged)
-        return drawn, point, callbacks.scores_at(model_of(staged), staged, point), gr.update(open=True)
+        return *drawn, point, callbacks.scores_at(staged, point), gr.update(open=True)
 
     def on_class(name: str | None, staged: Any) -> Any:
-        return callbacks.score_picture(model_of(staged), staged, name)
+        return callbacks.score_picture(staged, name)
 
     def on_result(staged: Any, point: Any, name: str | None) -> tuple[Any, Any, Any]:
         if staged is None:
             return gr.skip(), gr.skip(), gr.skip()
         names = list(staged.vocabulary.names)
         kept = name if name in names else None
-        picture = callbacks.score_picture(model_of(staged), staged, kept)
-        return callbacks.scores_at(model_of(staged), staged, point), gr.update(choices=names, value=kept), picture
+        picture = callbacks.score_picture(staged, kept)
+        return callbacks.scores_at(staged, point), gr.update(choices=names, value=kept), picture
 
     scores = [parts.top, parts.score_class, parts.score_map]
     inputs = _look(parts) | {shared.state}
-    parts.overlay.select(on_point, inputs, [parts.overlay, parts.point, parts.top, parts.scores], **LATEST, **QUICK)
+    outputs = [shared.message, parts.overlay, parts.point, parts.top, parts.scores]
+    parts.overlay.select(on_point, inputs, outputs, **LATEST, **QUICK)
     parts.score_class.input(
         on_class, [parts.score_class, shared.state], parts.score_map, show_progress_on=parts.score_map, **PRIVATE
     )
@@ -223,8 +255,11 @@ def _wire_models(shared: Shared, parts: SimpleNamespace) -> None:
     def on_wanted(wanted: tuple[str, str, int] | None) -> Any:
         yield from callbacks.fetch(shared.models, *wanted[:2]) if wanted else ()
 
-    def on_arrived(wanted: tuple[str, str, int] | None) -> Any:
-        return time.monotonic_ns() if wanted and shared.models.ready(*wanted[:2]) else gr.skip()
+    def on_arrived(wanted: tuple[str, str, int] | None, clip: str, family: str, patch: int | None) -> tuple[Any, ...]:
+        """What the menus say of the models is no longer true."""
+        go = time.monotonic_ns() if wanted and shared.models.ready(*wanted[:2]) else gr.skip()
+        choices = gr.update(choices=menus.clip_choices()), gr.update(choices=menus.family_choices())
+        return go, menus.about(clip, menus.vfm_name(family, patch)), *choices
 
     menu_inputs = [shared.clip.input, shared.family.input, shared.patch.input]
     gr.on(menu_inputs, callbacks.choose_models, chosen, [shared.patch, shared.about], queue=False, **QUICK)
@@ -232,7 +267,8 @@ def _wire_models(shared: Shared, parts: SimpleNamespace) -> None:
     # Not one at a time with the models: everybody goes on while weights come.
     outputs = [shared.message, shared.download]
     fetched = parts.wanted.change(on_wanted, parts.wanted, outputs, concurrency_limit=4, **QUICK)
-    fetched.then(on_arrived, parts.wanted, parts.go, **QUICK)
+    arrived = [parts.go, shared.about, shared.clip, shared.family]
+    fetched.then(on_arrived, [parts.wanted, *chosen], arrived, **QUICK)
 
 
 def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None:
@@ -269,7 +305,8 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
     first = "(_, liked) => [location.search, liked]"
     opened = demo.load(on_load, [parts.query, parts.liked], [*filled, *_liked(parts)], js=first, **QUICK)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
-    opened.then(None, js="() => { document.body.dataset.opened = 'true'; }", **PRIVATE)
+    # It tells so by body[data-opened].
+    opened.then(None, js=(Path(__file__).parent / "names.js").read_text(encoding="utf-8"), **PRIVATE)
     shared.preset.input(on_preset, shared.preset, [shared.words, shared.message, parts.go], **QUICK)
     parts.load.upload(on_file, [parts.load, shared.picture], filled, **QUICK)
     if shared.gallery is not None:
@@ -279,12 +316,14 @@ def _wire_fills(shared: Shared, parts: SimpleNamespace, demo: gr.Blocks) -> None
 
 def _wire_carry(shared: Shared, parts: SimpleNamespace) -> None:
     def on_save(values: dict[Any, Any], progress: gr.Progress = PROGRESS) -> tuple[Any, Any]:
-        staged = values[shared.state]
-        try:
-            path = carry.save(shared.models, shared.compute, staged, _read_look(parts, values), progress)
-        except callbacks.UserError as error:
-            return callbacks.show_message(str(error)), gr.skip()
-        return callbacks.show_message(""), path
+        staged, look = values[shared.state], _read_look(parts, values)
+        with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
+            try:
+                path = carry.save(shared.models, shared.compute, staged, look, progress, folder)
+            except callbacks.UserError as error:
+                return callbacks.show_message(str(error)), None  # not the file before, which is another result's
+            # gradio deletes what lies in its own folder after a day; ours goes now.
+            return callbacks.show_message(""), parts.zip_file.move_resource_to_block_cache(path)
 
     def on_link(values: dict[Any, Any]) -> str:
         settings, _ = shared.read(values)

@@ -18,8 +18,11 @@ import numpy as np
 import proxyclip_core as pc
 from demo import render
 from proxyclip_core import settings as core
+from proxyclip_core.windows import plan_windows
 
 SHOWN_SIDE = 1600  # pixels of the longer side of what is drawn on the page; labels keep the picture's own size
+# A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within both.
+MOST_WINDOWS, MOST_WINDOW_PIXELS = 256, 2_200_000
 KEPT_BYTES = 200_000_000  # of one page; what is beyond is computed again instead of filling the memory
 
 
@@ -108,6 +111,7 @@ class _Run:
         return render.shown_picture(self._full_picture, size_hw)
 
     def _features(self) -> pc.ImageFeatures:
+        check_amount(self._full_picture.shape[:2], self.settings)
         return self.model.encode(self._full_picture, self.settings.side, self.settings.windows).to("cpu")
 
     def _dense(self) -> pc.DenseFeatures:
@@ -121,6 +125,19 @@ class _Run:
 
     def _labels(self) -> np.ndarray:
         return render.shown_labels(self.value("result").labels, self.value("picture").shape[:2])
+
+
+def check_amount(size_hw: tuple[int, int], settings: Settings) -> None:
+    """Raises ValueError where the encoders would be busy for very long; nobody else can use them meanwhile."""
+    layout = plan_windows(size_hw, settings.side, settings.windows)
+    pixels = layout.window_hw[0] * layout.window_hw[1]
+    if layout.count > MOST_WINDOWS or pixels > MOST_WINDOW_PIXELS:
+        amount = f"{layout.count} windows" if layout.count > 1 else f"one window of {pixels / 1e6:.1f} million pixels"
+        raise ValueError(
+            f"The picture has {size_hw[1]} × {size_hw[0]} pixels. In this resolution that makes {amount}; at most "
+            f"{MOST_WINDOWS} windows, or one of {MOST_WINDOW_PIXELS / 1e6:g} million pixels, can be taken. "
+            "Choose a lower resolution."
+        )
 
 
 def stage_keys(settings: Settings) -> dict[str, tuple]:

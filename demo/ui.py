@@ -41,7 +41,7 @@ LAUNCH: dict[str, Any] = {
     "theme": THEME,
     "css_paths": [Path(__file__).parent / "style.css"],
     "max_file_size": "20mb",
-    "state_session_capacity": 32,
+    "state_session_capacity": 16,
     "footer_links": ["api", "settings"],
     "run_history": False,  # people's pictures are not kept in the browser
     "ssr_mode": False,

@@ -259,17 +259,19 @@ class ProxyCLIP:
         labels[confidence < threshold] = 0
         return Segmentation(labels, vocabulary.names, confidence)
 
+    @staticmethod
     @torch.inference_mode()
-    def scores(self, logits: ClassLogits, vocabulary: Vocabulary, class_index: int) -> np.ndarray:
-        """(H, W) float32 in 0..1: softmax score of one class, of its best synonym."""
+    def scores(logits: ClassLogits, vocabulary: Vocabulary, class_index: int) -> np.ndarray:
+        """(H, W) float32 in 0..1: softmax score of one class, of its best synonym. No encoder is needed."""
         _check_same_words(logits, vocabulary)
         if not 0 <= class_index < len(vocabulary.names):
             raise ValueError(f"class_index is {class_index}; expected 0..{len(vocabulary.names) - 1}.")
         queries = (vocabulary.query_class == class_index).nonzero().flatten().tolist()
         return readout.score_map(logits, queries, LOGIT_SCALE)
 
+    @staticmethod
     @torch.inference_mode()
-    def scores_at(self, logits: ClassLogits, vocabulary: Vocabulary, point_xy: tuple[float, float]) -> dict[str, float]:
+    def scores_at(logits: ClassLogits, vocabulary: Vocabulary, point_xy: tuple[float, float]) -> dict[str, float]:
         """Softmax score of every class at one pixel (x, y), the best class first."""
         _check_same_words(logits, vocabulary)
         scores = readout.scores_at(logits, point_xy, LOGIT_SCALE)  # (Q,)

@@ -154,9 +154,9 @@ def _download(spec: Spec) -> Path:
     if not spec.repo:
         raise WeightsError(f"The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}.")
     if constants.HF_HUB_OFFLINE:
-        raise WeightsError(_missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
+        raise WeightsError(missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
     if not _hub_answers(f"{constants.ENDPOINT}/{spec.repo}"):
-        raise WeightsError(_missing(spec, f"gave no answer within {HUB_ANSWER_SECONDS:g} seconds"))
+        raise WeightsError(missing(spec, f"gave no answer within {HUB_ANSWER_SECONDS:g} seconds"))
     reason = "has none of the files"
     for file in spec.files:
         try:
@@ -172,7 +172,7 @@ def _download(spec: Spec) -> Path:
         except Exception as error:  # noqa: BLE001  what a cut connection raises depends on the hub's library
             reason = f"the download broke off: {error}"
             break
-    raise WeightsError(_missing(spec, reason))
+    raise WeightsError(missing(spec, reason))
 
 
 def _hub_answers(url: str) -> bool:
@@ -192,7 +192,8 @@ def _hub_answers(url: str) -> bool:
     return answered.wait(HUB_ANSWER_SECONDS)
 
 
-def _missing(spec: Spec, hub_answer: str) -> str:
+def missing(spec: Spec, hub_answer: str) -> str:
+    """What to say where weights are not to be had: what was tried, with the hub's answer, and how to get them."""
     from huggingface_hub import constants
 
     folder = os.environ.get(WEIGHTS_VARIABLE)

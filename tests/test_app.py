@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import gradio as gr
 import httpx
@@ -18,8 +19,9 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import callbacks, menus, render
-from demo.callbacks import Look
-from demo.session import Settings, advance
+from demo.callbacks import Look, Point
+from demo.segment_tab import ClassName
+from demo.session import Settings, advance, check_amount
 from tests.browser.serving import ROOT, OneModel, app_process, page_around
 
 MESSAGE, PICTURE, LEGEND, STATUS, STATE = range(5)
@@ -110,7 +112,7 @@ def test_slips_are_found_before_models_load(act, settings):
 
 
 def test_a_slider_without_a_result_does_nothing(act, settings):
-    assert list(act(settings, do=callbacks.refresh)) == [SKIPPED] * 5
+    assert list(act(settings, do=partial(callbacks.refresh, shown=False))) == [SKIPPED] * 5
 
 
 def test_a_slider_brings_the_result_up_to_date(act, settings, counter):
@@ -143,10 +145,54 @@ def test_a_model_says_with_its_result_what_it_cannot_do(act, settings, monkeypat
 def test_opacity_only_draws(act, settings, counter):
     staged = act(settings)[STATE]
     drawn = []
-    calls = counter.during(lambda: drawn.append(callbacks.redraw(Look(0.0, False, False), staged)))
+    calls = counter.during(lambda: drawn.append(callbacks.redraw(Look(0.0, False, False), staged)[1]))
     assert calls == {} and drawn[0].shape == (1200, 783, 3)
     assert (drawn[0] == render.shown_picture(pc.read_image(settings.picture), (1200, 783))).all()
-    assert callbacks.redraw(Look(), None) == SKIPPED
+    assert callbacks.redraw(Look(), None) == (SKIPPED, SKIPPED)
+
+
+def test_a_result_that_is_no_longer_held_is_made_anew_or_asked_for(act, settings):
+    message, picture = callbacks.redraw(Look(), None, shown=True)
+    assert "no longer on the server" in message["value"] and picture == SKIPPED
+    assert act(settings, do=partial(callbacks.refresh, shown=True))[STATE].result is not None
+
+
+def test_a_click_belongs_to_its_picture(act, settings, tmp_path):
+    staged = act(settings)[STATE]
+    point = Point((0.5, 0.5), staged.made_from["picture"])
+    assert set(callbacks.scores_at(staged, point)) == {"sky", "tree"}
+    Image.new("RGB", (230, 150), "navy").save(tmp_path / "other.png")
+    other = act(replace(settings, picture=str(tmp_path / "other.png")), look=Look(point=point))
+    assert callbacks.scores_at(other[STATE], point) is None
+    assert (other[PICTURE] == callbacks.draw(other[STATE], Look())).all()
+
+
+@pytest.mark.parametrize(
+    "size_hw, side, windows",
+    [((3000, 4000), None, "sliding"), ((3000, 4000), None, "whole"), ((10, 20_000), 224, "whole")],
+)
+def test_what_would_keep_the_encoders_busy_for_long_is_refused(settings, size_hw, side, windows):
+    asked = replace(settings, side=side, windows=windows)
+    if side is None:
+        with pytest.raises(ValueError, match="Choose a lower resolution"):
+            check_amount(size_hw, asked)
+    else:
+        check_amount(size_hw, asked)  # the long side is held to 2048 there
+    check_amount((1024, 2048), replace(asked, side=1024))
+
+
+def test_a_call_does_not_download(act, settings, tiny_model):
+    class Absent(OneModel):
+        def ready(self, clip, vfm):
+            return False
+
+    with pytest.raises(gr.Error, match=r"(?s)Segment on the page downloads them.*hf download timm/"):
+        callbacks.segment_for_api(Absent(tiny_model), None, settings, None, Look())
+
+
+def test_a_class_that_is_gone_is_no_error():
+    menu = ClassName([])
+    assert menu.preprocess("snow") == "snow" and menu.preprocess(["snow"]) is None
 
 
 def test_choosing_a_family_offers_its_patch_sizes():

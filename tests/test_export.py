@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import zipfile
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -39,7 +41,9 @@ def saved(model, staged, look=None) -> zipfile.ZipFile:
     def compute(*values):
         return advance(model, *values)
 
-    return zipfile.ZipFile(carry.save(OneModel(model), compute, staged, look or Look(), lambda done, text: None))
+    with tempfile.TemporaryDirectory() as folder:
+        path = carry.save(OneModel(model), compute, staged, look or Look(), lambda done, text: None, folder)
+        return zipfile.ZipFile(io.BytesIO(Path(path).read_bytes()))
 
 
 def picture_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,17 @@ def test_what_has_come_is_counted_in_the_cache(tmp_path, monkeypatch):
     blobs.mkdir(parents=True)
     (blobs / "abc.incomplete").write_bytes(bytes(1000))
     assert fetched_bytes(spec) == 1000
+
+
+def test_models_that_are_there_can_be_had_while_weights_come(loads):
+    models, go_on = loads.models(), threading.Event()
+    models.get("OpenAI B/16", "DINO B/8")
+    fetch = models._fetch
+    models._fetch = lambda spec: go_on.wait(20) and fetch(spec)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(models.get, "OpenAI B/16", "DINO S/8")
+        try:
+            assert models.get("OpenAI B/16", "DINO B/8").vfm is not None and not slow.done()
+        finally:
+            go_on.set()
+        slow.result(20)

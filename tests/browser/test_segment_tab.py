@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import threading
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from demo import carry
+from demo.callbacks import UserError
 from demo.models import Download
 from proxyclip_core.settings import Settings
-from tests.browser.serving import page_around
+from tests.browser.serving import OneModel, page_around
 from tests.browser.visit import PHONE, expect, needs_browser
 
 pytestmark = needs_browser
@@ -237,3 +241,82 @@ def test_settings_of_another_kind_are_refused_in_words(visit, with_examples, tmp
     path.write_text(Settings("OpenAI B/99", "DINO B/8", "sky").to_json())
     opened.page.set_input_files('input[type=file][accept=".json"]', str(path))
     expect(opened.page.locator("#message [role=alert]")).to_contain_text("No CLIP is called")
+
+
+def test_sliders_answer_to_the_keyboard(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    picture, status = opened.page.locator("#overlay img"), opened.page.locator("#status")
+    address = picture.get_attribute("src")
+    opened.page.locator("#opacity input[type=range]").press("ArrowLeft")
+    expect(picture).not_to_have_attribute("src", address)
+    opened.page.get_by_role("button", name="Settings").first.click()
+    line = status.inner_text()
+    opened.page.locator("#beta input[type=range]").press("ArrowRight")
+    expect(status).not_to_have_text(line)
+    expect(status).to_contain_text("fusion")
+
+
+def test_a_failed_download_does_not_hand_out_the_one_before(visit, with_examples, monkeypatch):
+    opened = opened_with_result(visit, with_examples)
+    with opened.page.expect_download():
+        opened.page.click("#save")
+    files = []
+    opened.page.on("download", lambda file: files.append(file))
+
+    def fail(*_):
+        raise UserError("There is no room left.")
+
+    monkeypatch.setattr(carry, "save", fail)
+    opened.page.click("#save")
+    expect(opened.page.locator("#message [role=alert]")).to_contain_text("There is no room left.")
+    opened.page.wait_for_timeout(1500)
+    assert files == []
+
+
+def test_downloads_leave_nothing_behind(visit, with_examples):
+    folders = Path(tempfile.gettempdir())
+    before = set(folders.glob("proxyclip-*"))
+    opened = opened_with_result(visit, with_examples)
+    with opened.page.expect_download():
+        opened.page.click("#save")
+    assert set(folders.glob("proxyclip-*")) == before
+
+
+class Gated(OneModel):
+    """Has its model only while the gate is open."""
+
+    def __init__(self, model) -> None:
+        super().__init__(model)
+        self.gate, self.asked = threading.Event(), threading.Event()
+        self.gate.set()
+
+    def get(self, *given, **more):
+        self.asked.set()
+        self.gate.wait(60)
+        return super().get(*given, **more)
+
+
+def test_what_is_changed_of_the_look_while_a_stage_runs_is_kept(visit, tiny_model, gallery):
+    gated = Gated(tiny_model)
+    with page_around(gated, gallery) as url:
+        opened = opened_with_result(visit, url)
+        expect(opened.page.locator("body[data-opened]")).to_be_attached()
+        gated.gate.clear(), gated.asked.clear()
+        opened.page.fill("#words textarea", "grass, lake, horse")
+        opened.page.press("#words textarea", "Enter")
+        assert gated.asked.wait(30)
+        chip = opened.page.locator('#legend [data-name="grass"]')
+        chip.click()
+        expect(chip).to_have_attribute("aria-pressed", "false")
+        gated.gate.set()
+        expect(opened.page.locator("#legend")).to_contain_text("horse")
+        expect(chip).to_have_attribute("aria-pressed", "false")
+
+
+def test_examples_are_named_by_their_captions(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    expect(opened.page.locator("body[data-opened]")).to_be_attached()
+    first = opened.page.locator("#examples button.thumbnail-item").first
+    caption = first.locator(".caption-label").text_content().strip()
+    expect(first).to_have_attribute("aria-label", caption)
+    expect(opened.page.locator("#status")).to_have_attribute("role", "status")
