@@ -15,19 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-ROWS_AT_ONCE = 256
+SCORES_AT_ONCE = 6_000_000  # of all heads: 12 MB
 
 
 def attend_in_rows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(Q K^T / sqrt(d)) V, all (..., N, d) -> (..., N, d), in blocks of queries.
+    """softmax(Q K^T / sqrt(d)) V, all (B, heads, N, d) -> (B, heads, N, d), in blocks of queries.
 
     In bfloat16 the scores are rounded to it as well, which the fused kernel does not do. The mean of the keys adds the
     same to all scores of a row, so it changes no weight; without it the scores, and their rounding, are much smaller.
     """
-    keys = ((key - key.mean(dim=-2, keepdim=True)) * query.shape[-1] ** -0.5).transpose(-2, -1)
-    value = value.contiguous()  # read once for every block
-    blocks = [(rows @ keys).softmax(dim=-1) @ value for rows in query.split(ROWS_AT_ONCE, dim=-2)]
-    return torch.cat(blocks, dim=-2)
+    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
+    rows = max(1, SCORES_AT_ONCE // (query.shape[1] * query.shape[2]))
+    for window in range(len(query)):
+        keys = key[window] - key[window].mean(dim=-2, keepdim=True)
+        keys, values = (keys * query.shape[-1] ** -0.5).transpose(-2, -1), value[window].contiguous()
+        for start in range(0, query.shape[-2], rows):
+            block = slice(start, start + rows)
+            attended[window, :, block] = (query[window, :, block] @ keys).softmax(dim=-1) @ values
+    return attended
 
 
 class _InRows(TorchFunctionMode):
