@@ -22,7 +22,7 @@ from demo.session import Staged, nbytes, stage_keys
 KEPT_BYTES = 200_000_000  # of one page, beside the staged values
 LABELS = {"clip": "CLIP alone", "values": "CLIP's values alone"}
 log = logging.getLogger(__name__)
-NO_RESULT = "No result here. Give a picture and words, and press Segment."
+NO_RESULT = "No result yet. Give a picture and words, and press Segment."
 
 
 @dataclass(frozen=True)
