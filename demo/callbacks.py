@@ -218,8 +218,10 @@ def segment_for_api(
 
 def _refuse_to_download(models: Provider, settings: Settings) -> None:
     """While a call is answered nobody else's is: it does not wait for weights. The page downloads them beside."""
+    if models.ready(settings.clip, settings.vfm):
+        return
     for spec in (pc.find_clip(settings.clip), pc.find_vfm(settings.vfm)):
-        if not models.ready(settings.clip, settings.vfm) and not pc.is_available(spec):
+        if not pc.is_available(spec):
             why = "not asked by a call; Segment on the page downloads them"
             raise ValueError(weights.missing(spec, why))
 

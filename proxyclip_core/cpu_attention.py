@@ -2,7 +2,7 @@
 
 On CPUs that have bfloat16 products but no matrix tiles, the fused kernel takes as long in bfloat16 as in float32 and
 becomes most of a VFM's time. Plain products and a softmax, some rows at a time so that the scores stay in the cache,
-take two thirds of its time there. Which of the two is quicker is measured once.
+took three quarters of its time where it was measured. Which of the two is quicker is measured once.
 """
 
 from __future__ import annotations

@@ -298,3 +298,12 @@ class PatchEncoder:
         for block in network.blocks:
             tokens = block(tokens)
         return network.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, grid_hw)
+
+
+def check_finite(encoder: ClipEncoder | PatchEncoder | None, parts: Sequence[torch.Tensor]) -> None:
+    """Raises ValueError for NaN or infinity, which would come out as a clean picture of the first class."""
+    if not all(bool(part.isfinite().all()) for part in parts):
+        raise ValueError(
+            f"{encoder.name} gave features that are no finite numbers. In float16 some networks overflow: load with "
+            "precision='float32'. Otherwise its weights are damaged."
+        )

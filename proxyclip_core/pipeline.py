@@ -23,11 +23,18 @@ import torch.nn.functional as F
 from PIL import Image
 
 from proxyclip_core import attention, readout
-from proxyclip_core.encoders import ClipEncoder, PatchEncoder
+from proxyclip_core.encoders import ClipEncoder, PatchEncoder, check_finite
 from proxyclip_core.image import cut_windows, read_image
 from proxyclip_core.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
 from proxyclip_core.registry import find_vfm
-from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
+from proxyclip_core.types import (
+    ClassLogits,
+    DenseFeatures,
+    ImageFeatures,
+    Segmentation,
+    Vocabulary,
+    check_same_words,
+)
 from proxyclip_core.vocabulary import (
     TEMPLATES,
     check_classes,
@@ -150,7 +157,7 @@ class ProxyCLIP:
             if self.vfm is not None:
                 vfm_parts.append(self.vfm.encode_windows(batch))
         for encoder, parts in ((self.clip, clip_parts), (self.vfm, vfm_parts)):
-            _check_finite(encoder, parts)
+            check_finite(encoder, parts)
         return ImageFeatures(
             layout=layout,
             clip_tokens=known.clip_tokens if known else torch.cat(clip_parts),
@@ -253,7 +260,7 @@ class ProxyCLIP:
         """
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; expected 0..1.")
-        _check_same_words(logits, vocabulary)
+        check_same_words(logits, vocabulary)
         query, confidence = readout.best_query(logits, LOGIT_SCALE)
         labels = vocabulary.query_class.cpu().numpy()[query].astype(np.uint16)
         labels[confidence < threshold] = 0
@@ -263,7 +270,7 @@ class ProxyCLIP:
     @torch.inference_mode()
     def scores(logits: ClassLogits, vocabulary: Vocabulary, class_index: int) -> np.ndarray:
         """(H, W) float32 in 0..1: softmax score of one class, of its best synonym. No encoder is needed."""
-        _check_same_words(logits, vocabulary)
+        check_same_words(logits, vocabulary)
         if not 0 <= class_index < len(vocabulary.names):
             raise ValueError(f"class_index is {class_index}; expected 0..{len(vocabulary.names) - 1}.")
         queries = (vocabulary.query_class == class_index).nonzero().flatten().tolist()
@@ -273,7 +280,7 @@ class ProxyCLIP:
     @torch.inference_mode()
     def scores_at(logits: ClassLogits, vocabulary: Vocabulary, point_xy: tuple[float, float]) -> dict[str, float]:
         """Softmax score of every class at one pixel (x, y), the best class first."""
-        _check_same_words(logits, vocabulary)
+        check_same_words(logits, vocabulary)
         scores = readout.scores_at(logits, point_xy, LOGIT_SCALE)  # (Q,)
         best = [float(scores[vocabulary.query_class.cpu() == index].max()) for index in range(len(vocabulary.names))]
         return dict(sorted(zip(vocabulary.names, best), key=lambda pair: -pair[1]))
@@ -329,23 +336,6 @@ def _check_choice(what: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
         raise ValueError(f"{what} is {value!r}; expected one of {', '.join(known)}.")
     return value
-
-
-def _check_finite(encoder: ClipEncoder | PatchEncoder | None, parts: Sequence[torch.Tensor]) -> None:
-    """NaN would come out as a clean picture of the first class."""
-    if not all(bool(part.isfinite().all()) for part in parts):
-        raise ValueError(
-            f"{encoder.name} gave features that are no finite numbers. In float16 some networks overflow: load with "
-            "precision='float32'. Otherwise its weights are damaged."
-        )
-
-
-def _check_same_words(logits: ClassLogits, vocabulary: Vocabulary) -> None:
-    if logits.values.shape[1] != len(vocabulary.queries):
-        raise ValueError(
-            f"The logits are of {logits.values.shape[1]} words, but the vocabulary has {len(vocabulary.queries)}. "
-            "Classify with this vocabulary again."
-        )
 
 
 def _require_vfm(features: ImageFeatures) -> torch.Tensor:

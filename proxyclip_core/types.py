@@ -159,3 +159,12 @@ class Segmentation:
         """Share of the picture by class name, in 0..1, summing to 1; classes that were not found have 0."""
         counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
         return {name: float(count) / self.labels.size for name, count in zip(self.names, counts)}
+
+
+def check_same_words(logits: ClassLogits, vocabulary: Vocabulary) -> None:
+    """Raises ValueError where the logits cannot be of these words."""
+    if logits.values.shape[1] != len(vocabulary.queries):
+        raise ValueError(
+            f"The logits are of {logits.values.shape[1]} words, but the vocabulary has {len(vocabulary.queries)}. "
+            "Classify with this vocabulary again."
+        )
