@@ -42,14 +42,15 @@ def untile(values: Tensor, across: int) -> Tensor:
 def caption_losses(
     visual: nn.Module, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor, frequency: Tensor
 ) -> dict[str, Tensor]:
-    """The caption loss of pictures that are tiled across x across before they are seen.
+    """The caption loss of pictures that are tiled across x across before they are seen, or that have so many captions.
 
     Each tile answers for its own caption alone. Attention crosses the tiles, so without them every place learns to
     speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are;
     frequency: K + 1, how often captions name each class, and nothing. It is added to the logits here, so that the
     vectors need not hold it: a word of the sky in every other caption would win everywhere over one of 559 things.
     """
-    pictures, patch = tile(batch.pictures, across), visual.conv1.kernel_size[0]
+    apart = len(batch.pictures) == len(batch.present)
+    pictures, patch = tile(batch.pictures, across) if apart else batch.pictures, visual.conv1.kernel_size[0]
     with torch.autocast(batch.present.device.type, torch.bfloat16), quick_attention(pictures, patch):
         tokens, _ = clip_tokens(visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
         values = untile(clip_values(visual, tokens), across)  # T tiles x P x D

@@ -29,6 +29,7 @@ class Style:
     credit: str
     split: str  # 'train', 'test-near' or 'test-far': a test style is never trained on
     in_repository: bool  # may pictures made of it lie in the repository?
+    bare: bool = False  # shapes or lines of one colour, to be coloured in; for training only
 
 
 STYLES: dict[str, Style] = {
@@ -39,6 +40,11 @@ STYLES: dict[str, Style] = {
     "fxemoji": Style("@iconify-json/fxemoji@1.2.2", "Apache-2.0", "Mozilla", "train", True),
     "emojione": Style("@iconify-json/emojione@1.2.3", "CC-BY-4.0", "Emoji One", "train", True),
     "streamline": Style("@iconify-json/streamline-emojis@1.2.4", "CC-BY-4.0", "Streamline", "train", True),
+    "game-icons": Style("@iconify-json/game-icons@1.2.4", "CC-BY-3.0", "game-icons.net", "train", True, bare=True),
+    "mdi": Style("@iconify-json/mdi@1.2.3", "Apache-2.0", "Pictogrammers", "train", True, bare=True),
+    "icon-park": Style("@iconify-json/icon-park@1.2.4", "Apache-2.0", "ByteDance", "train", True, bare=True),
+    "phosphor": Style("@iconify-json/ph@1.2.2", "MIT", "Phosphor Icons", "train", True, bare=True),
+    "font-awesome": Style("@iconify-json/fa6-solid@1.2.4", "CC-BY-4.0", "Fonticons", "train", True, bare=True),
     "twemoji": Style("@iconify-json/twemoji@1.2.5", "CC-BY-4.0", "Twitter", "test-near", True),
     # share-alike: fetched for testing, nothing of it is kept
     "openmoji": Style("@iconify-json/openmoji@1.2.29", "CC-BY-SA-4.0", "OpenMoji", "test-far", False),

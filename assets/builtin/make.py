@@ -28,6 +28,7 @@ from card import write_card  # noqa: E402
 from drawings import STYLES, load_drawings  # noqa: E402
 from evaluate import table  # noqa: E402
 from gallery import write_evaluation_scenes, write_gallery  # noqa: E402
+from method import Towers  # noqa: E402
 from names import CloseUps  # noqa: E402
 from pools import ScenePool, training_bank  # noqa: E402
 from scenes import Bank  # noqa: E402
@@ -51,26 +52,31 @@ def new_pool(bank: Bank, minutes: float, side: int, seed: int) -> ScenePool:
     return pool
 
 
-def train_clip(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train CLIP and write its weights; -> its log."""
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
     pool, close_ups = new_pool(bank, minutes, 280, seed + 2), CloseUps(bank, seed + 1)
     clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run, Watch(work))
-    clip.resume()
+    if not clip.resume() and start:
+        clip.start_from(Towers.read(start))
     clip.run()
     # the text tower is trained last, against the averaged vision tower: the model itself is what is kept
     export(clip.model.state_dict(), CONFIG, out, "clip")
     return {"clip": clip.log}
 
 
-def train_vfms(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+def train_vfms(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train the VFMs one after the other, the finer from the coarser, and write their weights; -> their logs."""
+    finished = Towers.read(start).vfms if start else {}
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
     pool, logs, coarser = new_pool(bank, minutes, 336, seed + 3), {}, None
     for name, share in VFM_SHARES.items():
         vfm = VfmTrainer(name, pool, 60 * minutes * share, device, seed, run)
-        if not vfm.resume() and coarser is not None:
-            vfm.start_from(coarser)
+        if not vfm.resume():
+            if name in finished:
+                vfm.go_on_from(finished[name])
+            elif coarser is not None:
+                vfm.start_from(coarser)
         vfm.run()
         coarser, logs[name] = vfm.average, vfm.log
         export(vfm.average.state_dict(), CONFIGS[name], out, name)
@@ -88,11 +94,11 @@ def _share_cores(sharers: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // sharers))
 
 
-def train(work: Path, out: Path, minutes: float, device: str, seed: int) -> dict[str, list]:
+def train(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """CLIP and the VFMs learn side by side: they share nothing, and half the cores each is more than all in turn."""
     jobs = (train_clip, train_vfms)
     with ProcessPoolExecutor(len(jobs), get_context("spawn"), _share_cores, (len(jobs),)) as processes:
-        running = [processes.submit(job, work, out, minutes, device, seed) for job in jobs]
+        running = [processes.submit(job, work, out, start, minutes, device, seed) for job in jobs]
         return {name: log for job in running for name, log in job.result().items()}
 
 
@@ -135,6 +141,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=HERE, help="where weights and figures go")
     parser.add_argument("--examples", type=Path, help="where the gallery goes (default: examples/ beside --out)")
+    parser.add_argument("--start", type=Path, help="a folder with finished weights to go on from")
     parser.add_argument("--scenes", type=int, default=50, help="scenes a split is scored on")
     parser.add_argument("--only", choices=("train", "score", "pictures"), help="one step alone")
     args = parser.parse_args()
@@ -143,9 +150,10 @@ def main() -> None:
     load_drawings(args.work, list(STYLES))
     if args.only in (None, "train"):
         began = time.strftime("%Y-%m-%d")
-        logs = train(args.work, args.out, args.minutes, args.device, args.seed)
+        logs = train(args.work, args.out, args.start, args.minutes, args.device, args.seed)
         logs["balance"] = balance(args.out, args.work)
         run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed}
+        run["start"] = str(args.start.name) if args.start else None
         (args.out / "log.json").write_text(json.dumps({"run": run} | logs) + "\n")
     if args.only in (None, "pictures"):
         write_gallery(args.work, examples)

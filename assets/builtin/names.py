@@ -49,8 +49,10 @@ class CloseUps:
         Half of them stand on a plain colour, half on some stuff, which their caption then names too.
         """
         which = rng.integers(0, len(self.looks), count)
-        which = torch.from_numpy(np.where(rng.random(count) < plain, which - which % 4, which))  # first of 4: unvaried
+        own = rng.random(count) < plain
+        which = torch.from_numpy(np.where(own, which - which % 4, which))  # first of 4: unvaried
         looks = self._moved(self.looks[which].float() / 255, rng, window, (0.45, 1.0))
+        looks = torch.where(torch.from_numpy(own)[:, None, None, None], looks, self._tinted(looks, rng))
         colour = torch.from_numpy(rng.random((count, 3, 1, 1))).float()
         chosen = torch.from_numpy(rng.integers(0, len(self.grounds), count))
         y, x = rng.integers(0, GROUND_SIDE - window + 1, 2)
@@ -67,15 +69,28 @@ class CloseUps:
         return Batch((pictures * tint + tone).clamp_(0, 1), present, bare, torch.empty(0))
 
     @staticmethod
+    def _tinted(looks: Tensor, rng: np.random.Generator) -> Tensor:
+        """Premultiplied B x 4 x S x S with every drawing's colours mixed anew, a tenth of them to grey."""
+        count = len(looks)
+        mix = np.eye(3) + rng.normal(0, 0.12, (count, 3, 3))
+        mix = np.where(rng.random((count, 1, 1)) < 0.1, 1 / 3, mix)
+        mix, shift = torch.from_numpy(mix).float(), torch.from_numpy(rng.normal(0, 0.06, (count, 3, 1, 1))).float()
+        alpha = looks[:, 3:]
+        colour = torch.einsum("bij,bjhw->bihw", mix, looks[:, :3]) + shift * alpha
+        return torch.cat([colour.clamp(min=0).minimum(alpha), alpha], 1)
+
+    @staticmethod
     def _moved(looks: Tensor, rng: np.random.Generator, window: int, share: tuple[float, float]) -> Tensor:
-        """Scaled to a share of the window, shifted, turned a little, mirrored."""
+        """Scaled to a share of the window, shifted, turned a little, mirrored, stretched and bent."""
         count = len(looks)
         size, turn = rng.uniform(*share, count), rng.normal(0, 0.12, count)
-        mirror = rng.choice([-1.0, 1.0], count)
+        mirror, stretch = rng.choice([-1.0, 1.0], count), np.exp(np.abs(rng.normal(0, 0.12, (2, count))))
         room = 1.05 - size
         shift_x, shift_y = rng.uniform(-1, 1, count) * room, rng.uniform(-1, 1, count) * room
         cos, sin = np.cos(turn) / size, np.sin(turn) / size
         rows = np.stack([[cos * mirror, -sin * mirror, -shift_x / size], [sin, cos, -shift_y / size]])
-        theta = torch.from_numpy(rows).permute(2, 0, 1).float()
+        theta = torch.from_numpy(rows * stretch[:, None]).permute(2, 0, 1).float()
         grid = F.affine_grid(theta, (count, 4, window, window), align_corners=False)
-        return F.grid_sample(looks, grid, mode="bilinear", align_corners=False)
+        field = torch.from_numpy(rng.normal(0, 0.035, (count, 2, 4, 4))).float()
+        bent = F.interpolate(field, (window, window), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+        return F.grid_sample(looks, grid + bent, mode="bilinear", align_corners=False)

@@ -12,12 +12,13 @@ import torch
 from drawings import STYLES, Drawing, Thing, load_drawings, load_things
 from scenes import UNLABELLED, Bank, make_scene
 from stuff import STUFF
-from stylise import variants
+from stylise import colour_in, palette, variants
 from torch import Tensor
 from torch.nn import functional as F
 
 Workers = get_context("fork").Pool  # forked, they share the drawings
-TRAIN_STYLES = [name for name, style in STYLES.items() if style.split == "train"]
+TRAIN_STYLES = [name for name, style in STYLES.items() if style.split == "train" and not style.bare]
+BARE_STYLES = [name for name, style in STYLES.items() if style.bare]
 
 
 def class_words(things: list[Thing]) -> dict[str, tuple[str, ...]]:
@@ -25,17 +26,24 @@ def class_words(things: list[Thing]) -> dict[str, tuple[str, ...]]:
     return {thing.name: thing.words for thing in things} | STUFF
 
 
-def _vary(job: tuple[Drawing, int]) -> list[Drawing]:
-    drawing, seed = job
-    looks = variants(drawing.rgba, np.random.default_rng(seed))
-    return [drawing] + [Drawing(drawing.thing, drawing.style, drawing.label, look) for look in looks]
+def _vary(job: tuple[Drawing, np.ndarray | None, int]) -> list[Drawing]:
+    """A drawing, the look that lends a bare one its colours, a seed -> the drawing and its variants."""
+    drawing, lender, seed = job
+    rng = np.random.default_rng(seed)
+    first = drawing.rgba if lender is None else colour_in(drawing.rgba, palette(lender, rng), rng)
+    return [Drawing(drawing.thing, drawing.style, drawing.label, look) for look in (first, *variants(first, rng))]
 
 
 def training_bank(work: Path, seed: int) -> Bank:
-    """The seen styles less the held-out drawings, each with its inked and recoloured variants."""
+    """The seen styles less the held-out drawings, and the bare ones coloured in; each with three variants."""
     drawings = [drawing for drawing in load_drawings(work, TRAIN_STYLES) if not drawing.held_out]
+    coloured, rng = Bank(drawings, load_things()), np.random.default_rng(seed)
+    jobs = [(drawing, None) for drawing in drawings]
+    for drawing in load_drawings(work, BARE_STYLES):
+        if drawing.thing in coloured.looks:
+            jobs.append((drawing, coloured.look(rng, drawing.thing)))
     with Workers() as workers:
-        varied = workers.map(_vary, [(drawing, seed + i) for i, drawing in enumerate(drawings)], chunksize=32)
+        varied = workers.map(_vary, [(*job, seed + i) for i, job in enumerate(jobs)], chunksize=32)
     return Bank([drawing for group in varied for drawing in group], load_things())
 
 
@@ -57,8 +65,8 @@ class Batch:
     """What one training step sees."""
 
     pictures: Tensor  # B x 3 x S x S, 0..1
-    present: Tensor  # B x K bool: the classes that the caption names
-    plain: Tensor  # B bool: has a part that no word names
+    present: Tensor  # C x K bool: the classes that each caption names; a caption each, or one for each cell of each
+    plain: Tensor  # C bool: has a part that no word names
     regions: Tensor  # B x S x S uint8: numbers without names (empty for close-ups)
 
 
@@ -86,12 +94,17 @@ class ScenePool:
                 self.pictures[slot], self.labels[slot], self.regions[slot] = painted
         self.rounds += 1
 
-    def draw(self, rng: np.random.Generator, batch: int, window: int, zoom: tuple[float, float]) -> Batch:
-        """Random windows; zoom is how many window pixels one scene pixel becomes, at random between the two."""
+    def draw(
+        self, rng: np.random.Generator, batch: int, window: int, zoom: tuple[float, float], across: int = 1
+    ) -> Batch:
+        """Random windows; zoom is how many window pixels one scene pixel becomes, at random between the two.
+
+        across: a caption for each of across x across cells of a window, row by row.
+        """
         pictures = torch.empty(batch, 3, window, window)
         regions = torch.empty(batch, window, window, dtype=torch.uint8)
-        present = torch.zeros(batch, self.classes, dtype=torch.bool)
-        plain = torch.zeros(batch, dtype=torch.bool)
+        present = torch.zeros(batch, across**2, self.classes, dtype=torch.bool)
+        plain = torch.zeros(batch, across**2, dtype=torch.bool)
         for i, which in enumerate(rng.integers(0, self.count, batch)):
             cut = min(self.side, round(window / rng.uniform(*zoom)))
             y, x = rng.integers(0, self.side - cut + 1, 2)
@@ -101,10 +114,14 @@ class ScenePool:
             pictures[i] = F.interpolate(picture, (window, window), mode="bilinear", antialias=True)[0]
             region = torch.from_numpy(self.regions[box][:, mirror].copy())[None, None]
             regions[i] = F.interpolate(region, (window, window), mode="nearest")[0, 0]
-            labels, counts = np.unique(self.labels[box], return_counts=True)
-            seen = labels[(labels != UNLABELLED) & (counts > 0.004 * cut * cut)]
-            present[i, torch.from_numpy(seen.astype(np.int64))] = True
-            plain[i] = bool(counts[labels == UNLABELLED].sum() > 0.1 * cut * cut)
+            labels = self.labels[box][:, mirror]
+            rows = (cell for row in np.array_split(labels, across) for cell in np.array_split(row, across, axis=1))
+            for j, cell in enumerate(rows):
+                seen, counts = np.unique(cell, return_counts=True)
+                named = seen[(seen != UNLABELLED) & (counts > 0.004 * across**0.5 * cell.size)]
+                present[i, j, torch.from_numpy(named.astype(np.int64))] = True
+                plain[i, j] = bool(counts[seen == UNLABELLED].sum() > 0.1 * cell.size)
         tint = 1 + 0.1 * torch.from_numpy(rng.standard_normal((batch, 3, 1, 1))).float()
         tone = 0.06 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).float()
-        return Batch((pictures * tint + tone).clamp_(0, 1), present, plain, regions)
+        pictures = (pictures * tint + tone).clamp_(0, 1)
+        return Batch(pictures, present.flatten(0, 1), plain.flatten(), regions)

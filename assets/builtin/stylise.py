@@ -1,12 +1,13 @@
-"""Other hands for the training drawings: ink outlines, flat colours, sketches, shifted hues.
+"""Other hands for the training drawings: ink outlines, flat colours, sketches, shifted hues, other proportions.
 
-The towers see seven artists; without this they learn those artists rather than the things.
+The towers see a dozen artists; without this they learn those artists rather than the things.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageFilter
+from scipy import ndimage
 
 Rng = np.random.Generator
 
@@ -68,6 +69,46 @@ def recolour(rgba: np.ndarray, rng: Rng) -> np.ndarray:
     return np.dstack([rgb, rgba[..., 3]])
 
 
+def bend(rgba: np.ndarray, rng: Rng) -> np.ndarray:
+    """Other proportions: stretched, sheared and bent by a smooth field, up to a tenth of the drawing."""
+    height, width = rgba.shape[:2]
+    margin = max(height, width) // 6
+    padded = np.pad(rgba, ((margin, margin), (margin, margin), (0, 0)))
+    field = np.stack([ndimage.zoom(rng.normal(0, 0.035, (4, 4)), [s / 4 for s in padded.shape[:2]]) for _ in range(2)])
+    y, x = np.mgrid[-1 : 1 : padded.shape[0] * 1j, -1 : 1 : padded.shape[1] * 1j]
+    stretch, lean = np.exp(rng.normal(0, 0.12)), rng.normal(0, 0.1)
+    from_y, from_x = y * stretch + field[0], (x + lean * y) / stretch + field[1]
+    at = [(from_y + 1) / 2 * (padded.shape[0] - 1), (from_x + 1) / 2 * (padded.shape[1] - 1)]
+    soft = np.asarray(Image.fromarray(padded).convert("RGBa"))  # premultiplied, or edges take what is transparent
+    moved = np.dstack([ndimage.map_coordinates(soft[..., c], at, order=1) for c in range(4)])
+    picture = Image.frombytes("RGBa", moved.shape[1::-1], moved.tobytes()).convert("RGBA")
+    return np.asarray(picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 24)).getbbox()))
+
+
+def palette(rgba: np.ndarray, rng: Rng, count: int = 4) -> np.ndarray:
+    """Some colours of a drawing, `count` x 3 in 0..255, the commonest first."""
+    solid = rgba[rgba[..., 3] > 128][:, :3]
+    row = Image.fromarray(solid[rng.integers(len(solid), size=2048)][None])
+    indexed = row.quantize(count, method=Image.Quantize.MEDIANCUT, dither=0)
+    common = np.argsort(-np.bincount(np.asarray(indexed).ravel(), minlength=count))
+    return np.resize(np.array(indexed.getpalette()[: 3 * count], float).reshape(-1, 3), (count, 3))[common]
+
+
+def colour_in(rgba: np.ndarray, colours: np.ndarray, rng: Rng) -> np.ndarray:
+    """A drawing of shapes or lines of one colour -> shapes with a colour each: what they enclose is filled as well."""
+    alpha = np.pad(rgba[..., 3], 1)
+    parts, _ = ndimage.label(alpha < 128)
+    enclosed = (parts > 0) & (parts != parts[0, 0])  # the first pixel is outside
+    shade = rng.permutation(np.r_[colours[1:], [[255.0] * 3], [colours[0] * 0.6]])
+    colour = shade[parts % len(shade)]
+    lines = ndimage.binary_erosion(alpha >= 128, iterations=5).mean() < 0.05  # thin everywhere
+    ink = rng.uniform(0, 60) * np.ones(3) if lines or rng.random() < 0.2 else colours[0]
+    share = alpha[..., None] / 255.0
+    colour = np.where(enclosed[..., None], colour * (1 - share) + ink * share, ink)
+    filled = np.dstack([colour, np.where(enclosed, 255, alpha)])
+    return np.clip(filled[1:-1, 1:-1], 0, 255).astype(np.uint8)
+
+
 def variants(rgba: np.ndarray, rng: Rng) -> list[np.ndarray]:
-    """Other looks of one drawing, made once before training: two inked, one recoloured."""
-    return [ink(rgba, rng), ink(recolour(rgba, rng), rng), recolour(rgba, rng)]
+    """Other looks of one drawing, made once before training: two inked, one recoloured; two in other proportions."""
+    return [ink(rgba, rng), ink(recolour(bend(rgba, rng), rng), rng), recolour(bend(rgba, rng), rng)]

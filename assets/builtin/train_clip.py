@@ -23,6 +23,7 @@ import open_clip
 import torch
 from captions import Prompts, caption_losses
 from drawings import load_things
+from method import Towers
 from names import CloseUps
 from optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
 from pools import Batch, ScenePool, class_words
@@ -47,25 +48,30 @@ CONFIG = {
 STAGES = {"names": 0.15, "tiles": 0.95, "text": 1.0}  # until which share of the clock
 RATES = {"names": 3e-3, "tiles": 2.5e-3, "text": 2e-3}
 # (side of a tile, tiles across, pictures in a batch, zoom into a scene or None for close-ups, how often)
-TILES = (
+APART = (
     (56, 1, 224, None, 1.5),
-    (56, 2, 60, None, 1.5),
+    (56, 2, 60, None, 1.0),
     (56, 3, 28, None, 1.0),
-    (42, 3, 44, None, 1.0),
     (84, 2, 28, None, 1.0),
     (112, 1, 60, None, 1.0),
     (168, 1, 24, None, 0.8),
     (224, 1, 14, None, 1.2),
     (112, 2, 14, None, 0.5),
-    (56, 5, 10, None, 0.7),
-    (70, 4, 10, None, 0.4),
-    (70, 2, 36, (0.8, 1.2), 1.0),
-    (84, 2, 26, (0.8, 1.3), 1.0),
-    (112, 2, 14, (0.8, 1.4), 1.2),
-    (140, 1, 36, (0.8, 1.4), 1.2),
-    (70, 4, 9, (0.8, 1.2), 1.2),
-    (140, 2, 9, (0.8, 1.4), 1.2),
+    (56, 5, 10, None, 0.5),
+    (70, 4, 9, (0.8, 1.2), 0.8),
+    (112, 2, 14, (0.8, 1.4), 0.8),
+    (140, 1, 36, (0.8, 1.4), 0.8),
+    (140, 2, 9, (0.8, 1.4), 0.8),
 )
+# the same with neighbouring tiles of one scene: what the app will see, with a caption for every part of it
+TOGETHER = (
+    (56, 4, 16, (0.9, 1.4), 1.0),
+    (70, 4, 9, (1.0, 1.4), 1.5),
+    (112, 3, 6, (1.2, 1.5), 1.5),
+    (84, 4, 6, (1.2, 1.5), 1.5),
+    (56, 6, 6, (1.2, 1.5), 1.5),
+)
+TILES = [(False, *row) for row in APART] + [(True, *row) for row in TOGETHER]
 
 
 def new_clip() -> nn.Module:
@@ -102,6 +108,13 @@ class ClipTrainer:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.prompts: Prompts | None = None  # made when the text stage begins
         self.spent, self.steps, self.log, self.stage = 0.0, 0, [], ""
+
+    def start_from(self, towers: Towers) -> None:
+        """Go on from finished weights. They know the names, and their words' vectors are the table."""
+        self.model.load_state_dict(towers.clip.state_dict())
+        self.average.load_state_dict(self.model.state_dict())
+        self.table.data = towers.say(list(class_words(load_things()))).to(self.device)
+        self.spent, self.stage = STAGES["names"] * self.seconds, "finished"
 
     def _enter(self, stage: str) -> None:
         """New optimisers; what one stage hands to the next."""
@@ -141,15 +154,16 @@ class ClipTrainer:
 
     def _caption(self) -> dict[str, Tensor]:
         often = np.array([row[-1] for row in TILES])
-        side, across, count, zoom, _ = TILES[self.rng.choice(len(TILES), p=often / often.sum())]
-        count *= across**2
-        if zoom:
-            batch = self.pool.draw(self.rng, count, side, zoom)
+        together, side, across, count, zoom, _ = TILES[self.rng.choice(len(TILES), p=often / often.sum())]
+        if together:
+            batch = self.pool.draw(self.rng, count, side * across, zoom, across)
+        elif zoom:
+            batch = self.pool.draw(self.rng, count * across**2, side, zoom)
         else:
-            batch = self.close_ups.draw(self.rng, count, side, plain=0.45)
+            batch = self.close_ups.draw(self.rng, count * across**2, side, plain=0.45)
         batch = Batch(*(part.to(self.device) for part in (batch.pictures, batch.present, batch.plain, batch.regions)))
         named = torch.cat([batch.present, batch.plain[:, None]], 1).float().mean(0)
-        self.frequency.lerp_(named.clamp(min=1e-4), 0.01)
+        self.frequency.lerp_(named.clamp(min=1e-4), max(0.01, 1 / (self.stage_steps + 1)))
         vectors, scale = F.normalize(self.table, dim=-1), self.model.logit_scale.exp()
         return caption_losses(self.model.visual, batch, across, vectors, self.nothing, scale, self.frequency)
 
@@ -216,14 +230,15 @@ class ClipTrainer:
             clock=(self.spent, self.steps, self.log, self.stage, self.stage_steps),
         )
 
-    def resume(self) -> None:
-        """Go on from the folder's checkpoint, if there is one."""
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False if there is none."""
         state = read_checkpoint(self.folder / "clip.pt", self.model, self.average, self.device)
         if state is None:
-            return
+            return False
         self.table.data, self.nothing.data, self.frequency = state["heads"]
         self.spent, self.steps, self.log, stage, steps = state["clock"]
         self._enter(stage)
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(kept)
         self.stage_steps = steps
+        return True

@@ -106,6 +106,11 @@ class VfmTrainer:
         self.model.norm.load_state_dict(coarser.norm.state_dict())
         self.average.load_state_dict(self.model.state_dict())
 
+    def go_on_from(self, finished: nn.Module) -> None:
+        """Finished weights of the same tower."""
+        self.model.load_state_dict(finished.state_dict())
+        self.average.load_state_dict(self.model.state_dict())
+
     def _step(self) -> float:
         windows = WINDOWS[self.name]
         often = np.array([w[-1] for w in windows], float)
