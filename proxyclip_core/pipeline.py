@@ -48,7 +48,7 @@ from proxyclip_core.windows import plan_windows
 FUSIONS = ("proxy", "values", "clip")
 SIDES = (224, 1024)
 LOGIT_SCALE = 40.0
-WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
+WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}  # on a CPU more take as long, or a little longer, and more memory
 
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 

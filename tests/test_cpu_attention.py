@@ -19,9 +19,11 @@ def heads(patches: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor
     return list(together.permute(2, 0, 3, 1, 4).unbind(0))
 
 
+@pytest.mark.parametrize("fewest", [1, 4, 50])  # all three heads, two or one at a time
 @pytest.mark.parametrize("patches", [1, 9, 10, 11, 300])
-def test_attention_in_rows_is_the_fused_attention(patches, monkeypatch):
-    monkeypatch.setattr(cpu_attention, "SCORES_AT_ONCE", 300)
+def test_attention_in_rows_is_the_fused_attention(patches, fewest, monkeypatch):
+    monkeypatch.setattr(cpu_attention, "SCORES_AT_ONCE", 100)
+    monkeypatch.setattr(cpu_attention, "FEWEST_ROWS", fewest)
     query, key, value = heads(patches)
     torch.testing.assert_close(attend_in_rows(query, key, value), F.scaled_dot_product_attention(query, key, value))
 

@@ -33,11 +33,11 @@ from names import CloseUps  # noqa: E402
 from pools import ScenePool, training_bank  # noqa: E402
 from scenes import Bank  # noqa: E402
 from towers import save_halves  # noqa: E402
-from train_clip import CONFIG, ClipTrainer  # noqa: E402
+from train_clip import CONFIG, STAGES, ClipTrainer  # noqa: E402
 from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
 from tune import Watch, balance, choose_reading  # noqa: E402
 
-VFM_SHARES = {"vfm_patch8": 0.5, "vfm_patch4": 0.5}  # of the minutes
+VFM_SHARES = {"vfm_patch8": 0.4, "vfm_patch4": 0.6}  # of the minutes
 
 
 def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -> None:
@@ -56,7 +56,8 @@ def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device
     """Train CLIP and write its weights; -> its log."""
     bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
     pool, close_ups = new_pool(bank, minutes, 280, seed + 2), CloseUps(bank, seed + 1)
-    clip = ClipTrainer(pool, close_ups, 60 * minutes, device, seed, run, Watch(work))
+    seconds = 60 * minutes / (1 - STAGES["names"] if start else 1)  # finished weights know the names
+    clip = ClipTrainer(pool, close_ups, seconds, device, seed, run, Watch(work))
     if not clip.resume() and start:
         clip.start_from(Towers.read(start))
     clip.run()
