@@ -43,8 +43,8 @@ def main() -> None:
     from demo.models import Models
     from demo.ui import LAUNCH, build_demo
 
-    default_clip, default_vfm = pc.default_models()
     try:
+        default_clip, default_vfm = pc.default_models(None if arguments.vfm else arguments.patch)
         clip = pc.find_clip(arguments.clip or default_clip).name
         vfm = pc.find_vfm(arguments.vfm or default_vfm, arguments.patch).name
         models = Models(arguments.device)

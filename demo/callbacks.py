@@ -88,13 +88,21 @@ def run(
         return compute(settings, before)
     except (ValueError, pc.WeightsError) as error:
         raise UserError(str(error)) from None
-    except (MemoryError, torch.OutOfMemoryError):
-        raise UserError(
-            "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
-        ) from None
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise UserError(
+                "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
+            ) from None
         log.exception("A segmentation failed")
         raise UserError(f"Something went wrong inside ({type(error).__name__}). The server's log says more.") from error
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error means: torch has a class of its own for it on CUDA alone."""
+    said = str(error).casefold() if isinstance(error, RuntimeError) else ""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in said for words in ("allocate memory", "not enough memory", "out of memory")
+    )
 
 
 def can_be_asked(settings: Settings) -> bool:
@@ -237,8 +245,10 @@ def choose_background(background: str) -> Any:
     return gr.update(interactive=bool(background))
 
 
-def show(staged: Staged, look: Look) -> tuple[np.ndarray, str]:
-    """The picture and the legend."""
+def show(staged: Staged, look: Look) -> tuple[np.ndarray, Any]:
+    """The picture and the legend, which stays as it is where the result was too large to keep."""
+    if staged.result is None:
+        return draw(staged, look), gr.skip()
     legend = render.legend_html(legend_rows(staged), look.hidden, render.label_address(staged.labels))
     return draw(staged, look), legend
 

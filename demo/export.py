@@ -40,8 +40,10 @@ def write_zip(path: Path, result: pc.Segmentation, overlay: np.ndarray, settings
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # all but the small files are packed already
         for name, content in files.items():
             archive.writestr(name, content)
+        found, nothing = set(np.unique(result.labels).tolist()), _png(np.zeros(result.labels.shape, np.uint8))
         for index, name in enumerate(names):
-            archive.writestr(f"masks/{mask_name(index, name)}", _png(np.uint8(result.labels == index) * 255))
+            mask = _png(np.uint8(result.labels == index) * 255) if index in found else nothing
+            archive.writestr(f"masks/{mask_name(index, name)}", mask)
 
 
 def mask_name(index: int, name: str) -> str:

@@ -190,9 +190,9 @@ def label_address(labels: np.ndarray, longest: int = 512) -> str:
 
 
 def percent(share: float) -> str:
-    """0.4213 -> '42 %', 0.0042 -> '0.4 %', less -> '< 0.1 %'."""
+    """0.4213 -> '42 %', 0.0042 -> '0.4 %', less -> '< 0.1 %', 0 -> '0 %'."""
     if share < 0.001:
-        return "< 0.1 %"
+        return "< 0.1 %" if share else "0 %"
     return f"{share * 100:.0f} %" if share >= 0.0995 else f"{share * 100:.1f} %"
 
 

@@ -22,7 +22,9 @@ from proxyclip_core.windows import plan_windows
 
 SHOWN_SIDE = 1600  # pixels of the longer side of what is drawn on the page; labels keep the picture's own size
 # A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within both.
-MOST_WINDOWS, MOST_WINDOW_PIXELS = 256, 2_200_000
+MOST_WINDOWS, MOST_IN_A_ROW, MOST_WINDOW_PIXELS = 256, 64, 2_200_000
+MOST_WORDS = 2_000  # with synonyms; new ones take a CPU some 0.2 s each
+MOST_SCORES = 400_000_000  # of all words at all patches: 1.6 GB
 KEPT_BYTES = 200_000_000  # of one page; what is beyond is computed again instead of filling the memory
 
 
@@ -104,6 +106,7 @@ class _Run:
 
     def _vocabulary(self) -> pc.Vocabulary:
         chosen = self.settings
+        check_words(chosen.words)
         return self.model.embed(chosen.words, chosen.declared_background, chosen.templates).to("cpu")
 
     def _picture(self) -> np.ndarray:
@@ -118,7 +121,9 @@ class _Run:
         return self.model.fuse(self._near("features"), self.settings.beta, self.settings.gamma).to("cpu")
 
     def _logits(self) -> pc.ClassLogits:
-        return self.model.classify(self._near("dense"), self._near("vocabulary")).to("cpu")
+        dense, vocabulary = self._near("dense"), self._near("vocabulary")
+        check_scores(dense, vocabulary)
+        return self.model.classify(dense, vocabulary).to("cpu")
 
     def _result(self) -> pc.Segmentation:
         return self.model.segment(self._near("logits"), self._near("vocabulary"), self.settings.threshold)
@@ -131,12 +136,31 @@ def check_amount(size_hw: tuple[int, int], settings: Settings) -> None:
     """Raises ValueError where the encoders would be busy for very long; nobody else can use them meanwhile."""
     layout = plan_windows(size_hw, settings.side, settings.windows)
     pixels = layout.window_hw[0] * layout.window_hw[1]
-    if layout.count > MOST_WINDOWS or pixels > MOST_WINDOW_PIXELS:
+    in_a_row = max(len(layout.tops), len(layout.lefts))
+    if layout.count > MOST_WINDOWS or in_a_row > MOST_IN_A_ROW or pixels > MOST_WINDOW_PIXELS:
         amount = f"{layout.count} windows" if layout.count > 1 else f"one window of {pixels / 1e6:.1f} million pixels"
         raise ValueError(
             f"The picture has {size_hw[1]} × {size_hw[0]} pixels. In this resolution that makes {amount}; at most "
-            f"{MOST_WINDOWS} windows, or one of {MOST_WINDOW_PIXELS / 1e6:g} million pixels, can be taken. "
-            "Choose a lower resolution."
+            f"{MOST_WINDOWS} windows, {MOST_IN_A_ROW} of them in a row, or one of {MOST_WINDOW_PIXELS / 1e6:g} million "
+            "pixels, can be taken. Choose a lower resolution."
+        )
+
+
+def check_words(words: str) -> None:
+    """Raises ValueError for more words than the text tower should read while others wait."""
+    count = sum(len(wordings) for wordings in pc.parse_vocabulary(words))
+    if count > MOST_WORDS:
+        raise ValueError(f"There are {count} words with their synonyms; at most {MOST_WORDS} can be taken at a time.")
+
+
+def check_scores(dense: pc.DenseFeatures, vocabulary: pc.Vocabulary) -> None:
+    """Raises ValueError where the scores of all words at all patches would fill the memory, which others use too."""
+    patches = dense.tokens.shape[0] * dense.tokens.shape[2] * dense.tokens.shape[3]
+    words = len(vocabulary.queries)
+    if patches * words > MOST_SCORES:
+        raise ValueError(
+            f"{words} words at {patches} patches are too many scores at a time. "
+            f"Take fewer words (at most {MOST_SCORES // patches} here), a lower resolution, or a larger patch."
         )
 
 

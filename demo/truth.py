@@ -66,7 +66,7 @@ def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> Trut
             f"The label map holds the value {int(known.max())}, but the {len(names)} classes are numbered from 0 to "
             f"{len(names) - 1}, in the order of the words. 255 stands for pixels that do not count."
         )
-    return Truth(labels, tuple(names))
+    return Truth(labels, tuple(names)[: evaluation.UNLABELLED])  # a byte a pixel numbers no more
 
 
 def score(labels: np.ndarray, names: Sequence[str], truth: Truth) -> tuple[float | None, list[str]]:

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 import proxyclip_core as pc
-from demo.callbacks import Provider
-from demo.session import Staged, nbytes, stage_keys
+from demo.callbacks import Provider, ran_out_of_memory
+from demo.session import Staged, check_scores, nbytes, stage_keys
 
 KEPT_BYTES = 200_000_000  # of one page, beside the staged values
 LABELS = {"clip": "CLIP alone", "values": "CLIP's values alone"}
@@ -52,7 +51,7 @@ def in_words(error: Exception) -> str:
     """An error -> what the person should read about it."""
     if isinstance(error, (ValueError, pc.WeightsError)):
         return str(error)
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if ran_out_of_memory(error):
         return "The memory was not enough for this. Take a lower resolution, a larger patch, or fewer vision models."
     log.error("An event failed", exc_info=error)
     return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
@@ -182,6 +181,7 @@ class Bench:
 
     def _classify(self, variant: Variant) -> pc.ClassLogits:
         dense, model = self.dense(variant), self.model()
+        check_scores(dense, self.staged.vocabulary)
         return model.classify(dense.to(model.device), self.staged.vocabulary.to(model.device)).to("cpu")
 
     def _decide(self, variant: Variant) -> np.ndarray:

@@ -116,9 +116,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         return Settings.from_json(options.settings.read_text(encoding="utf-8"))
     if options.words is None:
         raise ValueError("There are no words. Give them after the picture, such as 'sky; cloud, hill', or --settings.")
-    clip, vfm = default_models()
-    if options.patch is not None:
-        vfm = find_vfm(vfm).family
+    clip, vfm = default_models(None if options.vfm else options.patch)
     return Settings(
         clip=options.clip or clip,
         vfm=find_vfm(options.vfm or vfm, options.patch).name,
@@ -137,7 +135,7 @@ def _segment(options: argparse.Namespace) -> int:
     settings = _settings(options)
     model = load(
         settings.clip,
-        settings.vfm if options.fusion == "proxy" else options.vfm,
+        settings.vfm if options.fusion == "proxy" or options.vfm else None,
         device=options.device,
         precision=options.precision,
         fusion=options.fusion,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from proxyclip_core.cpu_attention import quick_attention
+from proxyclip_core.cpu_products import quick_products
 from proxyclip_core.prompt_tree import PromptTree, grow_tree
 from proxyclip_core.word_cache import WordCache
 
@@ -116,8 +116,9 @@ class ClipEncoder:
         positions = tower.positional_embedding
         grid_positions = resample_positions(positions[1:], tower.grid_size, tuple(patches.shape[-2:]))
         tokens = tower.ln_pre(tokens + torch.cat([positions[:1], grid_positions]).to(self.dtype))
-        for block in tower.transformer.resblocks[:-1]:
-            tokens = block(tokens)
+        with quick_products(tokens.device):
+            for block in tower.transformer.resblocks[:-1]:
+                tokens = run_block(block, tokens)
         return tokens.float()
 
     def values(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -187,14 +188,32 @@ class ClipEncoder:
         """-> (P, E). Of the last block only what it makes of the end tokens is computed: the tower is read there."""
         network = self.network
         tokens = (network.token_embedding(tree.ids) + network.positional_embedding[tree.positions])[None]  # (1, N, D)
-        for block in network.transformer.resblocks[:-1]:
-            tokens = block(tokens, attn_mask=tree.mask)
-        last = network.transformer.resblocks[-1]
-        end, normed = tokens[:, tree.ends], last.ln_1(tokens)  # (1, P, D) and (1, N, D)
-        attended = last.attn(normed[:, tree.ends], normed, normed, attn_mask=tree.mask[tree.ends], need_weights=False)
-        end = end + last.ls_1(attended[0])
-        end = end + last.ls_2(last.mlp(last.ln_2(end)))
+        *early, last = network.transformer.resblocks
+        with quick_products(tokens.device):
+            for block in early:
+                tokens = run_block(block, tokens, tree.mask)
+            end = run_block(last, tokens, tree.mask, rows=tree.ends)  # (1, P, D)
         return F.normalize(network.ln_final(end[0]) @ network.text_projection, dim=-1)
+
+
+def run_block(
+    block: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """One block of open_clip's transformers, step by step: (B, T, D) -> (B, T, D), or `rows` (R,) of it alone.
+
+    As nn.MultiheadAttention has a quick path of its own, it would not take the one of `quick_products`.
+    mask (T, T): added to the scores.
+    """
+    normed, attention = block.ln_1(tokens), block.attn
+    asking = normed
+    if rows is not None:
+        tokens, asking = tokens[:, rows], normed[:, rows]
+        mask = None if mask is None else mask[rows]
+    parts = zip((asking, normed, normed), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
+    heads = [F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
+    attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
+    tokens = tokens + block.ls_1(F.linear(attended, attention.out_proj.weight, attention.out_proj.bias))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
 
 
 def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -276,7 +295,7 @@ class PatchEncoder:
         if self.input_side:
             pixels = F.interpolate(pixels, size=(self.input_side,) * 2, mode="bilinear", align_corners=False)
         pixels = pixels.to(self.dtype)
-        with quick_attention(pixels.device, pixels.dtype):
+        with quick_products(pixels.device):
             if self.positions in ("scale", "size"):
                 return self._plain_vit(pixels).float()
             height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from proxyclip_core.attention import unit_patches
+from proxyclip_core.image import MAX_PIXELS
 from proxyclip_core.windows import WindowLayout
 
 UNLABELLED = 255
@@ -45,8 +46,13 @@ class LabelledPicture:
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """A label map from a palette or grey PNG: the pixel values are the indices. (H, W) uint8."""
-    with Image.open(path) as image:
+    """A label map from a palette or grey PNG: the pixel values are the indices. (H, W) uint8.
+
+    Raises ValueError for a picture of another kind or size, OSError for what is no PNG.
+    """
+    with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.")
         if image.mode not in ("P", "L"):
             raise ValueError(
                 f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "

@@ -24,8 +24,8 @@ PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
 BUILTIN_MODELS = ("Built-in", "Built-in/8")
 
 
-def default_models() -> tuple[str, str]:
-    """Names of the CLIP and the VFM to open with.
+def default_models(patch: int | None = None) -> tuple[str, str]:
+    """Names of the CLIP and the VFM to open with; with `patch`, the VFM of that family at this patch size.
 
     PROXYCLIP_CLIP and PROXYCLIP_VFM where they are set; else the paper's pair if its weights are on this machine;
     else the built-in pair where the repository holds it.
@@ -33,7 +33,8 @@ def default_models() -> tuple[str, str]:
     builtin = BUILTIN_MODELS[0] in CLIP_MODELS and BUILTIN_MODELS[1] in VFM_MODELS
     at_hand = is_available(find_clip(PAPER_MODELS[0])) and is_available(find_vfm(PAPER_MODELS[1]))
     clip, vfm = BUILTIN_MODELS if builtin and not at_hand else PAPER_MODELS
-    return os.environ.get("PROXYCLIP_CLIP") or clip, os.environ.get("PROXYCLIP_VFM") or vfm
+    clip, vfm = os.environ.get("PROXYCLIP_CLIP") or clip, os.environ.get("PROXYCLIP_VFM") or vfm
+    return clip, vfm if patch is None else find_vfm(find_vfm(vfm).family, patch).name
 
 
 def choose_device(device: str) -> torch.device:

@@ -26,7 +26,6 @@ from proxyclip_core import attention, readout
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder, check_finite
 from proxyclip_core.image import cut_windows, read_image
 from proxyclip_core.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
-from proxyclip_core.registry import find_vfm
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,
@@ -79,9 +78,8 @@ def load(
     dtype = choose_precision(precision, chosen_device)
     wants_vfm = fusion == "proxy" or vfm is not None
     if clip is None or (vfm is None and wants_vfm):
-        default_clip, default_vfm = default_models()
-        clip = clip or default_clip
-        vfm = vfm or (default_vfm if patch is None else find_vfm(default_vfm).family)
+        default_clip, default_vfm = default_models(None if vfm else patch)
+        clip, vfm = clip or default_clip, vfm or default_vfm
     return ProxyCLIP(
         load_clip(clip, chosen_device, dtype, clip_weights),
         load_vfm(vfm, chosen_device, dtype, patch, vfm_weights) if wants_vfm else None,
@@ -125,6 +123,12 @@ class ProxyCLIP:
         dense = self.fuse(self.encode(image, side, windows), beta, gamma)
         return self.segment(self.classify(dense, vocabulary), vocabulary, threshold)
 
+    def _windows_at_once(self, padded_hw: tuple[int, int]) -> int:
+        """How many windows the encoders take together; fewer where the VFM reads them enlarged, as SAM does."""
+        count = WINDOWS_AT_ONCE.get(self.device.type, 4)
+        enlarged = self.vfm.input_side if self.vfm is not None else None
+        return max(1, min(count, count * padded_hw[0] * padded_hw[1] // enlarged**2)) if enlarged else count
+
     @torch.inference_mode()
     def encode(
         self,
@@ -150,7 +154,7 @@ class ProxyCLIP:
         known = clip_from if clip_from and (clip_from.layout, clip_from.clip_name) == (layout, self.clip.name) else None
         clip_parts, vfm_parts = [], []
         pixels = cut_windows(picture, layout, fill_rgb=self.clip.mean)
-        for batch in pixels.split(WINDOWS_AT_ONCE.get(self.device.type, 4)):
+        for batch in pixels.split(self._windows_at_once(layout.padded_hw)):
             batch = batch.to(self.device)
             if not known:
                 clip_parts.append(self.clip.encode_windows(batch))

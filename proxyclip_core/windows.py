@@ -2,7 +2,7 @@
 
 Axes: B windows in row-major order (B = rows x columns of windows), h x w patches of one window, H x W picture pixels.
 A picture of `size_hw` is resized to `scaled_hw`; windows of `window_hw` are cut from it; each is padded symmetrically
-to `padded_hw` (sides that are multiples of 56, which the usual patch sizes divide) before it goes into an encoder.
+to `padded_hw` (sides that are multiples of 56, as in the paper's code) before it goes into an encoder.
 
 Everything after the encoder is linear and separable here: a map on all patch grids becomes a map on the picture as
 `rows @ grids @ columns.T`. That makes cutting the padding, the mean over overlapping windows and both bilinear steps
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 SIDE_MULTIPLE = 56
 LONG_SIDE_LIMIT = 2048
+KEPT_ENTRIES = 4_000_000  # of one axis matrix, 16 MB; larger ones are made anew rather than kept
 
 
 @dataclass(frozen=True)
@@ -167,11 +168,18 @@ def _bilinear(columns: torch.Tensor, length: int) -> torch.Tensor:
     return F.interpolate(columns.T[None], size=length, mode="linear", align_corners=False)[0].T
 
 
-@lru_cache(maxsize=16)
 def _axis_matrix(
     grid: int, padded: int, before: int, window: int, starts: tuple[int, ...], scaled: int, full: int
 ) -> torch.Tensor:
     """(full, len(starts) * grid): patches of every window along one axis -> pixels of the picture along that axis."""
+    build = _kept_axis_matrix if full * len(starts) * grid <= KEPT_ENTRIES else _kept_axis_matrix.__wrapped__
+    return build(grid, padded, before, window, starts, scaled, full)
+
+
+@lru_cache(maxsize=16)
+def _kept_axis_matrix(
+    grid: int, padded: int, before: int, window: int, starts: tuple[int, ...], scaled: int, full: int
+) -> torch.Tensor:
     upsample = _bilinear(torch.eye(grid), padded)[before : before + window]  # (window, grid)
     stacked = torch.zeros(scaled, len(starts) * grid)
     cover = torch.zeros(scaled, 1)

@@ -98,6 +98,8 @@ class Failing:
     [
         (pc.WeightsError("no weights; run this command"), "no weights; run this command"),
         (MemoryError(), "memory was not enough"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "memory was not enough"),
+        (RuntimeError("MPS backend out of memory"), "memory was not enough"),
         (ZeroDivisionError("secret"), "Something went wrong inside (ZeroDivisionError)"),
     ],
 )
@@ -167,9 +169,20 @@ def test_a_click_belongs_to_its_picture(act, settings, tmp_path):
     assert (other[PICTURE] == callbacks.draw(other[STATE], Look())).all()
 
 
+def test_the_look_can_change_where_the_result_was_too_large_to_keep(act, settings):
+    staged = act(settings)[STATE]
+    drawn, legend = callbacks.show(replace(staged, result=None), Look(opacity=1.0))
+    assert (drawn == callbacks.draw(staged, Look(opacity=1.0))).all() and legend == SKIPPED
+
+
 @pytest.mark.parametrize(
     "size_hw, side, windows",
-    [((3000, 4000), None, "sliding"), ((3000, 4000), None, "whole"), ((10, 20_000), 224, "whole")],
+    [
+        ((3000, 4000), None, "sliding"),
+        ((3000, 4000), None, "whole"),
+        ((336, 28_000), None, "sliding"),
+        ((10, 20_000), 224, "whole"),
+    ],
 )
 def test_what_would_keep_the_encoders_busy_for_long_is_refused(settings, size_hw, side, windows):
     asked = replace(settings, side=side, windows=windows)

@@ -89,6 +89,16 @@ def test_a_colour_picture_is_no_label_map(tmp_path):
         evaluation.read_label_map(tmp_path / "a.png")
 
 
+def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
+    Image.new("L", (4, 4)).save(tmp_path / "named.png", "bmp")  # any format, PostScript too, can bear the name
+    with pytest.raises(OSError):
+        evaluation.read_label_map(tmp_path / "named.png")
+    Image.new("L", (4, 4)).save(tmp_path / "large.png")
+    monkeypatch.setattr(evaluation, "MAX_PIXELS", 15)
+    with pytest.raises(ValueError, match="million pixels"):
+        evaluation.read_label_map(tmp_path / "large.png")
+
+
 def test_correspondence_of_perfect_and_of_useless_features():
     labels = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, -1]]])
     perfect = torch.nn.functional.one_hot(labels.clamp(min=0), 2).permute(0, 3, 1, 2).float()

@@ -246,6 +246,13 @@ def test_a_map_that_does_not_fit_is_said(bench, tmp_path, labels, message):
         truth.of(bench, str(tmp_path / "labels.png"), ())
 
 
+def test_more_words_than_a_label_map_can_number_are_scored_all_the_same(tmp_path):
+    Image.fromarray(np.zeros((2, 4), dtype=np.uint8)).save(tmp_path / "labels.png")
+    words = tuple(f"word {number}" for number in range(300))
+    true = truth.of_upload(str(tmp_path / "labels.png"), (2, 4), words)
+    assert truth.score(np.zeros((2, 4), dtype=np.uint16), words, true) == (1, [])
+
+
 def test_a_score_counts_the_words_that_were_asked_for():
     true = truth.Truth(np.array([[0, 0, 1, 1], [2, 2, 255, 255]], dtype=np.uint8), ("sky", "Tree", "cow"))
     labels = np.array([[1, 1, 0, 2], [2, 2, 0, 0]], dtype=np.uint16)

@@ -222,6 +222,10 @@ def test_the_environment_chooses_what_to_open_with(monkeypatch):
     monkeypatch.setenv("PROXYCLIP_CLIP", "LAION B/16")
     monkeypatch.setenv("PROXYCLIP_VFM", "SAM B/16")
     assert default_models() == ("LAION B/16", "SAM B/16")
+    monkeypatch.setenv("PROXYCLIP_VFM", "DINO S/8")
+    assert default_models(patch=16)[1] == "DINO S/16"
+    with pytest.raises(ValueError, match="comes with patch size 8 and 16"):
+        default_models(patch=3)
 
 
 def test_devices_and_precisions():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
+from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP, pipeline
 from tests import reference
 
 WORDS = "sky; cloud, hill, horse; foal; mare, grass"
@@ -84,7 +84,7 @@ def test_many_classes_are_read_out_in_chunks(tiny_model, blocks):
 def test_each_action_runs_only_the_encoders_it_needs(tiny_model, blocks, counter):
     held = {}
     encoding = counter.during(lambda: held.update(features=tiny_model.encode(blocks, side=224)))
-    assert encoding == {"clip": 1, "vfm": 1}
+    assert encoding == {"clip": 2, "vfm": 2}  # a window at a time
     assert counter.during(lambda: held.update(dense=tiny_model.fuse(held["features"]))) == {}
     assert counter.during(lambda: held.update(words=tiny_model.embed("sky, hill"))) == {"text": 1}
     assert counter.during(lambda: held.update(logits=tiny_model.classify(held["dense"], held["words"]))) == {}
@@ -101,9 +101,18 @@ def test_another_vfm_takes_over_what_clip_has_said(tiny_model, blocks, counter):
     features = tiny_model.encode(blocks, side=224)
     held = {}
     calls = counter.during(lambda: held.update(other=tiny_model.encode(blocks, side=224, clip_from=features)))
-    assert calls == {"vfm": 1}
+    assert calls == {"vfm": 2}  # a window at a time
     assert torch.equal(held["other"].vfm, features.vfm)
-    assert counter.during(lambda: tiny_model.encode(blocks, side=280, clip_from=features)) == {"clip": 1, "vfm": 1}
+    assert counter.during(lambda: tiny_model.encode(blocks, side=280, clip_from=features)) == {"clip": 2, "vfm": 2}
+
+
+def test_fewer_windows_at_once_where_the_vfm_enlarges_them(tiny_model, monkeypatch):
+    monkeypatch.setattr(pipeline, "WINDOWS_AT_ONCE", {"cpu": 32})
+    assert tiny_model._windows_at_once((336, 336)) == 32
+    enlarging = copy.copy(tiny_model.vfm)
+    enlarging.input_side = 1024  # as SAM's
+    model = ProxyCLIP(tiny_model.clip, enlarging)
+    assert [model._windows_at_once((side, side)) for side in (56, 336, 2048)] == [1, 3, 32]
 
 
 def test_nothing_of_a_picture_stays_on_the_model(tiny_model, blocks):

@@ -180,7 +180,8 @@ def test_a_mark_is_where_the_point_is():
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(1.0, "100 %"), (0.4213, "42 %"), (0.0999, "10 %"), (0.0421, "4.2 %"), (0.0002, "< 0.1 %")]
+    ("share", "text"),
+    [(1.0, "100 %"), (0.4213, "42 %"), (0.0999, "10 %"), (0.0421, "4.2 %"), (0.0002, "< 0.1 %"), (0.0, "0 %")],
 )
 def test_percent(share, text):
     assert render.percent(share) == text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demo import session
 from demo.session import Settings, Staged, advance, nbytes, within_memory
 
 ALL = {"vocabulary", "picture", "features", "dense", "logits", "result", "labels"}
@@ -41,7 +42,7 @@ def test_the_first_time_everything_runs(tiny_model, settings, blocks):
         ({"templates": "none"}, {"vocabulary", *FROM_LOGITS}, {"text": 1}),
         ({"background": "first"}, {"vocabulary", *FROM_LOGITS}, {"text": 1}),
         ({"side": 224}, FROM_FEATURES, {"clip": 1, "vfm": 1}),
-        ({"windows": "sliding"}, FROM_FEATURES, {"clip": 1, "vfm": 1}),
+        ({"windows": "sliding"}, FROM_FEATURES, {"clip": 3, "vfm": 3}),  # a window at a time
         ({"vfm": "another"}, FROM_FEATURES, {"clip": 1, "vfm": 1}),
         ({"clip": "another"}, {"vocabulary", *FROM_FEATURES}, {"clip": 1, "vfm": 1, "text": 1}),
     ],
@@ -101,6 +102,17 @@ def test_what_is_drawn_is_kept_in_any_case(tiny_model, settings):
     kept = within_memory(advance(tiny_model, settings), limit=0)
     assert kept.result is None and kept.picture is not None and kept.labels is not None
     assert set(advance(tiny_model, settings, kept).seconds) == {"result"}
+
+
+def test_words_and_scores_are_bounded(tiny_model, settings, monkeypatch):
+    before = advance(tiny_model, settings)
+    monkeypatch.setattr(session, "MOST_WORDS", 3)
+    with pytest.raises(ValueError, match="There are 4 words with their synonyms; at most 3"):
+        advance(tiny_model, replace(settings, words="sky; air, tree; bush"), before)
+    patches = before.dense.tokens[:, 0].numel()
+    monkeypatch.setattr(session, "MOST_SCORES", 3 * patches - 1)
+    with pytest.raises(ValueError, match=f"3 words at {patches} patches .*at most 2 here"):
+        advance(tiny_model, replace(settings, words="sky, tree, hill"), before)
 
 
 def test_nbytes_counts_what_a_stage_holds(tiny_model, settings):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core import windows
 from proxyclip_core.windows import plan_windows
 
 
@@ -67,6 +68,16 @@ def test_the_patch_under_a_point_peaks_there(size_hw):
             grids[window].view(-1)[patch] = 1
         heat = rows @ layout.tile(grids) @ columns.T
         assert heat[y, x] > 0.2
+
+
+def test_only_small_matrices_are_kept(monkeypatch):
+    layout = plan_windows((311, 733), 224, crop=224)
+    before = windows._kept_axis_matrix.cache_info().currsize
+    monkeypatch.setattr(windows, "KEPT_ENTRIES", 0)
+    rows, columns = layout.to_picture((13, 17))
+    assert windows._kept_axis_matrix.cache_info().currsize == before
+    monkeypatch.undo()
+    assert all(torch.equal(*pair) for pair in zip(layout.to_picture((13, 17)), (rows, columns)))
 
 
 @pytest.mark.parametrize(

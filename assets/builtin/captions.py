@@ -77,8 +77,8 @@ def caption_losses(
 class Prompts:
     """Every word of every class in every template, tokenised once.
 
-    Stuff is drawn STUFF_WEIGHT times as often as a thing: it is in every scene, and the few words of it would else
-    be the ones that the text tower, which has not room for all directions, gives up.
+    Stuff is drawn STUFF_WEIGHT times as often as a thing: it is in every scene, and its few words would else be the
+    ones that the text tower says least exactly.
     """
 
     def __init__(self, words: list[tuple[str, ...]], context_length: int) -> None:

@@ -9,6 +9,7 @@ scenes and scoring come on top (some 15 minutes on two cores).
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -54,7 +55,7 @@ def new_pool(bank: Bank, minutes: float, side: int, seed: int) -> ScenePool:
 
 def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train CLIP and write its weights; -> its log."""
-    bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
+    bank, run = training_bank(work, seed), run_folder(work, start, minutes, seed)
     pool, close_ups = new_pool(bank, minutes, 280, seed + 2), CloseUps(bank, seed + 1)
     seconds = 60 * minutes / (1 - STAGES["names"] if start else 1)  # finished weights know the names
     clip = ClipTrainer(pool, close_ups, seconds, device, seed, run, Watch(work))
@@ -69,7 +70,7 @@ def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device
 def train_vfms(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train the VFMs one after the other, the finer from the coarser, and write their weights; -> their logs."""
     finished = Towers.read(start).vfms if start else {}
-    bank, run = training_bank(work, seed), run_folder(work, minutes, seed)
+    bank, run = training_bank(work, seed), run_folder(work, start, minutes, seed)
     pool, logs, coarser = new_pool(bank, minutes, 336, seed + 3), {}, None
     for name, share in VFM_SHARES.items():
         vfm = VfmTrainer(name, pool, 60 * minutes * share, device, seed, run)
@@ -84,9 +85,12 @@ def train_vfms(work: Path, out: Path, start: Path | None, minutes: float, device
     return logs
 
 
-def run_folder(work: Path, minutes: float, seed: int) -> Path:
-    """Where the checkpoints of one run lie."""
+def run_folder(work: Path, start: Path | None, minutes: float, seed: int) -> Path:
+    """Where the checkpoints of one run lie. The weights that it started from are a part of its name."""
     folder = work / f"run-{seed}-{minutes:g}"
+    if start:
+        weights = b"".join(path.read_bytes() for path in sorted(start.glob("*.safetensors")))
+        folder = work / f"{folder.name}-{hashlib.sha256(weights).hexdigest()[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -109,7 +113,7 @@ def score(work: Path, out: Path, scenes: int) -> None:
     print("reading", reading, flush=True)
     splits = table(out, work, scenes, reading, ("val", "test-near", "test-far"))
     scores = {"reading": asdict(reading), "scenes a split": scenes, "splits": splits, "tried on val": tried}
-    if out == HERE:  # the app reads the weights of the repository only
+    if out.resolve() == HERE.resolve():  # the app reads the weights of the repository only
         scores["app"] = score_app(work)
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 

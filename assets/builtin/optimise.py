@@ -38,6 +38,7 @@ def descend(loss: Tensor, optimisers: list, rate: float) -> None:
         optimiser.step()
 
 
+@torch.no_grad()
 def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
     """Move the averaged weights a little towards the model's. keep: the share that stays."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)

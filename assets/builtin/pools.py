@@ -40,7 +40,7 @@ def training_bank(work: Path, seed: int) -> Bank:
     coloured, rng = Bank(drawings, load_things()), np.random.default_rng(seed)
     jobs = [(drawing, None) for drawing in drawings]
     for drawing in load_drawings(work, BARE_STYLES):
-        if drawing.thing in coloured.looks:
+        if drawing.thing in coloured.looks and not (STYLES[drawing.style].kin and drawing.held_out):
             jobs.append((drawing, coloured.look(rng, drawing.thing)))
     with Workers() as workers:
         varied = workers.map(_vary, [(*job, seed + i) for i, job in enumerate(jobs)], chunksize=32)

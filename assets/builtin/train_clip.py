@@ -114,7 +114,7 @@ class ClipTrainer:
         self.model.load_state_dict(towers.clip.state_dict())
         self.average.load_state_dict(self.model.state_dict())
         self.table.data = towers.say(list(class_words(load_things()))).to(self.device)
-        self.spent, self.stage = STAGES["names"] * self.seconds, "finished"
+        self.spent, self.stage = STAGES["names"] * self.seconds + 0.001, "finished"  # above it, however it is rounded
 
     def _enter(self, stage: str) -> None:
         """New optimisers; what one stage hands to the next."""
@@ -238,6 +238,7 @@ class ClipTrainer:
         self.table.data, self.nothing.data, self.frequency = state["heads"]
         self.spent, self.steps, self.log, stage, steps = state["clock"]
         self._enter(stage)
+        self.model.load_state_dict(state["model"])  # a new text stage begins with the averaged weights
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(kept)
         self.stage_steps = steps

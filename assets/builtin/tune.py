@@ -18,7 +18,7 @@ from towers import CLIP_MEAN, CLIP_STD, clip_tokens, clip_values, normalise, sav
 
 # the whole picture in one window; the app's own; smaller windows that overlap by half
 VIEWS = ((280, 2048, 2048), (336, 2048, 2048), (448, 2048, 2048), (336, 336, 112), (280, 168, 84))
-SHIFTS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+SHIFTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0)
 
 
@@ -53,16 +53,19 @@ def balance(folder: Path, work: Path, how: str = "vfm_patch8", count: int = 21) 
 class Watch:
     """How well CLIP's values alone, leaning to the things, name what is in `count` val scenes: a learning curve."""
 
-    def __init__(self, work: Path, count: int = 12, share: float = 0.35) -> None:
-        self.scenes, self.share = split_scenes(split_bank(work, "val"), "val", count), share
+    def __init__(self, work: Path, count: int = 12, shares: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)) -> None:
+        self.scenes, self.shares = split_scenes(split_bank(work, "val"), "val", count), shares
         self.names = [*(thing.name for thing in load_things()), *STUFF]
 
     def __call__(self, clip: nn.Module, vectors: Tensor) -> float:
-        """vectors: K x E unit, one for every class of EmojiScenes; -> mIoU in percent."""
-        towers = Towers(copy.deepcopy(clip).cpu(), {})
-        towers.teach(self.names, vectors.detach().cpu())
-        lean_to_things(towers, self.scenes, self.share)
-        return score_scenes(towers, self.scenes, "values", Reading(), others=0)[0]["miou"]
+        """vectors: K x E unit, one for every class of EmojiScenes; -> mIoU in percent, at the best share."""
+        found = []
+        for share in self.shares:
+            towers = Towers(copy.deepcopy(clip).cpu(), {})
+            towers.teach(self.names, vectors.detach().cpu())
+            lean_to_things(towers, self.scenes, share)
+            found.append(score_scenes(towers, self.scenes, "values", Reading(), others=0)[0]["miou"])
+        return max(found)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop
 
 from proxyclip_core import ProxyCLIP, Vocabulary, find_clip, find_vfm, load
+from proxyclip_core.cpu_products import quick_products
 from proxyclip_core.loading import PRECISIONS, build_clip_network, build_vfm_network, choose_device
 from proxyclip_core.types import ClassLogits
 from proxyclip_core.windows import plan_windows
@@ -209,6 +210,10 @@ TASKS = {
 }
 
 
+def _linear_flops(inputs: torch.Tensor, weight: torch.Tensor, *options, **more) -> int:
+    return 2 * inputs.numel() * weight.shape[0]
+
+
 def count_flops(call: Callable[[], object]) -> dict[str, float]:
     """Floating point operations of a call in matrix products, convolutions and attention, by precision."""
     counts: Counter[str] = Counter()
@@ -227,6 +232,8 @@ def count_flops(call: Callable[[], object]) -> dict[str, float]:
     # torch counts the fused attention of GPUs, but not the one of CPUs.
     on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     formulas.setdefault(on_cpu, by_precision(sdpa_flop))
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        formulas[torch.ops.mkldnn._linear_pointwise] = by_precision(_linear_flops)
     with FlopCounterMode(display=False, custom_mapping=formulas):
         call()
     return dict(counts)
@@ -272,7 +279,8 @@ def matrix_speeds(device: torch.device) -> dict[str, float]:
         if device.type != "cuda" and dtype == torch.float16:
             continue  # CPUs convert it back and forth
         left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        speeds[name] = 2 * side**3 / best_seconds(lambda left=left, right=right: left @ right, 8, device)
+        with torch.inference_mode(), quick_products(device):
+            speeds[name] = 2 * side**3 / best_seconds(lambda left=left, right=right: F.linear(left, right), 8, device)
     return speeds
 
 

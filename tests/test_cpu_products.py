@@ -1,0 +1,117 @@
+"""Quick products and attention are torch's own, and stand in for them only where they may."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from proxyclip_core import cpu_products
+from proxyclip_core.cpu_products import attend_in_rows, onednn_linear, onednn_pays, quick_products, rows_pay
+from proxyclip_core.encoders import run_block
+
+CPU = torch.device("cpu")
+
+
+def heads(patches: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    """Query, key and value, (2, 3, N, 16), strided as timm's are."""
+    generator = torch.Generator().manual_seed(patches)
+    together = torch.randn(2, patches, 3, 3, 16, generator=generator, dtype=dtype)
+    return list(together.permute(2, 0, 3, 1, 4).unbind(0))
+
+
+@pytest.mark.parametrize("patches", [1, 9, 10, 11, 300])
+def test_attention_in_rows_is_the_fused_attention(patches, monkeypatch):
+    monkeypatch.setattr(cpu_products, "ROWS_AT_ONCE", 10)
+    query, key, value = heads(patches)
+    torch.testing.assert_close(attend_in_rows(query, key, value), F.scaled_dot_product_attention(query, key, value))
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
+@pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])
+def test_a_product_by_onednn_is_torchs(shape):
+    generator = torch.Generator().manual_seed(0)
+    inputs, weight, bias = (torch.randn(shape, generator=generator) for shape in (shape, (5, 7), (5,)))
+    for more in ((), (bias,)):
+        torch.testing.assert_close(onednn_linear(inputs, weight, *more), F.linear(inputs, weight, *more))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The calls that went to oneDNN and to the rows, where both pay."""
+    calls = {"linear": [], "rows": []}
+    monkeypatch.setattr(cpu_products, "onednn_pays", lambda: True)
+    monkeypatch.setattr(cpu_products, "rows_pay", lambda dtype: True)
+    monkeypatch.setattr(cpu_products, "onednn_linear", lambda *given: calls["linear"].append(given) or F.linear(*given))
+    rows = attend_in_rows
+    monkeypatch.setattr(cpu_products, "attend_in_rows", lambda *given: calls["rows"].append(given) or rows(*given))
+    return calls
+
+
+def test_a_vfm_in_bfloat16_attends_nearly_as_in_float32(tiny_model, quick):
+    vfm = copy.deepcopy(tiny_model.vfm)
+    windows = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    exact = vfm.encode_windows(windows)
+    assert len(quick["rows"]) == len(vfm.network.blocks) and quick["linear"]
+    quick["linear"].clear()
+    reduced = vfm.to(CPU, torch.bfloat16).encode_windows(windows)
+    assert len(quick["rows"]) == 2 * len(vfm.network.blocks) and not quick["linear"]
+    assert F.cosine_similarity(exact, reduced, dim=1).min() > 0.99
+
+
+def test_clip_takes_the_quick_products_in_both_towers(tiny_model, quick):
+    vision, text = tiny_model.clip.network.visual.transformer, tiny_model.clip.network.transformer
+    tiny_model.clip.encode_windows(torch.rand(1, 3, 112, 112))
+    in_the_mlps = 2 * (len(vision.resblocks) - 1)
+    assert len(quick["rows"]) == len(vision.resblocks) - 1
+    assert len(quick["linear"]) >= in_the_mlps + 4 * (len(vision.resblocks) - 1)
+    quick["linear"].clear()
+    tiny_model.clip.encode_text(["a hill"])
+    assert len(quick["linear"]) == 6 * len(text.resblocks)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_block_step_by_step_is_open_clips(tiny_model, masked):
+    block = tiny_model.clip.network.transformer.resblocks[0]
+    tokens = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(0))
+    mask = torch.full((9, 9), float("-inf")).triu(1) if masked else None
+    expected = block(tokens, attn_mask=mask)
+    torch.testing.assert_close(run_block(block, tokens, mask), expected, atol=1e-5, rtol=1e-5)
+    some = torch.tensor([8, 2])
+    if masked:
+        torch.testing.assert_close(run_block(block, tokens, mask, some), expected[:, some], atol=1e-5, rtol=1e-5)
+
+
+def test_masked_attention_is_left_to_torch(quick):
+    query, key, value = heads(20, torch.bfloat16)
+    mask = torch.ones(20, 20, dtype=torch.bool).tril()
+    with quick_products(CPU):
+        masked = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        causal = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        F.scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False)
+    assert len(quick["rows"]) == 1
+    torch.testing.assert_close(masked, causal, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("pays", [onednn_pays, lambda: rows_pay(torch.float32), lambda: rows_pay(torch.bfloat16)])
+def test_the_choices_are_measured_once(pays):
+    chosen = pays()
+    measured = onednn_pays.cache_info().misses, rows_pay.cache_info().misses
+    assert chosen in (True, False) and pays() == chosen
+    assert measured == (onednn_pays.cache_info().misses, rows_pay.cache_info().misses)
+
+
+def test_a_torch_without_onednn_does_without(monkeypatch):
+    def missing(*given):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(cpu_products, "onednn_linear", missing)
+    assert not onednn_pays.__wrapped__()
+
+
+def test_what_all_keys_have_in_common_costs_no_precision():
+    query, key, value = heads(300)
+    exact = F.scaled_dot_product_attention(query, key, value)
+    shifted = [part.bfloat16() for part in (query, key + 40, value)]
+    close = attend_in_rows(*shifted).float() - exact
+    assert close.square().mean() < 0.01 * exact.square().mean()
