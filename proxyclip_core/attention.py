@@ -51,7 +51,7 @@ def attention_rows(
     """
     if stage not in STAGES:
         raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}.")
-    similarity = patches[rows] @ patches.T
+    similarity = F.linear(patches[rows], patches)  # F F^T
     if stage == "cosine":
         return similarity
     scores = similarity.sub_(beta * mean).mul_(gamma)  # A, in place: this matrix is the largest of the whole method
@@ -80,11 +80,12 @@ def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, g
     patches = unit_patches(features)
     mean = similarity_mean(patches)
     count = patches.shape[1]
-    fused = torch.empty_like(values)
+    fused = torch.empty_like(values, memory_format=torch.contiguous_format)
     for window in range(len(patches)):
+        columns = values[window].T.contiguous()  # (D, N): F.linear takes V transposed, and CPUs have it quicker
         for rows in torch.arange(count, device=patches.device).split(max(1, ENTRIES_AT_ONCE // count)):
             weights = attention_rows(patches[window], rows, mean[window], beta, gamma)
-            fused[window, rows[0] : rows[-1] + 1] = weights @ values[window]
+            fused[window, rows[0] : rows[-1] + 1] = F.linear(weights, columns)
     return fused
 
 

@@ -8,15 +8,20 @@ two thirds of its time in float32 and less than half in bfloat16. What is quicke
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import timeit
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+PRECISIONS = (torch.float32, torch.bfloat16)
+PACKED_FROM = 250_000  # entries of a weight; smaller ones stay in the cache as they are
 ROWS_AT_ONCE = 512  # of one head: 1.8 MB of scores for 1,764 patches in bfloat16
 
 
@@ -28,13 +33,46 @@ def onednn_linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
+class PackedLinear(nn.Module):
+    """A linear layer whose weight lies in the order in which oneDNN reads it; for inference on a CPU alone."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.bias = linear.in_features, linear.out_features, linear.bias
+        with torch.no_grad():
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return onednn_linear(inputs, self.packed, self.bias)
+
+
+def pack_linears(network: nn.Module) -> None:
+    """Puts PackedLinear in the place of a network's large linear layers, where it is on a CPU and oneDNN pays.
+
+    A weight that was mapped from a file is in memory after it; the network can no longer be moved or trained.
+    """
+    for module in list(network.modules()):
+        for name, layer in list(module.named_children()):
+            large = type(layer) is nn.Linear and layer.weight.numel() >= PACKED_FROM
+            if large and layer.weight.device.type == "cpu" and onednn_pays(layer.weight.dtype):
+                setattr(module, name, PackedLinear(layer))
+    give_memory_back()
+
+
+def give_memory_back() -> None:
+    """Hands the freed memory between what is still in use back to the system, where glibc would keep it."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def attend_in_rows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(Q K^T / sqrt(d)) V, all (B, heads, N, d) -> (B, heads, N, d), in blocks of queries.
 
     In bfloat16 the scores are rounded to it as well, which the fused kernel does not do. The mean of the keys adds the
     same to all scores of a row, so it changes no weight; without it the scores, and their rounding, are much smaller.
     """
-    linear = F.linear if query.dtype != torch.float32 or not onednn_pays() else onednn_linear
+    linear = onednn_linear if onednn_pays(query.dtype) else F.linear
     keys = ((key - key.mean(dim=-2, keepdim=True)) * query.shape[-1] ** -0.5).contiguous()
     values = value.transpose(-2, -1).contiguous()  # (B, heads, d, N): what a product takes as its weight
     attended = torch.empty_like(query, memory_format=torch.contiguous_format)
@@ -50,16 +88,16 @@ def attend_in_rows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) 
 class _Quick(TorchFunctionMode):
     """Sends F.linear to oneDNN and F.scaled_dot_product_attention, where it has no mask or other option, to the rows.
 
-    in_float32: whether float32 products gain. in_rows: the precisions whose attention does.
+    by_onednn: the precisions whose products gain. in_rows: those whose attention does.
     """
 
-    def __init__(self, in_float32: bool, in_rows: set[torch.dtype]) -> None:
+    def __init__(self, by_onednn: set[torch.dtype], in_rows: set[torch.dtype]) -> None:
         super().__init__()
-        self.in_float32, self.in_rows = in_float32, in_rows
+        self.by_onednn, self.in_rows = by_onednn, in_rows
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function is F.linear and self.in_float32 and args[0].dtype == torch.float32:
+        if function is F.linear and args[0].dtype in self.by_onednn:
             return onednn_linear(*args, **kwargs)
         if function is F.scaled_dot_product_attention and args[0].dtype in self.in_rows and len(args) == 3:
             options = [option for option in kwargs.values() if torch.is_tensor(option) or option]
@@ -75,19 +113,25 @@ def quick_products(device: torch.device) -> AbstractContextManager:
     """
     if device.type != "cpu":
         return nullcontext()
-    in_rows = {dtype for dtype in (torch.float32, torch.bfloat16) if rows_pay(dtype)}
-    return _Quick(onednn_pays(), in_rows) if in_rows or onednn_pays() else nullcontext()
+    by_onednn, in_rows = ({dtype for dtype in PRECISIONS if pays(dtype)} for pays in (onednn_pays, rows_pay))
+    return _Quick(by_onednn, in_rows) if by_onednn or in_rows else nullcontext()
 
 
 @lru_cache
-def onednn_pays() -> bool:
-    """Whether oneDNN multiplies float32 in clearly less time than torch does by itself; measured in some 10 ms."""
-    inputs, weight = torch.ones(256, 768), torch.ones(768, 768)
+def onednn_pays(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies in less time than torch does by itself; measured in some 10 ms.
+
+    In bfloat16 torch sends products to it anyway where a CPU has them, and then it does for packed weights too.
+    """
+    if dtype not in PRECISIONS:
+        return False
+    inputs, weight = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
     try:
         onednn_linear(inputs, weight)
     except (AttributeError, RuntimeError, NotImplementedError):  # a torch that was built without it
         return False
-    return 1.1 * _seconds(lambda: onednn_linear(inputs, weight)) < _seconds(lambda: F.linear(inputs, weight))
+    slack = 1.1 if dtype == torch.float32 else 0.8
+    return slack * _seconds(lambda: onednn_linear(inputs, weight)) < _seconds(lambda: F.linear(inputs, weight))
 
 
 @lru_cache

@@ -9,7 +9,7 @@ Axes: B windows, h x w patches, N = h * w, D CLIP width, C VFM width, E embeddin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from proxyclip_core.word_cache import WordCache
 # Attention among the beginnings of prompts grows with their square, and a GPU wants to be filled.
 PROMPTS_AT_ONCE = {"cpu": 64}
 PROMPTS_AT_ONCE_ELSEWHERE = 256
+TOKENS_AT_ONCE = {"cpu": 512}
 
 POSITION_MODES = ("scale", "size", "timm", "native")
 
@@ -134,12 +135,12 @@ class ClipEncoder:
         Without the residual and the MLP of the last block, which would bring the class token's view back in.
         """
         tower = self.network.visual
-        return tower.ln_post(self.last_block.attn.out_proj(attended)) @ tower.proj
+        return F.linear(tower.ln_post(self.last_block.attn.out_proj(attended)), tower.proj.T)
 
     def plain_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """The last block as it was trained, residual and MLP included: (B, 1 + N, D) -> (B, N, E) float32."""
         tower = self.network.visual
-        return tower.ln_post(self.last_block(tokens)[:, 1:]) @ tower.proj
+        return F.linear(tower.ln_post(run_block(self.last_block, tokens)[:, 1:]), tower.proj.T)
 
     def own_attention(self, tokens: torch.Tensor, row: int) -> torch.Tensor:
         """CLIP's own attention in the last block: from patch `row` of one window to all patches, mean over heads.
@@ -213,7 +214,17 @@ def run_block(
     heads = [F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
     attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
     tokens = tokens + block.ls_1(F.linear(attended, attention.out_proj.weight, attention.out_proj.bias))
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return add_in_pieces(tokens, lambda some: block.ls_2(block.mlp(block.ln_2(some))))
+
+
+def add_in_pieces(tokens: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """tokens + change(tokens) for a change that asks of no token about another; in place. tokens (B, T, D).
+
+    On a CPU some tokens at a time: what an MLP holds between its layers, four times as wide, stays in the cache then.
+    """
+    for some in tokens.split(TOKENS_AT_ONCE.get(tokens.device.type, tokens.shape[1]), dim=1):
+        some += change(some)
+    return tokens
 
 
 def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -315,7 +326,8 @@ class PatchEncoder:
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = network.norm_pre(tokens + torch.cat([positions[:1], grid_positions]))
         for block in network.blocks:
-            tokens = block(tokens)
+            tokens = tokens + block.drop_path1(block.ls1(block.attn(block.norm1(tokens))))
+            tokens = add_in_pieces(tokens, lambda some: block.drop_path2(block.ls2(block.mlp(block.norm2(some)))))  # noqa: B023
         return network.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, grid_hw)
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxyclip_core.cpu_products import pack_linears
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder, early_parameters
 from proxyclip_core.registry import BUILTIN_FOLDER, CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights
@@ -92,8 +93,12 @@ def load_clip(
     with _fitting(spec.name, path):
         state = read_weights(path, lambda name: dtype if name in early else torch.float32)
         network = _with_weights(lambda: build_clip_network(spec), state)
+    del state  # or every weight would be there twice while they are packed
     cache = WordCache(fingerprint(network, spec.name), default_folder())
-    return ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
+    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
+    for block in network.visual.transformer.resblocks[:-1]:
+        pack_linears(block)
+    return encoder
 
 
 def load_vfm(
@@ -113,7 +118,10 @@ def load_vfm(
 
             state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
         network = _with_weights(lambda: build_vfm_network(spec), state)
-    return vfm_encoder(network, spec).to(device, dtype)
+    del state
+    encoder = vfm_encoder(network, spec).to(device, dtype)
+    pack_linears(network)
+    return encoder
 
 
 def vfm_encoder(network: nn.Module, spec: VfmSpec) -> PatchEncoder:

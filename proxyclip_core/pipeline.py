@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from proxyclip_core import attention, readout
+from proxyclip_core.cpu_products import quick_products
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder, check_finite
 from proxyclip_core.image import cut_windows, read_image
 from proxyclip_core.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
@@ -187,18 +188,23 @@ class ProxyCLIP:
         fusion = _check_choice("fusion", fusion or self.fusion, FUSIONS)
         self._check_features(features)
         features = features.to(self.device)
-        if fusion == "clip":
-            tokens, grid_hw = self.clip.plain_tokens(features.clip_tokens), features.clip_grid
-        else:
-            values = self.clip.values(features.clip_tokens)  # (B, N, D)
-            grid_hw = features.clip_grid
-            if fusion == "proxy":
-                vfm = _require_vfm(features)
-                grid_hw = tuple(vfm.shape[-2:])
-                maps = values.transpose(1, 2).unflatten(2, features.clip_grid)
-                values = attention.resample_grid(maps, grid_hw).flatten(2).transpose(1, 2).contiguous()
-                values = attention.proxy_attention(vfm, values, beta, gamma)
-            tokens = self.clip.project(values)
+        vfm = _require_vfm(features) if fusion == "proxy" else None
+        grid_hw = features.clip_grid if vfm is None else tuple(vfm.shape[-2:])
+        at_once, parts = WINDOWS_AT_ONCE.get(self.device.type, 4), []
+        with quick_products(self.device):
+            for first in range(0, features.layout.count, at_once):
+                some = slice(first, first + at_once)
+                tokens = features.clip_tokens[some]
+                if fusion == "clip":
+                    parts.append(self.clip.plain_tokens(tokens))
+                    continue
+                values = self.clip.values(tokens)  # (B, N, D)
+                if vfm is not None:
+                    maps = values.transpose(1, 2).unflatten(2, features.clip_grid)
+                    values = attention.resample_grid(maps, grid_hw).flatten(2).transpose(1, 2)
+                    values = attention.proxy_attention(vfm[some], values, beta, gamma)
+                parts.append(self.clip.project(values))
+        tokens = torch.cat(parts)
         return DenseFeatures(
             layout=features.layout,
             tokens=tokens.transpose(1, 2).unflatten(2, grid_hw),

@@ -5,9 +5,18 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from proxyclip_core import cpu_products
-from proxyclip_core.cpu_products import attend_in_rows, onednn_linear, onednn_pays, quick_products, rows_pay
+from proxyclip_core.cpu_products import (
+    PackedLinear,
+    attend_in_rows,
+    onednn_linear,
+    onednn_pays,
+    pack_linears,
+    quick_products,
+    rows_pay,
+)
 from proxyclip_core.encoders import run_block
 
 CPU = torch.device("cpu")
@@ -40,7 +49,7 @@ def test_a_product_by_onednn_is_torchs(shape):
 def quick(monkeypatch):
     """The calls that went to oneDNN and to the rows, where both pay."""
     calls = {"linear": [], "rows": []}
-    monkeypatch.setattr(cpu_products, "onednn_pays", lambda: True)
+    monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: dtype == torch.float32)
     monkeypatch.setattr(cpu_products, "rows_pay", lambda dtype: True)
     monkeypatch.setattr(cpu_products, "onednn_linear", lambda *given: calls["linear"].append(given) or F.linear(*given))
     rows = attend_in_rows
@@ -93,12 +102,12 @@ def test_masked_attention_is_left_to_torch(quick):
     torch.testing.assert_close(masked, causal, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("pays", [onednn_pays, lambda: rows_pay(torch.float32), lambda: rows_pay(torch.bfloat16)])
-def test_the_choices_are_measured_once(pays):
-    chosen = pays()
-    measured = onednn_pays.cache_info().misses, rows_pay.cache_info().misses
-    assert chosen in (True, False) and pays() == chosen
-    assert measured == (onednn_pays.cache_info().misses, rows_pay.cache_info().misses)
+@pytest.mark.parametrize("pays", [onednn_pays, rows_pay])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_choices_are_measured_once(pays, dtype):
+    chosen, measured = pays(dtype), pays.cache_info().misses
+    assert chosen in (True, False) and pays(dtype) == chosen
+    assert pays.cache_info().misses == measured
 
 
 def test_a_torch_without_onednn_does_without(monkeypatch):
@@ -106,7 +115,25 @@ def test_a_torch_without_onednn_does_without(monkeypatch):
         raise AttributeError("no such operator")
 
     monkeypatch.setattr(cpu_products, "onednn_linear", missing)
-    assert not onednn_pays.__wrapped__()
+    assert not onednn_pays.__wrapped__(torch.float32)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packed_layers_stand_in_for_large_ones_alone(monkeypatch, dtype):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(512, 512), nn.Sequential(nn.Linear(512, 520, bias=False)), nn.Linear(520, 8))
+    network = network.to(dtype).requires_grad_(False)
+    tokens = torch.randn(3, 700, 512, dtype=dtype)
+    expected = network(tokens)
+    monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: False)
+    pack_linears(network)
+    assert type(network[0]) is nn.Linear
+    monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: True)
+    pack_linears(network)
+    assert [type(layer) for layer in (network[0], network[1][0], network[2])] == [PackedLinear, PackedLinear, nn.Linear]
+    assert (network[0].in_features, network[1][0].out_features) == (512, 520)
+    torch.testing.assert_close(network(tokens), expected)
 
 
 def test_what_all_keys_have_in_common_costs_no_precision():
