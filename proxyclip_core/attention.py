@@ -89,11 +89,12 @@ def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, g
     return fused
 
 
-def resample_grid(maps: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
-    """(B, D, h, w) -> (B, D, *grid_hw), bilinear; unchanged where the grid is the same."""
-    if tuple(maps.shape[-2:]) == tuple(grid_hw):
-        return maps
-    return F.interpolate(maps, size=grid_hw, mode="bilinear", align_corners=False)
+def resample_patches(tokens: torch.Tensor, grid_hw: tuple[int, int], wanted_hw: tuple[int, int]) -> torch.Tensor:
+    """(B, N, D) on one grid -> (B, N', D) on another, bilinear; unchanged where the grid is the same."""
+    if tuple(grid_hw) == tuple(wanted_hw):
+        return tokens
+    maps = tokens.transpose(1, 2).unflatten(2, grid_hw)
+    return F.interpolate(maps, size=tuple(wanted_hw), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
 
 @dataclass(frozen=True, eq=False)

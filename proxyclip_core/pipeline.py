@@ -189,25 +189,21 @@ class ProxyCLIP:
         self._check_features(features)
         features = features.to(self.device)
         vfm = _require_vfm(features) if fusion == "proxy" else None
-        grid_hw = features.clip_grid if vfm is None else tuple(vfm.shape[-2:])
         at_once, parts = WINDOWS_AT_ONCE.get(self.device.type, 4), []
         with quick_products(self.device):
             for first in range(0, features.layout.count, at_once):
                 some = slice(first, first + at_once)
-                tokens = features.clip_tokens[some]
                 if fusion == "clip":
-                    parts.append(self.clip.plain_tokens(tokens))
+                    parts.append(self.clip.plain_tokens(features.clip_tokens[some]))
                     continue
-                values = self.clip.values(tokens)  # (B, N, D)
+                values = self.clip.values(features.clip_tokens[some])  # (B, N, D)
                 if vfm is not None:
-                    maps = values.transpose(1, 2).unflatten(2, features.clip_grid)
-                    values = attention.resample_grid(maps, grid_hw).flatten(2).transpose(1, 2)
+                    values = attention.resample_patches(values, features.clip_grid, vfm.shape[-2:])
                     values = attention.proxy_attention(vfm[some], values, beta, gamma)
                 parts.append(self.clip.project(values))
-        tokens = torch.cat(parts)
         return DenseFeatures(
             layout=features.layout,
-            tokens=tokens.transpose(1, 2).unflatten(2, grid_hw),
+            tokens=torch.cat(parts).transpose(1, 2).unflatten(2, features.clip_grid if vfm is None else vfm.shape[-2:]),
             clip_name=features.clip_name,
         )
 

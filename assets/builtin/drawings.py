@@ -121,13 +121,14 @@ def load_things(path: Path = HERE / "words.txt") -> list[Thing]:
     return things
 
 
-def install(work: Path) -> Path:
-    """Fetch the packages with npm into `work`; returns node_modules. Does nothing when they are there."""
+def install(work: Path, styles: list[str]) -> Path:
+    """Fetch the packages of these styles with npm into `work`; returns node_modules. Nothing is fetched twice."""
     work.mkdir(parents=True, exist_ok=True)
     modules = work / "node_modules"
-    wanted = [style.package for style in STYLES.values()] + [NAMES_PACKAGE]
+    wanted = [STYLES[style].package for style in styles] + [NAMES_PACKAGE]
     if not all((modules / name.rpartition("@")[0]).is_dir() for name in wanted):
-        (work / "package.json").write_text('{"name": "emojiscenes", "private": true}\n')
+        if not (work / "package.json").exists():
+            (work / "package.json").write_text('{"name": "emojiscenes", "private": true}\n')
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *wanted], cwd=work, check=True)
     return modules
 
@@ -196,7 +197,7 @@ def _rasterise(job: tuple[str, str, str | Path, int]) -> tuple[str, str, np.ndar
 
 def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawing]:
     """Every drawing of the given styles, rasterised once and kept in `work` as one array file per style and size."""
-    modules = install(work)
+    modules = install(work, styles)
     codes = {
         e["label"].lower(): e["hexcode"] for e in json.loads((modules / "emojibase-data/en/data.json").read_text())
     }

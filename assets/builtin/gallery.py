@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 from drawings import STYLES, load_drawings, load_things
-from evaluate import split_bank, split_scenes
+from evaluate import SEEDS, split_bank, split_scenes
 from PIL import Image
 from scenes import UNLABELLED, Bank, Canvas, Scene
 from stuff import cloud_shape
@@ -195,11 +196,21 @@ def write_gallery(work: Path, folder: Path) -> None:
     (folder / "examples.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def write_evaluation_scenes(work: Path, folder: Path, count: int = 50) -> None:
-    """The first scenes of test-near, for checks that cannot fetch the drawings, and scenes.json with their words."""
+def write_evaluation_scenes(work: Path, folder: Path, split: str = "test-near", count: int = 50) -> None:
+    """The first scenes of a split, and scenes.json with their words: what `python -m proxyclip_core evaluate` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for i, scene in enumerate(split_scenes(split_bank(work, "test-near"), "test-near", count)):
+    for i, scene in enumerate(split_scenes(split_bank(work, split), split, count)):
         save_scene(scene, folder, f"{i:02d}")
         rows.append({"file": f"{i:02d}.png", "labels": f"{i:02d}_labels.png", "words": scene.words})
     (folder / "scenes.json").write_text(json.dumps(rows, indent=0) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write scenes of a split, with their label maps, into a folder.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="where the drawings lie, or are fetched to with npm")
+    parser.add_argument("--split", choices=SEEDS, default="test-far")
+    parser.add_argument("--count", type=int, default=50)
+    options = parser.parse_args()
+    write_evaluation_scenes(options.work, options.folder, options.split, options.count)

@@ -107,6 +107,17 @@ def train(work: Path, out: Path, start: Path | None, minutes: float, device: str
         return {name: log for job in running for name, log in job.result().items()}
 
 
+def write_log(run: dict, logs: dict[str, list], start: Path | None, out: Path) -> None:
+    """log.json: every sitting's settings, and the towers' rows, whose minutes go on from those of the weights that
+    training went on from."""
+    before = json.loads((start / "log.json").read_text()) if start and (start / "log.json").exists() else {"runs": []}
+    for tower in ("clip", *VFM_SHARES):
+        rows = before.get(tower, [])
+        past = rows[-1]["minutes"] if rows else 0.0
+        logs[tower] = rows + [row | {"minutes": round(row["minutes"] + past, 1)} for row in logs[tower]]
+    (out / "log.json").write_text(json.dumps({"runs": [*before["runs"], run]} | logs) + "\n")
+
+
 def score(work: Path, out: Path, scenes: int) -> None:
     """Choose the reading on val, score every split with it, and write the figures and the card's tables."""
     reading, tried = choose_reading(out, work)
@@ -156,10 +167,9 @@ def main() -> None:
     if args.only in (None, "train"):
         began = time.strftime("%Y-%m-%d")
         logs = train(args.work, args.out, args.start, args.minutes, args.device, args.seed)
-        logs["balance"] = balance(args.out, args.work)
+        logs["balance"] = balance(args.out, args.work, args.start)
         run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed}
-        run["start"] = str(args.start.name) if args.start else None
-        (args.out / "log.json").write_text(json.dumps({"run": run} | logs) + "\n")
+        write_log(run, logs, args.start, args.out)
     if args.only in (None, "pictures"):
         write_gallery(args.work, examples)
         write_evaluation_scenes(args.work, examples / "eval")
