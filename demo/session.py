@@ -24,7 +24,7 @@ SHOWN_SIDE = 1600  # pixels of the longer side of what is drawn on the page; lab
 # A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within both.
 MOST_WINDOWS, MOST_IN_A_ROW, MOST_WINDOW_PIXELS = 256, 64, 2_200_000
 MOST_WORDS = 2_000  # with synonyms; new ones take a CPU some 0.2 s each
-MOST_SCORES = 400_000_000  # of all words at all patches: 1.6 GB
+MOST_SCORES = 100_000_000  # of all words at all patches: 400 MB, which one page may then hold on to
 KEPT_BYTES = 200_000_000  # of one page; what is beyond is computed again instead of filling the memory
 
 

@@ -33,30 +33,46 @@ def onednn_linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
     return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
 
 
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """(O, I) on the CPU -> the same in the order in which oneDNN reads it: a weight for `onednn_linear` alone."""
+    with torch.no_grad():
+        return torch.ops.mkldnn._reorder_linear_weight(weight)
+
+
 class PackedLinear(nn.Module):
     """A linear layer whose weight lies in the order in which oneDNN reads it; for inference on a CPU alone."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features, self.bias = linear.in_features, linear.out_features, linear.bias
-        with torch.no_grad():
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.packed = pack(linear.weight.detach())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return onednn_linear(inputs, self.packed, self.bias)
 
+    def _apply(self, fn, recurse: bool = True) -> nn.Module:
+        raise ValueError("These weights are packed for this CPU and precision. Load the model anew for another.")
 
-def pack_linears(network: nn.Module) -> None:
-    """Puts PackedLinear in the place of a network's large linear layers, where it is on a CPU and oneDNN pays.
 
-    A weight that was mapped from a file is in memory after it; the network can no longer be moved or trained.
+def pack_linears(*networks: nn.Module) -> None:
+    """Puts PackedLinear in the place of the networks' large linear layers, where they are on a CPU and it pays.
+
+    A weight that was mapped from a file is in memory after it; the networks can no longer be moved, copied or trained.
     """
-    for module in list(network.modules()):
-        for name, layer in list(module.named_children()):
-            large = type(layer) is nn.Linear and layer.weight.numel() >= PACKED_FROM
-            if large and layer.weight.device.type == "cpu" and onednn_pays(layer.weight.dtype):
-                setattr(module, name, PackedLinear(layer))
-    give_memory_back()
+    parents = [module for network in networks for module in network.modules() if not isinstance(module, nn.Linear)]
+    packed = [_pack(parent, name) for parent in parents for name, _ in list(parent.named_children())]
+    if any(packed):
+        give_memory_back()
+
+
+def _pack(parent: nn.Module, name: str) -> bool:
+    layer = getattr(parent, name)
+    large = type(layer) is nn.Linear and layer.weight.numel() >= PACKED_FROM
+    takes_it_apart = getattr(parent, "q_bias", None) is not None  # timm's EVA then reads the weight itself
+    if not large or takes_it_apart or layer.weight.device.type != "cpu" or not packing_pays(layer.weight.dtype):
+        return False
+    setattr(parent, name, PackedLinear(layer))
+    return True
 
 
 def give_memory_back() -> None:
@@ -97,17 +113,17 @@ class _Quick(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function is F.linear and args[0].dtype in self.by_onednn:
+        if function is F.linear and args and args[0].dtype in self.by_onednn:
             return onednn_linear(*args, **kwargs)
-        if function is F.scaled_dot_product_attention and args[0].dtype in self.in_rows and len(args) == 3:
+        if function is F.scaled_dot_product_attention and len(args) == 3 and args[0].dtype in self.in_rows:
             options = [option for option in kwargs.values() if torch.is_tensor(option) or option]
-            if not options:
+            if not options and args[0].ndim == 4 and args[0].shape[-1] == args[2].shape[-1]:
                 return attend_in_rows(*args)
         return function(*args, **kwargs)
 
 
 def quick_products(device: torch.device) -> AbstractContextManager:
-    """The context to run networks in, without gradients. It changes nothing but the speed, and that on CPUs alone.
+    """The context to run networks in, without gradients. It changes the speed, and the last bits, on CPUs alone.
 
     Not for torch.nn.MultiheadAttention, which leaves its own quick path where such a context is active.
     """
@@ -121,17 +137,26 @@ def quick_products(device: torch.device) -> AbstractContextManager:
 def onednn_pays(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies in less time than torch does by itself; measured in some 10 ms.
 
-    In bfloat16 torch sends products to it anyway where a CPU has them, and then it does for packed weights too.
+    In bfloat16 torch goes to oneDNN by itself on CPUs that have such products, and there is nothing to gain.
     """
-    if dtype not in PRECISIONS:
-        return False
+    return dtype in PRECISIONS and _share_of_torchs_time(dtype, lambda weight: weight) < 0.9
+
+
+@lru_cache
+def packing_pays(dtype: torch.dtype) -> bool:
+    """Whether oneDNN takes less time, or about as long, with a packed weight. One that is read anew each time gains
+    more than this small one, which stays in the cache."""
+    return dtype in PRECISIONS and _share_of_torchs_time(dtype, pack) < 1.1
+
+
+def _share_of_torchs_time(dtype: torch.dtype, prepare: Callable[[torch.Tensor], torch.Tensor]) -> float:
     inputs, weight = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
     try:
-        onednn_linear(inputs, weight)
+        prepared = prepare(weight)
+        quick = _seconds(lambda: onednn_linear(inputs, prepared))
     except (AttributeError, RuntimeError, NotImplementedError):  # a torch that was built without it
-        return False
-    slack = 1.1 if dtype == torch.float32 else 0.8
-    return slack * _seconds(lambda: onednn_linear(inputs, weight)) < _seconds(lambda: F.linear(inputs, weight))
+        return float("inf")
+    return quick / _seconds(lambda: F.linear(inputs, weight))
 
 
 @lru_cache

@@ -253,9 +253,9 @@ def _refuse_unless_plain(network: nn.Module, name: str) -> None:
         refuse(f"its vision tower is a {type(tower).__name__}, not a VisionTransformer")
     if tower.attn_pool is not None or tower.pool_type != "tok" or tower.final_ln_after_pool:
         refuse("its vision tower does not read the picture out at a class token")
-    block = tower.transformer.resblocks[-1]
-    if type(block) is not ResidualAttentionBlock or not isinstance(block.attn, nn.MultiheadAttention):
-        refuse(f"its last block is a {type(block).__name__} without a standard attention layer")
+    for block in (*tower.transformer.resblocks, *network.transformer.resblocks):
+        if type(block) is not ResidualAttentionBlock or not isinstance(block.attn, nn.MultiheadAttention):
+            refuse(f"one of its blocks is a {type(block).__name__}, not a plain one with a standard attention layer")
     if tower.proj is None or not isinstance(network.text_projection, nn.Parameter):
         refuse("it has no linear projection into the joint space")
     if network.attn_mask is None or network.text_pool_type != "argmax":

@@ -48,8 +48,17 @@ class LabelledPicture:
 def read_label_map(path: str | Path) -> np.ndarray:
     """A label map from a palette or grey PNG: the pixel values are the indices. (H, W) uint8.
 
-    Raises ValueError for a picture of another kind or size, OSError for what is no PNG.
+    Raises ValueError for a picture of another kind or size, OSError for what is no PNG or a damaged one.
     """
+    try:
+        return _read_indices(path)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.") from None
+    except SyntaxError as error:  # Pillow's word for a broken PNG
+        raise OSError(f"{Path(path).name} is damaged: {error}") from None
+
+
+def _read_indices(path: str | Path) -> np.ndarray:
     with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.")

@@ -96,8 +96,7 @@ def load_clip(
     del state  # or every weight would be there twice while they are packed
     cache = WordCache(fingerprint(network, spec.name), default_folder())
     encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
-    for block in network.visual.transformer.resblocks[:-1]:
-        pack_linears(block)
+    pack_linears(*network.visual.transformer.resblocks[:-1])
     return encoder
 
 

@@ -79,7 +79,7 @@ def load(
     dtype = choose_precision(precision, chosen_device)
     wants_vfm = fusion == "proxy" or vfm is not None
     if clip is None or (vfm is None and wants_vfm):
-        default_clip, default_vfm = default_models(None if vfm else patch)
+        default_clip, default_vfm = default_models(patch if wants_vfm and vfm is None else None)
         clip, vfm = clip or default_clip, vfm or default_vfm
     return ProxyCLIP(
         load_clip(clip, chosen_device, dtype, clip_weights),

@@ -1,19 +1,21 @@
 """Quick products and attention are torch's own, and stand in for them only where they may."""
 
 import copy
+import weakref
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from proxyclip_core import cpu_products
+from proxyclip_core import cpu_products, encoders
 from proxyclip_core.cpu_products import (
     PackedLinear,
     attend_in_rows,
     onednn_linear,
     onednn_pays,
     pack_linears,
+    packing_pays,
     quick_products,
     rows_pay,
 )
@@ -91,6 +93,13 @@ def test_a_block_step_by_step_is_open_clips(tiny_model, masked):
         torch.testing.assert_close(run_block(block, tokens, mask, some), expected[:, some], atol=1e-5, rtol=1e-5)
 
 
+def test_tokens_change_in_pieces_as_they_would_at_once(monkeypatch):
+    monkeypatch.setattr(encoders, "TOKENS_AT_ONCE", {"cpu": 4})
+    tokens, change = torch.randn(3, 11, 6, generator=torch.Generator().manual_seed(0)), nn.Linear(6, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoders.add_in_pieces(tokens.clone(), change), tokens + change(tokens))
+
+
 def test_masked_attention_is_left_to_torch(quick):
     query, key, value = heads(20, torch.bfloat16)
     mask = torch.ones(20, 20, dtype=torch.bool).tril()
@@ -102,7 +111,7 @@ def test_masked_attention_is_left_to_torch(quick):
     torch.testing.assert_close(masked, causal, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("pays", [onednn_pays, rows_pay])
+@pytest.mark.parametrize("pays", [onednn_pays, packing_pays, rows_pay])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_choices_are_measured_once(pays, dtype):
     chosen, measured = pays(dtype), pays.cache_info().misses
@@ -116,6 +125,7 @@ def test_a_torch_without_onednn_does_without(monkeypatch):
 
     monkeypatch.setattr(cpu_products, "onednn_linear", missing)
     assert not onednn_pays.__wrapped__(torch.float32)
+    assert not packing_pays.__wrapped__(torch.bfloat16)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
@@ -126,14 +136,18 @@ def test_packed_layers_stand_in_for_large_ones_alone(monkeypatch, dtype):
     network = network.to(dtype).requires_grad_(False)
     tokens = torch.randn(3, 700, 512, dtype=dtype)
     expected = network(tokens)
-    monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: False)
+    monkeypatch.setattr(cpu_products, "packing_pays", lambda dtype: False)
     pack_linears(network)
     assert type(network[0]) is nn.Linear
-    monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: True)
+    monkeypatch.setattr(cpu_products, "packing_pays", lambda dtype: True)
+    was = weakref.ref(network[0])
     pack_linears(network)
+    assert was() is None  # or every weight would be there twice
     assert [type(layer) for layer in (network[0], network[1][0], network[2])] == [PackedLinear, PackedLinear, nn.Linear]
     assert (network[0].in_features, network[1][0].out_features) == (512, 520)
     torch.testing.assert_close(network(tokens), expected)
+    with pytest.raises(ValueError, match="Load the model anew"):
+        network.to(torch.float16)
 
 
 def test_what_all_keys_have_in_common_costs_no_precision():

@@ -20,6 +20,7 @@ from proxyclip_core import (
 from proxyclip_core.encoders import resample_positions
 from proxyclip_core.loading import build_clip_network, build_vfm_network, vfm_encoder
 from proxyclip_core.vocabulary import prompts_for
+from tests.conftest import TINY_CLIP
 
 HEIGHT, WIDTH = 97, 203
 
@@ -108,6 +109,16 @@ def test_models_that_are_no_plain_vit_are_refused(architecture):
     spec = ClipSpec("Other", architecture, "", "", 0)
     with pytest.raises(ValueError, match="cannot be used"):
         ClipEncoder(build_clip_network(spec), spec.name, spec.mean, spec.std)
+
+
+@pytest.mark.parametrize("tower", ["clip_vision", "clip_text"])
+def test_towers_with_other_blocks_are_refused(tower):
+    """Their norms of queries and keys would be left out without a word."""
+    config = {name: dict(part) if isinstance(part, dict) else part for name, part in TINY_CLIP.items()}
+    config[tower]["qk_norm"] = True
+    network = open_clip.CLIP(config["embed_dim"], config["clip_vision"], config["clip_text"])
+    with pytest.raises(ValueError, match="CustomResidualAttentionBlock, not a plain one"):
+        ClipEncoder(network, "custom", (0.5,) * 3, (0.5,) * 3)
 
 
 def test_a_network_with_the_wrong_towers_is_refused(tiny_clip):

@@ -97,6 +97,18 @@ def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "MAX_PIXELS", 15)
     with pytest.raises(ValueError, match="million pixels"):
         evaluation.read_label_map(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)  # Pillow's own bound, which comes first
+    with pytest.raises(ValueError, match="million pixels"):
+        evaluation.read_label_map(tmp_path / "large.png")
+
+
+def test_a_damaged_label_map_is_an_ordinary_error(tmp_path):
+    Image.new("L", (40, 40), 3).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    for damaged in (content.replace(b"IDAT", b"\x00DAT"), content[:60]):
+        (tmp_path / "damaged.png").write_bytes(damaged)
+        with pytest.raises(OSError):
+            evaluation.read_label_map(tmp_path / "damaged.png")
 
 
 def test_correspondence_of_perfect_and_of_useless_features():

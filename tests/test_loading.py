@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import proxyclip_core as pc
-from proxyclip_core import weights
+from proxyclip_core import cpu_products, weights
 from proxyclip_core.loading import (
     build_clip_network,
     build_vfm_network,
@@ -142,16 +142,44 @@ def test_sam_from_its_official_checkpoint_or_from_timm(tmp_path, monkeypatch, sm
     assert same(state, load_vfm("SAM B", CPU, FLOAT32).network)
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "packed"])
+def packed(request, monkeypatch) -> bool:
+    """Whether all linear layers are packed for oneDNN, as the large ones of real models are where that pays."""
+    if request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch was built without oneDNN")
+    monkeypatch.setattr(cpu_products, "PACKED_FROM", 0)
+    monkeypatch.setattr(cpu_products, "packing_pays", lambda dtype: request.param)
+    return request.param
+
+
+def count_packed(network: torch.nn.Module) -> int:
+    return sum(isinstance(module, cpu_products.PackedLinear) for module in network.modules())
+
+
+def test_a_packed_clip_sees_the_same(tmp_path, clip_state, packed):
+    save_file(clip_state, tmp_path / "open_clip_model.safetensors")
+    network = build_clip_network(pc.find_clip("OpenAI B/16"))
+    network.load_state_dict(clip_state)
+    loaded = load_clip("OpenAI B/16", CPU, FLOAT32, weights=tmp_path)
+    assert bool(count_packed(loaded.network)) == packed
+    window = torch.rand(1, 3, 112, 112)
+    with torch.inference_mode():
+        expected = pc.ClipEncoder(network, "plain", loaded.mean, loaded.std).encode_windows(window)
+        torch.testing.assert_close(loaded.encode_windows(window), expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name, spec in VFM_MODELS.items() if not spec.builtin])
-def test_every_vfm_takes_its_own_weights_and_computes_with_them(tmp_path, small_rows, name):
+def test_every_vfm_takes_its_own_weights_and_computes_with_them(tmp_path, small_rows, packed, name):
     spec = pc.find_vfm(name)
     torch.manual_seed(5)
     network = build_vfm_network(spec)
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     loaded = load_vfm(name, CPU, FLOAT32, weights=tmp_path)
     window = torch.rand(1, 3, 56, 112)
+    assert bool(count_packed(loaded.network)) == packed
     with torch.inference_mode():
-        assert torch.allclose(loaded.encode_windows(window), vfm_encoder(network, spec).encode_windows(window))
+        expected = vfm_encoder(network, spec).encode_windows(window)
+        torch.testing.assert_close(loaded.encode_windows(window), expected, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("spec", [*CLIP_MODELS.values(), *VFM_MODELS.values()], ids=lambda spec: spec.name)

@@ -33,19 +33,21 @@ def far_scenes(tmp_path_factory):
         "--work",
         str(folder / "work"),
     ]
-    done = subprocess.run(
-        [*recipe, "--split", "test-far", "--count", str(SCENES)], capture_output=True, text=True, check=False
-    )
+    recipe += ["--split", "test-far", "--count", str(SCENES)]
+    try:
+        done = subprocess.run(recipe, capture_output=True, text=True, check=False, timeout=300)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm's registry gave no answer in time; it has OpenMoji's drawings")
     if done.returncode and "'npm', 'install'" in done.stderr:
-        pytest.skip("npm could not fetch @iconify-json/openmoji; is there a connection to its registry?")
+        said = next((line for line in done.stderr.splitlines() if line.startswith("npm ")), "no reason given")
+        pytest.skip(f"npm could not fetch OpenMoji's drawings: {said}")
     assert done.returncode == 0, done.stderr
     return list(read_scenes(folder / "scenes" / "scenes.json"))
 
 
 def test_proxy_attention_finds_things_in_a_hand_never_seen(far_scenes):
-    model = pc.load("Built-in", "Built-in/8", device="cpu", precision="float32")
-    model = pc.ProxyCLIP(model.clip, model.vfm, templates="simple7")
+    model = pc.load("Built-in", "Built-in/8", device="cpu", precision="float32", templates="simple7")
     miou = {fusion: score.miou for (fusion, _), score in score_rows(model, far_scenes, pc.FUSIONS).items()}
     assert len(far_scenes) == SCENES
-    assert miou["proxy"] > 1.1 * miou["values"] > 1.1 * miou["clip"]
+    assert miou["proxy"] > 1.05 * miou["values"] and miou["proxy"] > 1.4 * miou["clip"]
     assert miou["proxy"] > 0.40

@@ -59,6 +59,8 @@ STYLES: dict[str, Style] = {
     # share-alike: fetched for testing, nothing of it is kept
     "openmoji": Style("@iconify-json/openmoji@1.2.29", "CC-BY-SA-4.0", "OpenMoji", "test-far", False),
 }
+# icons that follow no emoji: found by name alone
+ICONS = {name for name, style in STYLES.items() if style.bare and not style.kin}
 NAMES_PACKAGE = "emojibase-data@16.0.3"
 VAL_SHARE = 0.08  # share of the seen styles' drawings that are kept from training, for choosing settings
 # words that mean something else in sets without code points
@@ -77,6 +79,7 @@ AMBIGUOUS = {
     "football",
     "turkey",
 }
+AMBIGUOUS_ICONS = AMBIGUOUS | {"mouse", "seal", "cricket"}  # a computer's, a stamp, a sport
 
 
 @dataclass(frozen=True)
@@ -137,18 +140,26 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("’", "")).strip("-")
 
 
-def _svg_sources(folder: Path, wanted: list[tuple[str, str, str, tuple[str, ...]]]) -> list[tuple[str, str, str]]:
-    """-> (thing, label, svg) of an iconify package; `wanted` rows are (thing, label, code point, synonyms)."""
+def _svg_sources(
+    folder: Path, wanted: list[tuple[str, str, str, tuple[str, ...]]], follows_no_emoji: bool
+) -> list[tuple[str, str, str]]:
+    """-> (thing, label, svg) of an iconify package; `wanted` rows are (thing, label, code point, synonyms).
+
+    follows_no_emoji: the set is found by name alone, and its aliases, which often mean another thing, are not followed.
+    """
     data = json.loads((folder / "icons.json").read_text())
-    by_code = json.loads((folder / "chars.json").read_text())
-    icons, aliases = data["icons"], data.get("aliases", {})
+    by_code = {} if follows_no_emoji else json.loads((folder / "chars.json").read_text())
+    icons, aliases = data["icons"], {} if follows_no_emoji else data.get("aliases", {})
     squashed = {name.replace("-", ""): name for name in icons}
+    ambiguous = AMBIGUOUS_ICONS if follows_no_emoji else AMBIGUOUS
     found, seen = [], set()
     for thing, label, code, synonyms in wanted:
         slug = _slug(label)
-        names = [by_code.get(code.lower()), by_code.get(code.lower().removesuffix("-fe0f")), slug]
+        names: list[str | None] = [by_code.get(code.lower()), by_code.get(code.lower().removesuffix("-fe0f")), slug]
+        if follows_no_emoji and label in ambiguous:
+            names = []
         if not by_code:  # no code points: names only, some numbered (bird-1, bird-2), some for the whole body (dogside)
-            more = [_slug(word) for word in (label, *synonyms) if word not in AMBIGUOUS]
+            more = [_slug(word) for word in (label, *synonyms) if word not in ambiguous]
             names = [
                 form for base in more for form in (base, f"{base}-1", f"{base}-2", squashed.get(base.replace("-", "")))
             ]
@@ -206,7 +217,8 @@ def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawin
     for style in styles:
         cache = work / f"{style}-{size}.npz"
         if not cache.exists():
-            _fill_cache(cache, modules / STYLES[style].package.rpartition("@")[0], wanted, size)
+            folder, icons = modules / STYLES[style].package.rpartition("@")[0], style in ICONS
+            _fill_cache(cache, folder, wanted, size, icons)
         with np.load(cache) as file:
             meta, flat = json.loads(str(file["meta"])), file["pixels"]
         at = 0
@@ -218,9 +230,9 @@ def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawin
     return [drawing for drawing in drawings if drawing.thing in known]
 
 
-def _fill_cache(cache: Path, folder: Path, wanted: list, size: int) -> None:
+def _fill_cache(cache: Path, folder: Path, wanted: list, size: int, icons: bool) -> None:
     if (folder / "icons.json").exists():
-        jobs = [(*row, size) for row in _svg_sources(folder, wanted)]
+        jobs = [(*row, size) for row in _svg_sources(folder, wanted, icons)]
     else:
         files = {f.stem.removesuffix("-fe0f"): f for f in (folder / "assets").glob("*.webp")}
         keys = [(thing, label, code.lower().removesuffix("-fe0f")) for thing, label, code, _ in wanted]
@@ -229,4 +241,6 @@ def _fill_cache(cache: Path, folder: Path, wanted: list, size: int) -> None:
         done = [row for row in pool.imap(_rasterise, jobs, chunksize=16) if row[2] is not None]
     meta = [(thing, label, *rgba.shape[:2]) for thing, label, rgba in done]
     pixels = np.concatenate([rgba.reshape(-1) for *_, rgba in done])
-    np.savez(cache, meta=json.dumps(meta), pixels=pixels)
+    unfinished = cache.with_suffix(".part.npz")
+    np.savez(unfinished, meta=json.dumps(meta), pixels=pixels)
+    unfinished.replace(cache)

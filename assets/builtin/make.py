@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -113,8 +114,12 @@ def write_log(run: dict, logs: dict[str, list], start: Path | None, out: Path) -
     before = json.loads((start / "log.json").read_text()) if start and (start / "log.json").exists() else {"runs": []}
     for tower in ("clip", *VFM_SHARES):
         rows = before.get(tower, [])
-        past = rows[-1]["minutes"] if rows else 0.0
-        logs[tower] = rows + [row | {"minutes": round(row["minutes"] + past, 1)} for row in logs[tower]]
+        past = Counter(rows[-1] if rows else {})
+        for row in logs[tower]:
+            row["minutes"] = round(row["minutes"] + past["minutes"], 1)
+            if "steps" in row:
+                row["steps"] += past["steps"]
+        logs[tower] = rows + logs[tower]
     (out / "log.json").write_text(json.dumps({"runs": [*before["runs"], run]} | logs) + "\n")
 
 
@@ -124,7 +129,7 @@ def score(work: Path, out: Path, scenes: int) -> None:
     print("reading", reading, flush=True)
     splits = table(out, work, scenes, reading, ("val", "test-near", "test-far"))
     scores = {"reading": asdict(reading), "scenes a split": scenes, "splits": splits, "tried on val": tried}
-    if out.resolve() == HERE.resolve():  # the app reads the weights of the repository only
+    if out == HERE:  # the app reads the weights of the repository only
         scores["app"] = score_app(work)
     (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
@@ -161,10 +166,15 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=50, help="scenes a split is scored on")
     parser.add_argument("--only", choices=("train", "score", "pictures"), help="one step alone")
     args = parser.parse_args()
+    args.work, args.out = args.work.resolve(), args.out.resolve()
+    if args.start is not None and not (args.start / "clip.safetensors").is_file():
+        parser.error(f"--start {args.start} holds no clip.safetensors")
+    if args.start is not None and args.start.resolve() == args.out:
+        parser.error("--start and --out are the same folder; copy the weights to start from into another one")
     args.out.mkdir(parents=True, exist_ok=True)
     examples = args.examples or args.out.parent / "examples"
-    load_drawings(args.work, list(STYLES))
     if args.only in (None, "train"):
+        load_drawings(args.work, list(STYLES))  # here, as both trainers would otherwise fetch them at once
         began = time.strftime("%Y-%m-%d")
         logs = train(args.work, args.out, args.start, args.minutes, args.device, args.seed)
         logs["balance"] = balance(args.out, args.work, args.start)

@@ -99,7 +99,7 @@ class ClipTrainer:
         torch.manual_seed(seed)
         self.pool, self.close_ups, self.seconds, self.device, self.folder = pool, close_ups, seconds, device, folder
         self.watch = watch  # called now and then with the averaged model and the class vectors -> a score for the log
-        self.rng = np.random.default_rng(seed)
+        self.seed, self.rng = seed, np.random.default_rng(seed)
         self.model = new_clip().to(device)
         self.model.logit_scale.data.fill_(math.log(16))
         self.table = nn.Parameter(torch.randn(pool.classes, CONFIG["embed_dim"], device=device))
@@ -242,4 +242,5 @@ class ClipTrainer:
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(kept)
         self.stage_steps = steps
+        self.rng = np.random.default_rng([self.seed, self.steps])  # or the first batches would come again
         return True

@@ -21,6 +21,7 @@ from towers import CLIP_MEAN, CLIP_STD, clip_tokens, clip_values, normalise, sav
 # the whole picture in one window; the app's own; smaller windows that overlap by half
 VIEWS = ((280, 2048, 2048), (336, 2048, 2048), (448, 2048, 2048), (336, 336, 112), (280, 168, 84))
 KEPT = (0.0, 0.25, 0.5)  # of the weights that training went on from
+BIAS = "visual.ln_post.bias"
 SHIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8)
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0)
 
@@ -49,22 +50,31 @@ def balance(folder: Path, work: Path, start: Path | None, how: str = "vfm_patch8
     begun = Towers.read(start).clip.state_dict() if start else trained
     tried: list[dict] = []
 
-    def leaning(kept: float, shift: float) -> Towers:
+    def blend(kept: float) -> Towers:
         clip = copy.deepcopy(towers.clip)
         clip.load_state_dict({name: torch.lerp(trained[name], begun[name], kept) for name in trained})
-        leaned = Towers(clip, towers.vfms)
-        lean_to_things(leaned, scenes, shift)
-        return leaned
+        return Towers(clip, towers.vfms)
 
-    def score(kept: float, shift: float) -> float:
-        alone, among = score_scenes(leaning(kept, shift), scenes, how, Reading())
-        tried.append({"kept": kept, "shift": shift, "miou": alone["miou"], "miou among 40 others": among["miou"]})
-        print("balance", tried[-1], flush=True)
+    blends = {kept: blend(kept) for kept in (KEPT if start else (0.0,))}  # each says its words once, for all shifts
+
+    def lean(kept: float, shift: float) -> Towers:
+        norm = blends[kept].clip.visual.ln_post
+        norm.bias.data = torch.lerp(trained[BIAS], begun[BIAS], kept)
+        lean_to_things(blends[kept], scenes, shift)
+        return blends[kept]
+
+    def score(pair: tuple[float, float]) -> float:
+        alone, among = score_scenes(lean(*pair), scenes, how, Reading())
+        row = {"kept": pair[0], "shift": pair[1], "miou": alone["miou"], "miou among 40 others": among["miou"]}
+        print("balance", row, flush=True)
+        tried.append(row)
         return alone["miou"] + among["miou"]
 
-    kept, shift = max(product(KEPT if start else (0.0,), SHIFTS), key=lambda pair: score(*pair))
-    shift = max((shift, shift - 0.1, shift + 0.1), key=lambda shift: score(kept, shift))
-    save_halves(leaning(kept, shift).clip.state_dict(), folder / "clip.safetensors")
+    scored = {pair: score(pair) for pair in product(blends, SHIFTS)}
+    kept, shift = max(scored, key=scored.get)
+    scored |= {pair: score(pair) for pair in ((kept, shift - 0.1), (kept, shift + 0.1))}
+    kept, shift = max(scored, key=scored.get)
+    save_halves(lean(kept, shift).clip.state_dict(), folder / "clip.safetensors")
     return tried
 
 
