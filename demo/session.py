@@ -114,7 +114,11 @@ class _Run:
         return render.shown_picture(self._full_picture, size_hw)
 
     def _features(self) -> pc.ImageFeatures:
-        check_amount(self._full_picture.shape[:2], self.settings)
+        size_hw = self._full_picture.shape[:2]
+        check_amount(size_hw, self.settings)
+        layout = plan_windows(size_hw, self.settings.side, self.settings.windows)
+        grid = self.model.vfm.grid_of(layout.padded_hw)  # now: a person should not wait for what is refused then
+        check_scores(layout.count * grid[0] * grid[1], len(self.value("vocabulary").queries))
         return self.model.encode(self._full_picture, self.settings.side, self.settings.windows).to("cpu")
 
     def _dense(self) -> pc.DenseFeatures:
@@ -122,7 +126,7 @@ class _Run:
 
     def _logits(self) -> pc.ClassLogits:
         dense, vocabulary = self._near("dense"), self._near("vocabulary")
-        check_scores(dense, vocabulary)
+        check_scores(count_patches(dense), len(vocabulary.queries))
         return self.model.classify(dense, vocabulary).to("cpu")
 
     def _result(self) -> pc.Segmentation:
@@ -153,10 +157,13 @@ def check_words(words: str) -> None:
         raise ValueError(f"There are {count} words with their synonyms; at most {MOST_WORDS} can be taken at a time.")
 
 
-def check_scores(dense: pc.DenseFeatures, vocabulary: pc.Vocabulary) -> None:
+def count_patches(dense: pc.DenseFeatures) -> int:
+    """Patches of all windows."""
+    return dense.tokens.shape[0] * dense.tokens.shape[2] * dense.tokens.shape[3]
+
+
+def check_scores(patches: int, words: int) -> None:
     """Raises ValueError where the scores of all words at all patches would fill the memory, which others use too."""
-    patches = dense.tokens.shape[0] * dense.tokens.shape[2] * dense.tokens.shape[3]
-    words = len(vocabulary.queries)
     if patches * words > MOST_SCORES:
         raise ValueError(
             f"{words} words at {patches} patches are too many scores at a time. "

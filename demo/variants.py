@@ -16,7 +16,7 @@ import numpy as np
 
 import proxyclip_core as pc
 from demo.callbacks import Provider, ran_out_of_memory
-from demo.session import Staged, check_scores, nbytes, stage_keys
+from demo.session import Staged, check_scores, count_patches, nbytes, stage_keys
 
 KEPT_BYTES = 200_000_000  # of one page, beside the staged values
 LABELS = {"clip": "CLIP alone", "values": "CLIP's values alone"}
@@ -181,7 +181,7 @@ class Bench:
 
     def _classify(self, variant: Variant) -> pc.ClassLogits:
         dense, model = self.dense(variant), self.model()
-        check_scores(dense, self.staged.vocabulary)
+        check_scores(count_patches(dense), len(self.staged.vocabulary.queries))
         return model.classify(dense.to(model.device), self.staged.vocabulary.to(model.device)).to("cpu")
 
     def _decide(self, variant: Variant) -> np.ndarray:

@@ -300,6 +300,11 @@ class PatchEncoder:
         """Side of a patch, in pixels of what enters the network."""
         return self.network.patch_embed.proj.kernel_size[0]
 
+    def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
+        """(h, w), the whole patches in a window of this many pixels."""
+        height, width = (self.input_side,) * 2 if self.input_side else window_hw
+        return height // self.patch, width // self.patch
+
     def encode_windows(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> (B, C, h, w) float32."""
         pixels = normalise(windows, self.mean, self.std)

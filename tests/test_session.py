@@ -104,7 +104,12 @@ def test_what_is_drawn_is_kept_in_any_case(tiny_model, settings):
     assert set(advance(tiny_model, settings, kept).seconds) == {"result"}
 
 
-def test_words_and_scores_are_bounded(tiny_model, settings, monkeypatch):
+def refused(model, settings) -> None:
+    with pytest.raises(ValueError, match="too many scores"):
+        advance(model, settings)
+
+
+def test_words_and_scores_are_bounded(tiny_model, settings, counter, monkeypatch):
     before = advance(tiny_model, settings)
     monkeypatch.setattr(session, "MOST_WORDS", 3)
     with pytest.raises(ValueError, match="There are 4 words with their synonyms; at most 3"):
@@ -113,6 +118,8 @@ def test_words_and_scores_are_bounded(tiny_model, settings, monkeypatch):
     monkeypatch.setattr(session, "MOST_SCORES", 3 * patches - 1)
     with pytest.raises(ValueError, match=f"3 words at {patches} patches .*at most 2 here"):
         advance(tiny_model, replace(settings, words="sky, tree, hill"), before)
+    sliding = replace(settings, words="sky, tree, hill", windows="sliding")
+    assert counter.during(lambda: refused(tiny_model, sliding)) == {"text": 1}  # before the encoders begin
 
 
 def test_nbytes_counts_what_a_stage_holds(tiny_model, settings):
