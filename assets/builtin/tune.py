@@ -20,9 +20,9 @@ from towers import CLIP_MEAN, CLIP_STD, clip_tokens, clip_values, normalise, sav
 
 # the whole picture in one window; the app's own; smaller windows that overlap by half
 VIEWS = ((280, 2048, 2048), (336, 2048, 2048), (448, 2048, 2048), (336, 336, 112), (280, 168, 84))
-KEPT = (0.0, 0.25, 0.5)  # of the weights that training went on from
+KEPT = (0.0, 0.25, 0.5, 0.75)  # of the weights that training went on from
 BIAS = "visual.ln_post.bias"
-SHIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8)
+SHIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0)
 
 
