@@ -23,7 +23,7 @@ VIEWS = ((280, 2048, 2048), (336, 2048, 2048), (448, 2048, 2048), (336, 336, 112
 KEPT = (0.0, 0.25, 0.5, 0.75)  # of the weights that training went on from
 BIAS = "visual.ln_post.bias"
 SHIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0)
+BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0, 12.0, 18.0)
 
 
 def lean_to_things(towers: Towers, scenes: list[Scene], share: float) -> None:
