@@ -155,9 +155,7 @@ def _svg_sources(
     found, seen = [], set()
     for thing, label, code, synonyms in wanted:
         slug = _slug(label)
-        names: list[str | None] = [by_code.get(code.lower()), by_code.get(code.lower().removesuffix("-fe0f")), slug]
-        if follows_no_emoji and label in ambiguous:
-            names = []
+        names = [by_code.get(code.lower()), by_code.get(code.lower().removesuffix("-fe0f")), slug]
         if not by_code:  # no code points: names only, some numbered (bird-1, bird-2), some for the whole body (dogside)
             more = [_slug(word) for word in (label, *synonyms) if word not in ambiguous]
             names = [
@@ -217,8 +215,8 @@ def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawin
     for style in styles:
         cache = work / f"{style}-{size}.npz"
         if not cache.exists():
-            folder, icons = modules / STYLES[style].package.rpartition("@")[0], style in ICONS
-            _fill_cache(cache, folder, wanted, size, icons)
+            folder, follows_no_emoji = modules / STYLES[style].package.rpartition("@")[0], style in ICONS
+            _fill_cache(cache, folder, wanted, size, follows_no_emoji)
         with np.load(cache) as file:
             meta, flat = json.loads(str(file["meta"])), file["pixels"]
         at = 0
@@ -230,9 +228,9 @@ def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawin
     return [drawing for drawing in drawings if drawing.thing in known]
 
 
-def _fill_cache(cache: Path, folder: Path, wanted: list, size: int, icons: bool) -> None:
+def _fill_cache(cache: Path, folder: Path, wanted: list, size: int, follows_no_emoji: bool) -> None:
     if (folder / "icons.json").exists():
-        jobs = [(*row, size) for row in _svg_sources(folder, wanted, icons)]
+        jobs = [(*row, size) for row in _svg_sources(folder, wanted, follows_no_emoji)]
     else:
         files = {f.stem.removesuffix("-fe0f"): f for f in (folder / "assets").glob("*.webp")}
         keys = [(thing, label, code.lower().removesuffix("-fe0f")) for thing, label, code, _ in wanted]
