@@ -79,7 +79,9 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--device", default="auto")
     bench.add_argument("--precision", default="auto")
     bench.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; a wrong name lists them all")
-    bench.add_argument("--repeats", type=_positive, default=3, help="timed runs, of which the best counts (default: 3)")
+    bench.add_argument(
+        "--repeats", type=_positive, default=3, help="timed runs at least, of which the best counts (default: 3)"
+    )
     bench.add_argument("--growth", action="store_true", help="also how cost grows with picture, classes and windows")
     bench.add_argument("--json", type=Path, help="file for all numbers")
     bench.add_argument("--plot", type=Path, help="file for a plot of how cost grows")

@@ -8,11 +8,10 @@ two thirds of its time in float32 and less than half in bfloat16. What is quicke
 
 from __future__ import annotations
 
-import ctypes
-import sys
+import math
 import timeit
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -20,9 +19,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from proxyclip_core.freed_memory import give_memory_back
+
 PRECISIONS = (torch.float32, torch.bfloat16)
 PACKED_FROM = 250_000  # entries of a weight; smaller ones stay in the cache as they are
-ROWS_AT_ONCE = 512  # of one head: 1.8 MB of scores for 1,764 patches in bfloat16
+SCORES_AT_ONCE = 4_000_000  # bytes, of one head
+FAR_BELOW = 16.0  # see `exp_of_product`
+# Scores up to this are lowered by as much, to be below 0. exp(x) is 0 from x = -87 on, and the largest score of a row
+# is 0 or more: so what is lost has less than e^-(87 - 16 - 48), 1e-10 of the row's largest weight.
+MOST_BY_SIGMOID = 48.0
 
 
 def onednn_linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -75,30 +80,60 @@ def _pack(parent: nn.Module, name: str) -> bool:
     return True
 
 
-def give_memory_back() -> None:
-    """Hands the freed memory between what is still in use back to the system, where glibc would keep it."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 def attend_in_rows(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(Q K^T / sqrt(d)) V, all (B, heads, N, d) -> (B, heads, N, d), in blocks of queries.
 
-    In bfloat16 the scores are rounded to it as well, which the fused kernel does not do. The mean of the keys adds the
-    same to all scores of a row, so it changes no weight; without it the scores, and their rounding, are much smaller.
+    The mean of the keys adds the same to all scores of a row, so it changes no weight. Without it the scores are much
+    smaller, and so is their rounding where they are held in bfloat16; and the largest of a row is 0 or more.
     """
-    linear = onednn_linear if onednn_pays(query.dtype) else F.linear
-    keys = ((key - key.mean(dim=-2, keepdim=True)) * query.shape[-1] ** -0.5).contiguous()
-    values = value.transpose(-2, -1).contiguous()  # (B, heads, d, N): what a product takes as its weight
-    attended = torch.empty_like(query, memory_format=torch.contiguous_format)
-    for window in range(query.shape[0]):
-        for head in range(query.shape[1]):
-            for start in range(0, query.shape[2], ROWS_AT_ONCE):
-                rows = slice(start, start + ROWS_AT_ONCE)
-                weights = linear(query[window, head, rows], keys[window, head]).softmax(dim=-1)
-                attended[window, head, rows] = linear(weights, values[window, head])
+    queries, keys = (torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key))
+    torch.mul(query, query.shape[-1] ** -0.5, out=queries)
+    torch.sub(key, key.sum(dim=-2, keepdim=True) / key.shape[-2], out=keys)  # torch's mean would make a float32 copy
+    columns = value.transpose(-2, -1)  # (B, heads, d, N): what a product takes as its weight
+    if onednn_pays(query.dtype):
+        columns = columns.contiguous()
+    largest = _longest(queries) * _longest(keys)  # (B, heads): no score is above it, as |q k| <= |q| |k|
+    shifts = (-largest - FAR_BELOW)[..., None].expand(key.shape[:3]).contiguous()
+    by_sigmoid = ((largest <= MOST_BY_SIGMOID) & sigmoid_pays(query.dtype)).tolist()
+    # Laid out as the layer after it reads it: the heads of one token side by side.
+    attended = torch.empty_like(query.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+    blocks = math.ceil(query.shape[2] * key.shape[2] * query.element_size() / SCORES_AT_ONCE)
+    for rows, results in zip(queries.tensor_split(blocks, dim=2), attended.tensor_split(blocks, dim=2)):
+        for window in zip(rows, keys, columns, shifts, by_sigmoid, results):
+            for head in zip(*window):
+                _attend_in_one_head(*head)
     return attended
+
+
+def _attend_in_one_head(
+    rows: torch.Tensor,
+    keys: torch.Tensor,
+    columns: torch.Tensor,
+    shift: torch.Tensor,
+    by_sigmoid: bool,
+    result: torch.Tensor,
+) -> None:
+    """Fills result (R, d). rows (R, d) of the queries, keys (N, d), columns (d, N), shift (N,)."""
+    linear = onednn_linear if onednn_pays(rows.dtype) else F.linear
+    if by_sigmoid:
+        weights = exp_of_product(rows, keys, shift)
+        torch.div(linear(weights, columns), weights.sum(dim=-1, keepdim=True), out=result)
+    else:
+        result.copy_(linear(linear(rows, keys).softmax(dim=-1), columns))
+
+
+def _longest(vectors: torch.Tensor) -> torch.Tensor:
+    """(..., N, d) -> (...), the length of the longest."""
+    return torch.linalg.vector_norm(vectors, dim=-1).amax(dim=-1)
+
+
+def exp_of_product(queries: torch.Tensor, keys: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """exp(Q K^T + shift) where that is far below 1; queries (R, d), keys (N, d) and shift (N,) on the CPU -> (R, N).
+
+    oneDNN applies a sigmoid while a product is still in the registers, and has no exp there. Far below 0 the two are
+    one: sigmoid(x) = exp(x) / (1 + exp(x)), and from x = -16 on the divisor is 1 in the precision of float32.
+    """
+    return torch.ops.mkldnn._linear_pointwise(queries, keys, shift, "sigmoid", [], "")
 
 
 class _Quick(TorchFunctionMode):
@@ -147,6 +182,22 @@ def packing_pays(dtype: torch.dtype) -> bool:
     """Whether oneDNN takes less time, or about as long, with a packed weight. One that is read anew each time gains
     more than this small one, which stays in the cache."""
     return dtype in PRECISIONS and _share_of_torchs_time(dtype, pack) < 1.1
+
+
+@lru_cache
+def sigmoid_pays(dtype: torch.dtype) -> bool:
+    """Whether `exp_of_product` is exp and takes less time than a softmax after the product; measured in some 10 ms."""
+    scores = torch.linspace(-MOST_BY_SIGMOID, 0, 512)[:, None].to(dtype)
+    queries, keys = scores.expand(-1, 64).contiguous(), torch.full((1024, 64), 1 / 64, dtype=dtype)
+    shift = torch.full((1024,), -FAR_BELOW, dtype=dtype)
+    try:
+        exps = exp_of_product(queries, keys, shift)
+        quick = _seconds(lambda: exp_of_product(queries, keys, shift).sum(dim=-1))
+    except (AttributeError, RuntimeError, NotImplementedError):  # a torch that was built without it
+        return False
+    # A sigmoid that is close as a number between 0 and 1 may still be no exp: zero, or many times too large.
+    is_exp = torch.allclose(exps.double(), (scores.double() - FAR_BELOW).exp(), rtol=0.01, atol=0)
+    return is_exp and quick < _seconds(lambda: onednn_linear(queries, keys).softmax(dim=-1))
 
 
 def _share_of_torchs_time(dtype: torch.dtype, prepare: Callable[[torch.Tensor], torch.Tensor]) -> float:

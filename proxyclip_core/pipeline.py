@@ -25,6 +25,7 @@ from PIL import Image
 from proxyclip_core import attention, readout
 from proxyclip_core.cpu_products import quick_products
 from proxyclip_core.encoders import ClipEncoder, PatchEncoder, check_finite
+from proxyclip_core.freed_memory import keep_freed_memory
 from proxyclip_core.image import cut_windows, read_image
 from proxyclip_core.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
 from proxyclip_core.types import (
@@ -48,7 +49,9 @@ from proxyclip_core.windows import plan_windows
 FUSIONS = ("proxy", "values", "clip")
 SIDES = (224, 1024)
 LOGIT_SCALE = 40.0
-WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}  # on a CPU more take as long, or a little longer, and more memory
+# On a CPU more take the VFM as long, or a little longer, and more memory; CLIP, with fewer patches, gains a little.
+WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
+CLIP_WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
 
 ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
 
@@ -76,6 +79,8 @@ def load(
     """
     _check_choice("fusion", fusion, FUSIONS)
     chosen_device = choose_device(device)
+    if chosen_device.type == "cpu":
+        keep_freed_memory()
     dtype = choose_precision(precision, chosen_device)
     wants_vfm = fusion == "proxy" or vfm is not None
     if clip is None or (vfm is None and wants_vfm):
@@ -125,10 +130,15 @@ class ProxyCLIP:
         return self.segment(self.classify(dense, vocabulary), vocabulary, threshold)
 
     def _windows_at_once(self, padded_hw: tuple[int, int]) -> int:
-        """How many windows the encoders take together; fewer where the VFM reads them enlarged, as SAM does."""
+        """How many windows the VFM takes together; fewer where it reads them enlarged, as SAM does."""
         count = WINDOWS_AT_ONCE.get(self.device.type, 4)
         enlarged = self.vfm.input_side if self.vfm is not None else None
         return max(1, min(count, count * padded_hw[0] * padded_hw[1] // enlarged**2)) if enlarged else count
+
+    def _encode_in_batches(
+        self, encoder: ClipEncoder | PatchEncoder, windows: torch.Tensor, at_once: int
+    ) -> list[torch.Tensor]:
+        return [encoder.encode_windows(batch.to(self.device)) for batch in windows.split(at_once)]
 
     @torch.inference_mode()
     def encode(
@@ -153,14 +163,12 @@ class ProxyCLIP:
         picture = read_image(image)
         layout = plan_windows(picture.shape[:2], side, windows, crop, stride)
         known = clip_from if clip_from and (clip_from.layout, clip_from.clip_name) == (layout, self.clip.name) else None
-        clip_parts, vfm_parts = [], []
         pixels = cut_windows(picture, layout, fill_rgb=self.clip.mean)
-        for batch in pixels.split(self._windows_at_once(layout.padded_hw)):
-            batch = batch.to(self.device)
-            if not known:
-                clip_parts.append(self.clip.encode_windows(batch))
-            if self.vfm is not None:
-                vfm_parts.append(self.vfm.encode_windows(batch))
+        clip_parts, vfm_parts = [], []
+        if not known:
+            clip_parts = self._encode_in_batches(self.clip, pixels, CLIP_WINDOWS_AT_ONCE.get(self.device.type, 4))
+        if self.vfm is not None:
+            vfm_parts = self._encode_in_batches(self.vfm, pixels, self._windows_at_once(layout.padded_hw))
         for encoder, parts in ((self.clip, clip_parts), (self.vfm, vfm_parts)):
             check_finite(encoder, parts)
         return ImageFeatures(

@@ -49,7 +49,7 @@ SEGMENT_TAB = [
     ("beta", "input", 1.5, {}, FROM_DENSE, NOTHING),
     ("gamma", "input", 5.0, {}, FROM_DENSE, NOTHING),
     ("side", "input", 224, {}, FROM_FEATURES, PICTURE),
-    ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 3, "vfm": 3}),  # a window at a time
+    ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
     ("templates", "input", "none", {}, WORDS, TEXT),
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),

@@ -10,18 +10,24 @@ from torch import nn
 
 from proxyclip_core import cpu_products, encoders
 from proxyclip_core.cpu_products import (
+    MOST_BY_SIGMOID,
     PackedLinear,
     attend_in_rows,
+    exp_of_product,
     onednn_linear,
     onednn_pays,
     pack_linears,
     packing_pays,
     quick_products,
     rows_pay,
+    sigmoid_pays,
 )
 from proxyclip_core.encoders import run_block
 
 CPU = torch.device("cpu")
+needs_onednn = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN"
+)
 
 
 def heads(patches: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
@@ -31,14 +37,87 @@ def heads(patches: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor
     return list(together.permute(2, 0, 3, 1, 4).unbind(0))
 
 
+@pytest.fixture(params=["softmax", pytest.param("sigmoid", marks=needs_onednn)])
+def way(request, monkeypatch) -> str:
+    """Both ways to the weights; the second may be taken by a CPU where it is no quicker."""
+    monkeypatch.setattr(cpu_products, "sigmoid_pays", lambda dtype: request.param == "sigmoid")
+    return request.param
+
+
+@pytest.fixture
+def exps(monkeypatch) -> list[torch.Tensor]:
+    """What `exp_of_product` gave."""
+    given = []
+    monkeypatch.setattr(
+        cpu_products, "exp_of_product", lambda *parts: given.append(exp_of_product(*parts)) or given[-1]
+    )
+    return given
+
+
 @pytest.mark.parametrize("patches", [1, 9, 10, 11, 300])
-def test_attention_in_rows_is_the_fused_attention(patches, monkeypatch):
-    monkeypatch.setattr(cpu_products, "ROWS_AT_ONCE", 10)
+def test_attention_in_rows_is_the_fused_attention(patches, way, exps, monkeypatch):
+    monkeypatch.setattr(cpu_products, "SCORES_AT_ONCE", 400)  # 10 by 10 scores
     query, key, value = heads(patches)
-    torch.testing.assert_close(attend_in_rows(query, key, value), F.scaled_dot_product_attention(query, key, value))
+    attended = attend_in_rows(query, key, value)
+    torch.testing.assert_close(attended, F.scaled_dot_product_attention(query, key, value))
+    assert attended.transpose(1, 2).is_contiguous()  # the layer after it then needs no copy
+    blocks = -(-patches * patches // 100)
+    assert len(exps) == (6 * blocks if way == "sigmoid" else 0)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("largest", [0.1, 10, 0.99 * MOST_BY_SIGMOID])
+def test_a_sigmoid_far_below_0_gives_the_same_weights(largest, dtype, exps, monkeypatch):
+    """Also where one query asks for nothing and so its weights are the smallest there are."""
+    monkeypatch.setattr(cpu_products, "sigmoid_pays", lambda dtype: True)
+    query, key, value = (part.clone() for part in heads(300))
+    query[..., 7, :] = 0
+    centred = key - key.mean(dim=-2, keepdim=True)
+    bound = query.norm(dim=-1).amax() * centred.norm(dim=-1).amax() / query.shape[-1] ** 0.5
+    given = [part.to(dtype) for part in (query * (largest / bound), key, value)]
+    attended = attend_in_rows(*given)
+    assert exps
+    exact = F.scaled_dot_product_attention(*(part.double() for part in given))
+    tolerance = {"atol": 3e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.03, "rtol": 0.03}
+    torch.testing.assert_close(attended.double(), exact, **tolerance)
+
+
+@needs_onednn
+def test_scores_that_are_too_large_for_the_sigmoid_take_the_softmax(exps, monkeypatch):
+    monkeypatch.setattr(cpu_products, "sigmoid_pays", lambda dtype: True)
+    query, key, value = (part.clone() for part in heads(50))
+    query[0, 1] *= 200  # one head of six
+    attended = attend_in_rows(query, key, value)
+    assert len(exps) == 5
+    torch.testing.assert_close(attended, F.scaled_dot_product_attention(query, key, value), atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_no_number_stays_none(way):
+    query, key, value = (part.clone() for part in heads(20))
+    query[0, 0, 3] = float("nan")
+    attended = attend_in_rows(query, key, value)
+    assert attended[0, 0, 3].isnan().all() and attended[1].isfinite().all()
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sigmoid_that_is_no_exp_is_not_taken(dtype, monkeypatch):
+    """One by way of tanh is right to 1e-8, and as wrong as can be where its values are smaller."""
+    monkeypatch.setattr(cpu_products, "_seconds", lambda call: 1.0)  # then neither is quicker
+    assert not sigmoid_pays.__wrapped__(dtype)
+    seconds = iter((1.0, 2.0, 1.0, 2.0))
+    monkeypatch.setattr(cpu_products, "_seconds", lambda call: next(seconds))
+    assert sigmoid_pays.__wrapped__(dtype)
+
+    def by_tanh(queries, keys, shift):
+        return ((F.linear(queries, keys, shift) / 2).tanh() + 1) / 2
+
+    monkeypatch.setattr(cpu_products, "exp_of_product", by_tanh)
+    assert not sigmoid_pays.__wrapped__(dtype)
+
+
+@needs_onednn
 @pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 7)])
 def test_a_product_by_onednn_is_torchs(shape):
     generator = torch.Generator().manual_seed(0)
@@ -53,6 +132,7 @@ def quick(monkeypatch):
     calls = {"linear": [], "rows": []}
     monkeypatch.setattr(cpu_products, "onednn_pays", lambda dtype: dtype == torch.float32)
     monkeypatch.setattr(cpu_products, "rows_pay", lambda dtype: True)
+    monkeypatch.setattr(cpu_products, "sigmoid_pays", lambda dtype: False)
     monkeypatch.setattr(cpu_products, "onednn_linear", lambda *given: calls["linear"].append(given) or F.linear(*given))
     rows = attend_in_rows
     monkeypatch.setattr(cpu_products, "attend_in_rows", lambda *given: calls["rows"].append(given) or rows(*given))
@@ -111,7 +191,7 @@ def test_masked_attention_is_left_to_torch(quick):
     torch.testing.assert_close(masked, causal, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("pays", [onednn_pays, packing_pays, rows_pay])
+@pytest.mark.parametrize("pays", [onednn_pays, packing_pays, rows_pay, sigmoid_pays])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_choices_are_measured_once(pays, dtype):
     chosen, measured = pays(dtype), pays.cache_info().misses
@@ -123,12 +203,14 @@ def test_a_torch_without_onednn_does_without(monkeypatch):
     def missing(*given):
         raise AttributeError("no such operator")
 
-    monkeypatch.setattr(cpu_products, "onednn_linear", missing)
+    for name in ("onednn_linear", "exp_of_product"):
+        monkeypatch.setattr(cpu_products, name, missing)
+    assert not sigmoid_pays.__wrapped__(torch.float32)
     assert not onednn_pays.__wrapped__(torch.float32)
     assert not packing_pays.__wrapped__(torch.bfloat16)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
+@needs_onednn
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_packed_layers_stand_in_for_large_ones_alone(monkeypatch, dtype):
     torch.manual_seed(0)
