@@ -8,7 +8,8 @@ import importlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from demo.models import Models
@@ -50,13 +51,22 @@ def main() -> None:
         models = Models(arguments.device)
     except ValueError as error:
         sys.exit(f"app.py: {error}")
-    on_device = spaces.GPU(duration=GPU_SECONDS) if spaces else lambda function: function
+    on_device = where_to_compute(models)
     demo = build_demo(models, clip, vfm, on_device, examples=FOLDER)
     address = {"server_name": arguments.host, "server_port": arguments.port, "share": arguments.share}
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
     # The first result then comes sooner; the page is already open meanwhile.
     threading.Thread(target=warm_up, args=(models, clip, vfm), daemon=True).start()
     demo.block_thread()
+
+
+def where_to_compute(models: Models) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What the functions that compute are wrapped in: a lent GPU on ZeroGPU, one thread for all of them on a CPU."""
+    if models.device.type == "cpu":
+        from demo.one_thread import in_one_thread
+
+        return in_one_thread
+    return spaces.GPU(duration=GPU_SECONDS) if spaces else lambda function: function
 
 
 def warm_up(models: Models, clip: str, vfm: str) -> None:

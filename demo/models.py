@@ -13,7 +13,9 @@ from typing import Any
 
 import proxyclip_core as pc
 from demo.menus import Spec, size
+from demo.one_thread import in_one_thread
 from proxyclip_core import loading, weights
+from proxyclip_core.freed_memory import keep_freed_memory
 
 POLL_SECONDS = 0.3  # between looks at how far a download is
 Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one
@@ -43,7 +45,10 @@ class Models:
     ) -> None:
         """device: as for `pc.load`; raises ValueError for one that is not there. The rest is for tests."""
         self.device = loading.choose_device(device)
-        self._dtype = loading.choose_precision("auto", self.device)
+        self._where = lambda function: function
+        if self.device.type == "cpu":
+            keep_freed_memory()
+            self._where = in_one_thread
         self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
         self._fetched = fetched or fetched_bytes
         self._clips: OrderedDict[str, Any] = OrderedDict()
@@ -63,11 +68,9 @@ class Models:
                 if not pc.is_available(spec):
                     say(done, f"Downloading {spec.name} ({size(spec)}) …")
                 self._fetch(spec)
-        with self._lock:
-            return pc.ProxyCLIP(
-                self._take(self._clips, clip_spec.name, self._load_clip, partial(say, 0.4)),
-                self._take(self._vfms, vfm_spec.name, self._load_vfm, partial(say, 0.6)),
-            )
+        # The lock is taken in the one thread, and not before: a caller who held it while waiting for that thread would
+        # never get there if the thread itself asks for a model.
+        return self._where(self._take_both)(clip_spec.name, vfm_spec.name, say)
 
     def ready(self, clip: str, vfm: str) -> bool:
         """Whether both are in memory or their weights on this machine. Raises ValueError for an unknown name."""
@@ -92,12 +95,19 @@ class Models:
                 yield Download(spec.name, min(self._fetched(spec), total), total)
             running.result()
 
+    def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
+        with self._lock:
+            return pc.ProxyCLIP(
+                self._take(self._clips, clip, self._load_clip, partial(say, 0.4)),
+                self._take(self._vfms, vfm, self._load_vfm, partial(say, 0.6)),
+            )
+
     def _take(self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]) -> Any:
         if name not in kept:
             while len(kept) >= KEPT:  # before loading, so that no more than KEPT are ever in memory
                 kept.popitem(last=False)
             say(f"Loading {name} …")
-            kept[name] = load(name, self.device, self._dtype)
+            kept[name] = load(name, self.device, loading.choose_precision("auto", self.device))
         kept.move_to_end(name)
         return kept[name]
 

@@ -1,0 +1,98 @@
+"""demo.one_thread: who computes, and that callers get what they would have got without it."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import app
+from demo.models import Models
+from demo.one_thread import in_one_thread
+
+who = in_one_thread(threading.get_ident)
+
+
+def test_all_callers_share_one_thread_that_is_none_of_theirs():
+    together = threading.Barrier(4)
+
+    def call(_):
+        together.wait()  # or one caller would do all four
+        return threading.get_ident(), who()
+
+    with ThreadPoolExecutor(4) as pool:
+        callers, threads = zip(*pool.map(call, range(4)))
+    assert len(set(callers)) == 4 and len(set(threads)) == 1
+    assert not set(callers) & set(threads) and who() == threads[0]
+
+
+def test_a_call_from_within_runs_at_once():
+    assert in_one_thread(lambda: in_one_thread(lambda value: value + 1)(1))() == 2
+
+
+def test_errors_reach_the_caller_and_end_nothing():
+    before = who()
+    with pytest.raises(ZeroDivisionError):
+        in_one_thread(lambda: 1 / 0)()
+    assert who() == before
+
+
+def test_the_callers_context_comes_along():
+    """gradio keeps in it whose progress bar is meant."""
+    visitor = contextvars.ContextVar("visitor")
+    visitor.set("Ada")
+    assert in_one_thread(visitor.get)() == "Ada"
+
+
+def test_nothing_of_a_call_is_held_after_it():
+    class Picture:
+        gone = threading.Event()
+
+        def __del__(self):
+            self.gone.set()
+
+    in_one_thread(lambda picture: None)(Picture())
+    assert Picture.gone.wait(5)
+
+
+def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
+    """Two events at once: one waits for a model, and the one that computes asks for a model as well."""
+    computing, threads = threading.Event(), []
+
+    def load(encoder):
+        def loading(name, device, dtype):
+            threads.append(threading.get_ident())
+            return encoder
+
+        return loading
+
+    models = Models("cpu", fetch=lambda spec: None, load_clip=load(tiny_clip), load_vfm=load(tiny_vfm))
+
+    @in_one_thread
+    def compute():
+        computing.set()
+        return models.get("OpenAI B/16", "DINO B/8")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(compute)
+        computing.wait(5)
+        second = pool.submit(models.get, "OpenAI B/16", "DINO B/16")
+        assert first.result(timeout=20).vfm is tiny_vfm and second.result(timeout=20).clip is tiny_clip
+    assert set(threads) == {who()} and len(threads) == 3
+
+
+def test_the_page_computes_there_on_a_cpu_alone(monkeypatch):
+    def lend(duration):
+        return f"a GPU for {duration} s"
+
+    models = Models("cpu")
+    monkeypatch.setattr(app, "spaces", SimpleNamespace(GPU=lend))
+    assert app.where_to_compute(models) is in_one_thread
+    models.device = torch.device("cuda")
+    assert app.where_to_compute(models) == "a GPU for 60 s"
+    monkeypatch.setattr(app, "spaces", None)
+    assert app.where_to_compute(models)(who) is who
