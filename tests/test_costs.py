@@ -250,6 +250,14 @@ def test_flops_are_counted_by_precision():
     assert child.count_flops(products) == {"float32": 2 * 2 * 3 * 4 + 2 * 2 * 2 * 7 * 7 * 4, "bfloat16": 2 * 2 * 3 * 5}
 
 
+@pytest.mark.parametrize(("repeats", "at_least", "runs"), [(0, 9, 0), (3, 0, 3), (3, 9, 5), (1, 999, child.MOST_RUNS)])
+def test_short_tasks_are_timed_more_often(monkeypatch, repeats, at_least, runs):
+    seconds = iter([1.0, *[2.0] * 40])  # the first, which is not timed, is the fastest here
+    monkeypatch.setattr(child, "_seconds", lambda call, device: next(seconds))
+    assert child.best_seconds(None, repeats, None, at_least) == (2.0 if runs else 1.0)
+    assert len(list(seconds)) == 40 - runs
+
+
 def test_exponent_of_a_power_law():
     exponent, factor = growth.fit([1, 2, 4, 8], [3 * x**1.5 for x in (1, 2, 4, 8)])
     assert (exponent, factor) == pytest.approx((1.5, 3))

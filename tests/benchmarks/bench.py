@@ -15,6 +15,8 @@ from tests.benchmarks.child import Job
 from tests.benchmarks.rows import measure_row, rows_for
 from tests.benchmarks.runner import Runner
 
+TIMED_SECONDS = 20.0  # of each task, at least
+
 
 def run(options: argparse.Namespace) -> int:
     """Measures what the options ask for and prints it. Raises ValueError for a name that is not known."""
@@ -23,6 +25,7 @@ def run(options: argparse.Namespace) -> int:
         task="weights",
         precision=options.precision,
         repeats=options.repeats,
+        at_least=TIMED_SECONDS,
         clip=find_clip(options.clip or Job.clip).name,
         vfm=find_vfm(options.vfm or Job.vfm).name,
         device=device,
@@ -32,7 +35,10 @@ def run(options: argparse.Namespace) -> int:
     if unknown:
         raise ValueError(f"No row is called {', '.join(unknown)}. Known here: {', '.join(known)}.")
     print(f"{common.clip} and {common.vfm} with random weights; {report.machine(device)}", flush=True)
-    print(f"Best of {common.repeats} runs after one that is not timed; every measurement in a fresh process.")
+    print(
+        f"Best of {common.repeats} runs, and of more where they fit into {TIMED_SECONDS:g} s, after one that is not "
+        "timed; every measurement in a fresh process."
+    )
     with tempfile.TemporaryDirectory(prefix="proxyclip-bench-") as folder:
         runner = Runner(common, Path(folder))
         runner("weights")

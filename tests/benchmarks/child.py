@@ -39,6 +39,7 @@ WORDS = ("sky", "hill", "horse", "grass", "person")
 TEMPLATES = "imagenet80"
 BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
+MOST_RUNS = 20
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}  # large enough for full speed, small enough for a few seconds
 
 
@@ -47,6 +48,8 @@ class Job:
     """What to measure. task: a name in TASKS. size_hw, side, windows: the picture, as in `ProxyCLIP.encode`.
 
     precision: of the encoders. repeats: timed runs after one that is not; 0 for one run and no warm-up.
+    at_least: seconds that are spent on timed runs, so that a short task meets as many of the machine's moods as a long
+    one; MOST_RUNS of them at most.
     keep: file (.npz) for the labels and logits, to be compared with another job's.
     """
 
@@ -57,6 +60,7 @@ class Job:
     windows: str = "sliding"
     classes: int = len(WORDS)
     repeats: int = 3
+    at_least: float = 0.0
     keep: str = ""
     clip: str = "OpenAI B/16"
     vfm: str = "DINO B/8"
@@ -239,10 +243,12 @@ def count_flops(call: Callable[[], object]) -> dict[str, float]:
     return dict(counts)
 
 
-def best_seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """The fastest of `repeats` runs after one that is not timed; with 0 repeats the one first run."""
-    seconds = [_seconds(call, device) for _ in range(repeats + 1)]
-    return min(seconds[1:] or seconds)
+def best_seconds(call: Callable[[], object], repeats: int, device: torch.device, at_least: float = 0.0) -> float:
+    """The fastest of `repeats` or more runs after one that is not timed; with 0 repeats the one first run."""
+    first, runs = _seconds(call, device), []
+    while len(runs) < repeats or (repeats and sum(runs) < at_least and len(runs) < MOST_RUNS):
+        runs.append(_seconds(call, device))
+    return min(runs, default=first)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
@@ -310,7 +316,7 @@ def load_model(job: Job) -> ProxyCLIP:
 def measure(job: Job, model: ProxyCLIP) -> Result:
     """Runs one task on a model; on a fresh process, for a peak that means something."""
     call = TASKS[job.task](model, job)
-    seconds = best_seconds(call, job.repeats, model.device)
+    seconds = best_seconds(call, job.repeats, model.device, job.at_least)
     result = Result(seconds, peak_bytes(model.device), str(model.clip.dtype).removeprefix("torch."))
     if job.keep:
         _keep(call(), job.keep)

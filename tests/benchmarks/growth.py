@@ -45,14 +45,16 @@ def measure_growth(run: Runner, sides=SIDES, classes=CLASSES, windows=WINDOWS, l
 
     def one_window(side: int) -> Result:
         repeats = 1 if side < ONCE_FROM_SIDE else 0
-        return run("our_picture", size_hw=(side, side), side=None, windows="whole", repeats=repeats)
+        return run("our_picture", size_hw=(side, side), side=None, windows="whole", repeats=repeats, at_least=0.0)
 
     def read_out(count: int) -> Result:
         return run("our_read_out", size_hw=large_hw, classes=count)
 
     def strip(count: int) -> Result:
         size_hw = (WINDOW, WINDOW + STRIDE * (count - 1))
-        return run("our_picture", size_hw=size_hw, side=None, repeats=1 if count < ONCE_FROM_WINDOWS else 0)
+        return run(
+            "our_picture", size_hw=size_hw, side=None, repeats=1 if count < ONCE_FROM_WINDOWS else 0, at_least=0.0
+        )
 
     return [
         _curve("picture side, in one window (pixels)", sides, one_window),
