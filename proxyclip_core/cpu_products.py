@@ -18,6 +18,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear  # nn.MultiheadAttention's own, no other in effect
 from torch.overrides import TorchFunctionMode
 
 from proxyclip_core.freed_memory import give_memory_back
@@ -73,7 +74,7 @@ def pack_linears(*networks: nn.Module) -> None:
 
 def _pack(parent: nn.Module, name: str) -> bool:
     layer = getattr(parent, name)
-    large = type(layer) is nn.Linear and layer.weight.numel() >= PACKED_FROM
+    large = type(layer) in (nn.Linear, NonDynamicallyQuantizableLinear) and layer.weight.numel() >= PACKED_FROM
     takes_it_apart = getattr(parent, "q_bias", None) is not None  # timm's EVA then reads the weight itself
     if not large or takes_it_apart or layer.weight.device.type != "cpu" or not packing_pays(layer.weight.dtype):
         return False

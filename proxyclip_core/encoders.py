@@ -46,13 +46,22 @@ def resample_positions(
     """
     if tuple(native_hw) == tuple(grid_hw):
         return positions
-    planes = positions.float().T.unflatten(1, native_hw)[None]  # (1, D, *native)
+    planes = positions.float().unflatten(0, tuple(native_hw))  # (*native, D)
+    # One axis after the other, as two products: torch takes four times as long for both at once.
+    down, across = (_bicubic(native, grid, mode).to(planes) for native, grid in zip(native_hw, grid_hw))
+    planes = torch.einsum("hy,yxd->hxd", down, planes)
+    return torch.einsum("wx,hxd->hwd", across, planes).flatten(0, 1).to(positions.dtype)
+
+
+def _bicubic(native: int, grid: int, mode: str) -> torch.Tensor:
+    """(grid, native): bicubic interpolation of one axis as a matrix."""
+    each = torch.eye(native)[None, :, None]  # (1, native, 1, native): one place of the axis a channel
     if mode == "scale":
-        scale = [(grid + 0.1) / native for grid, native in zip(grid_hw, native_hw)]
-        planes = F.interpolate(planes, scale_factor=scale, mode="bicubic", align_corners=False)
+        scale = (1.0, (grid + 0.1) / native)
+        rows = F.interpolate(each, scale_factor=scale, mode="bicubic", align_corners=False)
     else:
-        planes = F.interpolate(planes, size=grid_hw, mode="bicubic", align_corners=False)
-    return planes[0].flatten(1).T.to(positions.dtype)
+        rows = F.interpolate(each, size=(1, grid), mode="bicubic", align_corners=False)
+    return rows[0, :, 0].T
 
 
 class ClipEncoder:
@@ -129,13 +138,21 @@ class ClipEncoder:
         bias = attention.in_proj_bias.chunk(3)[2]
         return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias)
 
+    def mix_heads(self, values: torch.Tensor) -> torch.Tensor:
+        """out_proj, the layer that mixes the heads after attention: (B, N, D) -> (B, N, D) float32.
+
+        The rows of W sum to 1, and so do the weights of resampling: out_proj(W V) = W out_proj(V). Before them it is
+        computed for CLIP's patches, of which there are fewer than the VFM's.
+        """
+        return self.last_block.attn.out_proj(values)
+
     def project(self, attended: torch.Tensor) -> torch.Tensor:
-        """Attended values (B, N, D) -> joint space (B, N, E) float32: proj(ln_post(out_proj(.))).
+        """Attended values with their heads mixed (B, N, D) -> joint space (B, N, E) float32: proj(ln_post(.)).
 
         Without the residual and the MLP of the last block, which would bring the class token's view back in.
         """
         tower = self.network.visual
-        return F.linear(tower.ln_post(self.last_block.attn.out_proj(attended)), tower.proj.T)
+        return F.linear(tower.ln_post(attended), tower.proj.T)
 
     def plain_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         """The last block as it was trained, residual and MLP included: (B, 1 + N, D) -> (B, N, E) float32."""
@@ -213,7 +230,7 @@ def run_block(
     parts = zip((asking, normed, normed), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
     heads = [F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
     attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
-    tokens = tokens + block.ls_1(F.linear(attended, attention.out_proj.weight, attention.out_proj.bias))
+    tokens = tokens + block.ls_1(attention.out_proj(attended))
     return add_in_pieces(tokens, lambda some: block.ls_2(block.mlp(block.ln_2(some))))
 
 

@@ -204,7 +204,7 @@ class ProxyCLIP:
                 if fusion == "clip":
                     parts.append(self.clip.plain_tokens(features.clip_tokens[some]))
                     continue
-                values = self.clip.values(features.clip_tokens[some])  # (B, N, D)
+                values = self.clip.mix_heads(self.clip.values(features.clip_tokens[some]))  # (B, N, D)
                 if vfm is not None:
                     values = attention.resample_patches(values, features.clip_grid, vfm.shape[-2:])
                     values = attention.proxy_attention(vfm[some], values, beta, gamma)

@@ -64,7 +64,7 @@ def test_encoding_leaves_out_clips_last_block(tiny_model):
 def test_encoding_costs_the_same_for_every_window(tiny_model):
     one, three = (np.zeros((112, width, 3), dtype=np.uint8) for width in (112, 224))
     cost = [flops(lambda: tiny_model.encode(picture, side=None, crop=112, stride=56)) for picture in (one, three)]  # noqa: B023
-    assert cost[1] == 3 * cost[0]
+    assert 0.99 * 3 * cost[0] < cost[1] <= 3 * cost[0]  # CLIP's positions are resampled once for all of them
 
 
 def test_one_attention_matrix_serves_all_heads(tiny_model, features):

@@ -171,6 +171,16 @@ def test_positions_on_the_native_grid_stay_as_they_are():
     )
 
 
+@pytest.mark.parametrize("mode", ["scale", "size"])
+def test_positions_are_resampled_as_by_torchs_bicubic(mode):
+    positions = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    planes = positions.T.reshape(1, 5, 3, 4)
+    how = {"size": (7, 6)} if mode == "size" else {"scale_factor": (7.1 / 3, 6.1 / 4)}
+    expected = torch.nn.functional.interpolate(planes, mode="bicubic", align_corners=False, **how)
+    resampled = resample_positions(positions, (3, 4), (7, 6), mode)
+    assert torch.allclose(resampled, expected[0].flatten(1).T, atol=1e-5)
+
+
 def test_unknown_position_mode_is_refused(tiny_vfm):
     with pytest.raises(ValueError, match="scale, size, timm, native"):
         PatchEncoder(tiny_vfm.network, "Other", tiny_vfm.mean, tiny_vfm.std, positions="learned")

@@ -187,7 +187,7 @@ def test_clip_fusion_is_the_tower_as_trained(tiny_model):
 def test_values_fusion_is_each_patchs_own_value(tiny_model, blocks):
     features = tiny_model.encode(blocks, side=224)
     tokens = tiny_model.fuse(features, fusion="values").tokens
-    expected = tiny_model.clip.project(tiny_model.clip.values(features.clip_tokens))
+    expected = tiny_model.clip.project(tiny_model.clip.mix_heads(tiny_model.clip.values(features.clip_tokens)))
     assert tokens.shape[-2:] == features.clip_grid
     assert torch.equal(tokens.flatten(2).transpose(1, 2), expected)
 
