@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from demo import callbacks
-from demo.callbacks import Look
+from demo.answers import segment as callbacks
+from demo.answers.segment import Look
 from demo.session import Settings
-from demo.shared import ON_MODEL, Shared
+from demo.tabs.shared import ON_MODEL, Shared
 
 
 def build(shared: Shared, shown: SimpleNamespace) -> None:

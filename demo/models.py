@@ -14,8 +14,8 @@ from typing import Any
 import proxyclip_core as pc
 from demo.menus import Spec, size
 from demo.one_thread import in_one_thread
-from proxyclip_core import loading, weights
-from proxyclip_core.freed_memory import keep_freed_memory
+from proxyclip_core.cpu.memory import keep_freed_memory
+from proxyclip_core.models import loading, weights
 
 POLL_SECONDS = 0.3  # between looks at how far a download is
 Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one

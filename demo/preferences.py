@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.callbacks import Look
+from demo.answers.segment import Look
 
 KEY = "proxyclip-look"
 DEFAULTS = {name: getattr(Look(), name) for name in ("opacity", "outlines", "names")}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import proxyclip_core as pc
-from demo import render
+from demo.draw import overlay as render
 from proxyclip_core import settings as core
 from proxyclip_core.windows import plan_windows
 

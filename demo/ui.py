@@ -9,11 +9,15 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import api, compare_tab, inside_tab, question, segment_tab, variants
-from demo.callbacks import Provider
+from demo import api, variants
+from demo.answers.segment import Provider
 from demo.examples import FOLDER, read_examples
 from demo.session import Settings, Staged, advance
-from demo.shared import Shared
+from demo.tabs import compare as compare_tab
+from demo.tabs import inside as inside_tab
+from demo.tabs import question
+from demo.tabs import segment as segment_tab
+from demo.tabs.shared import Shared
 from demo.variants import Kept
 
 TITLE = "ProxyCLIP"
@@ -39,7 +43,7 @@ THEME = gr.themes.Default(
 # What belongs to the page but is said at launch. State is what fills the memory: an evicted page encodes again.
 LAUNCH: dict[str, Any] = {
     "theme": THEME,
-    "css_paths": [Path(__file__).parent / "style.css"],
+    "css_paths": [Path(__file__).parent / "draw" / "style.css"],
     "max_file_size": "20mb",
     "state_session_capacity": 16,
     "footer_links": ["api", "settings"],

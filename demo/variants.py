@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import proxyclip_core as pc
-from demo.callbacks import Provider, ran_out_of_memory
+from demo.answers.segment import Provider, ran_out_of_memory
 from demo.session import Staged, check_scores, count_patches, nbytes, stage_keys
 
 KEPT_BYTES = 200_000_000  # of one page, beside the staged values

@@ -23,11 +23,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from proxyclip_core import attention, readout
-from proxyclip_core.cpu_products import quick_products
-from proxyclip_core.encoders import ClipEncoder, PatchEncoder, check_finite
-from proxyclip_core.freed_memory import keep_freed_memory
-from proxyclip_core.image import cut_windows, read_image
-from proxyclip_core.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
+from proxyclip_core.cpu.memory import keep_freed_memory
+from proxyclip_core.cpu.products import quick_products
+from proxyclip_core.models.clip import ClipEncoder
+from proxyclip_core.models.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
+from proxyclip_core.models.vfm import PatchEncoder
+from proxyclip_core.models.vit import check_finite
+from proxyclip_core.picture import cut_windows, read_image
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,
@@ -36,7 +38,8 @@ from proxyclip_core.types import (
     Vocabulary,
     check_same_words,
 )
-from proxyclip_core.vocabulary import (
+from proxyclip_core.windows import plan_windows
+from proxyclip_core.words import (
     TEMPLATES,
     check_classes,
     parse_vocabulary,
@@ -44,7 +47,6 @@ from proxyclip_core.vocabulary import (
     templates_of,
     with_background,
 )
-from proxyclip_core.windows import plan_windows
 
 FUSIONS = ("proxy", "values", "clip")
 SIDES = (224, 1024)
@@ -170,7 +172,8 @@ class ProxyCLIP:
         if self.vfm is not None:
             vfm_parts = self._encode_in_batches(self.vfm, pixels, self._windows_at_once(layout.padded_hw))
         for encoder, parts in ((self.clip, clip_parts), (self.vfm, vfm_parts)):
-            check_finite(encoder, parts)
+            if encoder is not None:
+                check_finite(encoder.name, parts)
         return ImageFeatures(
             layout=layout,
             clip_tokens=known.clip_tokens if known else torch.cat(clip_parts),

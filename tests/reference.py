@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core.encoders import ClipEncoder, PatchEncoder
-from proxyclip_core.vocabulary import templates_of
+from proxyclip_core.models.clip import ClipEncoder
+from proxyclip_core.models.vfm import PatchEncoder
+from proxyclip_core.words import templates_of
 
 
 def text_embeddings(clip: ClipEncoder, queries: Sequence[str], templates: str = "imagenet80") -> torch.Tensor:

@@ -21,7 +21,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_
 from torch import nn
 
 from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
-from proxyclip_core.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
+from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 
 BOUND = 1e-5
 SUBSAMPLING = 4

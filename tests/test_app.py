@@ -18,11 +18,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import callbacks, menus, render
-from demo.callbacks import Look, Point
-from demo.segment_tab import ClassName
+from demo import menus
+from demo.answers import segment as callbacks
+from demo.answers.segment import Look, Point
+from demo.draw import overlay as render
 from demo.session import Settings, advance, check_amount
-from tests.browser.serving import ROOT, OneModel, app_process, page_around
+from demo.tabs.segment import ClassName
+from tests.serving import ROOT, OneModel, app_process, page_around
 
 MESSAGE, PICTURE, LEGEND, STATUS, STATE = range(5)
 SKIPPED = gr.skip()

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 import proxyclip_core as pc
-from proxyclip_core import loading
 from proxyclip_core.evaluation import read_scenes, score_rows, score_scenes
-from proxyclip_core.registry import BUILTIN_FOLDER
+from proxyclip_core.models import loading
+from proxyclip_core.models.registry import BUILTIN_FOLDER
 
-EXAMPLES = BUILTIN_FOLDER.parent / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "assets" / "examples"
 CPU = torch.device("cpu")
 SCENES = 50
 TEMPLATES = "simple7"  # a tenth of the time of 80, and the words' directions are nearly the same
@@ -45,7 +46,7 @@ def miou(model, scenes) -> dict[str, float]:
 def test_it_is_what_opens_without_other_weights(tmp_path, monkeypatch):
     for name in ("PROXYCLIP_CLIP", "PROXYCLIP_VFM", "PROXYCLIP_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("proxyclip_core.loading.is_available", lambda spec: bool(spec.builtin))
+    monkeypatch.setattr("proxyclip_core.models.loading.is_available", lambda spec: bool(spec.builtin))
     assert loading.default_models() == ("Built-in", "Built-in/8")
 
 
@@ -56,7 +57,7 @@ def test_all_weights_together_are_small():
 
 def test_the_score_is_that_of_the_card(miou, scenes):
     """At most two points below what the model card says of these scenes."""
-    recorded = json.loads((BUILTIN_FOLDER / "scores.json").read_text(encoding="utf-8"))["app"]
+    recorded = json.loads((ROOT / "assets" / "builtin" / "scores.json").read_text(encoding="utf-8"))["app"]
     assert len(scenes) == recorded["scenes"] == SCENES
     assert miou["proxy"] >= recorded["rows"]["proxy, Built-in/8"]["miou"] - 0.02
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proxyclip_core import __main__ as command_line
-from proxyclip_core.registry import VFM_MODELS, VfmSpec
+from proxyclip_core import cli as command_line
+from proxyclip_core.models.registry import VFM_MODELS, VfmSpec
 from proxyclip_core.settings import Settings
 
 

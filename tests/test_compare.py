@@ -1,5 +1,5 @@
 # ruff: noqa: F811 fixtures are imported by name
-"""demo.compare: results of one picture side by side, each stage computed once."""
+"""demo.answers.compare: results of one picture side by side, each stage computed once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from demo import callbacks, compare, compare_tab, variants
+from demo import variants
+from demo.answers import compare
+from demo.answers import segment as callbacks
 from demo.session import advance
+from demo.tabs import compare as compare_tab
 from demo.variants import LABELS, Bench, Variant, variant_of
 from tests.test_inside import models, other_model, settings, staged, true_map  # noqa: F401
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from demo.ui import build_demo
 from proxyclip_core.settings import Settings
-from tests.browser.serving import OneModel, as_elsewhere
 from tests.page import Page
+from tests.serving import OneModel, as_elsewhere
 
 SHOWN = {"result", "labels"}
 FROM_LOGITS = {"logits", *SHOWN}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import __main__ as command_line
 from proxyclip_core import attention, readout
+from proxyclip_core import cli as command_line
 from proxyclip_core.types import ClassLogits
 from proxyclip_core.windows import plan_windows
 from tests.benchmarks import child, growth, report, rows

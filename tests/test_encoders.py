@@ -13,13 +13,13 @@ from proxyclip_core import (
     ClipSpec,
     PatchEncoder,
     ProxyCLIP,
-    encoders,
     find_clip,
     find_vfm,
 )
-from proxyclip_core.encoders import resample_positions
-from proxyclip_core.loading import build_clip_network, build_vfm_network, vfm_encoder
-from proxyclip_core.vocabulary import prompts_for
+from proxyclip_core.models import clip as clip_module
+from proxyclip_core.models.loading import build_clip_network, build_vfm_network, vfm_encoder
+from proxyclip_core.models.vit import resample_positions
+from proxyclip_core.words import prompts_for
 from tests.conftest import TINY_CLIP
 
 HEIGHT, WIDTH = 97, 203
@@ -144,7 +144,7 @@ def test_shared_beginnings_change_no_embedding(tiny_clip, monkeypatch):
     vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
     torch.manual_seed(0)
     clip = ClipEncoder(open_clip.CLIP(16, vision, text).eval(), "Deep", tiny_clip.mean, tiny_clip.std)
-    monkeypatch.setitem(encoders.PROMPTS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(clip_module.PROMPTS_AT_ONCE, "cpu", 50)
     prompts = [prompt for word in ("sky", "sky scraper", "horse") for prompt in prompts_for(word, "imagenet80")]
     prompts += ["sky", "sky"]
     with torch.no_grad():

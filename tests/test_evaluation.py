@@ -94,7 +94,7 @@ def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         evaluation.read_label_map(tmp_path / "named.png")
     Image.new("L", (4, 4)).save(tmp_path / "large.png")
-    monkeypatch.setattr(evaluation, "MAX_PIXELS", 15)
+    monkeypatch.setattr(evaluation.scenes, "MAX_PIXELS", 15)
     with pytest.raises(ValueError, match="million pixels"):
         evaluation.read_label_map(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)  # Pillow's own bound, which comes first

@@ -15,12 +15,14 @@ from PIL import Image
 from pycocotools import mask as rle
 
 import proxyclip_core as pc
-from demo import carry, export, link
-from demo.callbacks import Look, UserError
+from demo import link
+from demo.answers import save_load as carry
+from demo.answers.segment import Look, UserError
 from demo.session import Settings, advance, within_memory
-from proxyclip_core import __main__ as command_line
+from proxyclip_core import cli as command_line
+from proxyclip_core import export
 from proxyclip_core.settings import Settings as SavedSettings
-from tests.browser.serving import OneModel
+from tests.serving import OneModel
 
 AWKWARD = "sky; cloud, CON, ../up \\ down, água, “hill”"
 

@@ -1,4 +1,4 @@
-"""demo.figures: maps over pictures, markers, and the SVG figures."""
+"""demo.draw.figures: maps over pictures, markers, and the SVG figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from demo import figures
+from demo.draw import figures
 from proxyclip_core.attention import similarity_statistics
 from proxyclip_core.evaluation import precision_recall
 

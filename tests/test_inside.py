@@ -1,4 +1,4 @@
-"""demo.inside, demo.truth and demo.variants: looking inside, from staged values alone."""
+"""demo.answers.inside, demo.answers.ground_truth and demo.variants: looking inside, from staged values alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import inside, truth
+from demo.answers import ground_truth as truth
+from demo.answers import inside
 from demo.examples import Example
 from demo.session import Settings, Staged, advance
 from demo.variants import Bench, Kept, Variant, ready_vfms
 from proxyclip_core.evaluation import UNLABELLED
-from tests.browser.serving import OneModel
 from tests.replay import golden_vfm
+from tests.serving import OneModel
 
 WORDS = "red, green, blue, yellow"
 

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 import proxyclip_core as pc
-from proxyclip_core import cpu_products, weights
-from proxyclip_core.loading import (
+from proxyclip_core.cpu import products as cpu_products
+from proxyclip_core.models import weights
+from proxyclip_core.models.loading import (
     build_clip_network,
     build_vfm_network,
     choose_device,
@@ -19,7 +20,7 @@ from proxyclip_core.loading import (
     load_vfm,
     vfm_encoder,
 )
-from proxyclip_core.registry import CLIP_MODELS, VFM_MODELS, VfmSpec
+from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, VfmSpec
 from tests.conftest import TINY_CLIP
 
 CPU, FLOAT32 = torch.device("cpu"), torch.float32

@@ -9,7 +9,7 @@ import pytest
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from proxyclip_core.encoders import normalise
+from proxyclip_core.models.vit import normalise
 from tests import replay
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,7 +10,7 @@ import pytest
 
 import proxyclip_core as pc
 from proxyclip_core.evaluation import read_scenes, score_rows
-from proxyclip_core.registry import BUILTIN_FOLDER
+from proxyclip_core.models.registry import BUILTIN_FOLDER
 
 SCENES = 20
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from proxyclip_core import ClipEncoder, ProxyCLIP
-from proxyclip_core import word_cache as module
-from proxyclip_core.word_cache import WordCache, fingerprint
+from proxyclip_core.models import word_cache as module
+from proxyclip_core.models.word_cache import WordCache, fingerprint
 
 
 @pytest.fixture

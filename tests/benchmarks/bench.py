@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from proxyclip_core.loading import choose_device
-from proxyclip_core.registry import find_clip, find_vfm
+from proxyclip_core.models.loading import choose_device
+from proxyclip_core.models.registry import find_clip, find_vfm
 from tests.benchmarks import growth, report
 from tests.benchmarks.child import Job
 from tests.benchmarks.rows import measure_row, rows_for

@@ -28,11 +28,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop
 
 from proxyclip_core import ProxyCLIP, Vocabulary, find_clip, find_vfm, load
-from proxyclip_core.cpu_products import quick_products
-from proxyclip_core.loading import PRECISIONS, build_clip_network, build_vfm_network, choose_device
+from proxyclip_core.cpu.products import quick_products
+from proxyclip_core.models.loading import PRECISIONS, build_clip_network, build_vfm_network, choose_device
+from proxyclip_core.models.word_cache import WordCache, fingerprint
 from proxyclip_core.types import ClassLogits
 from proxyclip_core.windows import plan_windows
-from proxyclip_core.word_cache import WordCache, fingerprint
 from tests import reference
 
 WORDS = ("sky", "hill", "horse", "grass", "person")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser.serving import app_process, page_around
+from tests.serving import app_process, page_around
 
 
 def pytest_collection_modifyitems(items):

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tests.browser.serving import OneModel, page_around
 from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
+from tests.serving import OneModel, page_around
 
 pytestmark = needs_browser
 

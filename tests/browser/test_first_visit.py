@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from demo.examples import FOLDER, read_examples
-from tests.browser.serving import app_process
 from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
+from tests.serving import app_process
 
 pytestmark = needs_browser
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.figures import SEED_COLOURS
-from tests.browser.serving import page_around
+from demo.draw.figures import SEED_COLOURS
 from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
+from tests.serving import page_around
 
 pytestmark = needs_browser
 WORDS = "red, green, blue, yellow"

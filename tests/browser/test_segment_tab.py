@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import carry
-from demo.callbacks import UserError
+from demo.answers import save_load as carry
+from demo.answers.segment import UserError
 from demo.models import Download
 from proxyclip_core.settings import Settings
-from tests.browser.serving import OneModel, page_around
 from tests.browser.visit import PHONE, expect, needs_browser
+from tests.serving import OneModel, page_around
 
 pytestmark = needs_browser
 

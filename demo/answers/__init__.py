@@ -1,0 +1,1 @@
+"""What the page answers: plain functions, one an event."""

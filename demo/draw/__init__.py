@@ -1,0 +1,1 @@
+"""Arrays to pictures and figures, and the few scripts for the browser."""

@@ -1,0 +1,117 @@
+"""Where to write a class's name: a point well inside its largest region, and the names drawn there.
+
+Axes: H x W pixels of a label map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from demo.draw import overlay as render
+
+COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
+SMALLEST = 0.002  # share of the picture below which a region is left without its name
+LONGEST = 24  # characters
+
+
+def components(labels: np.ndarray) -> np.ndarray:
+    """(H, W) labels -> (H, W) int: a number for each region of one label, connected by edges."""
+    height, width = labels.shape
+    starts = np.ones(labels.shape, dtype=bool)
+    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    runs = np.cumsum(starts).reshape(height, width) - 1  # every stretch of one label in a row has its number
+    parent = np.arange(runs[-1, -1] + 1)
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = run = parent[parent[run]]
+        return run
+
+    touching = labels[1:] == labels[:-1]
+    for one, other in np.unique(np.stack([runs[:-1][touching], runs[1:][touching]], axis=1), axis=0):
+        parent[root(other)] = root(one)
+    return np.array([root(run) for run in range(len(parent))])[runs]
+
+
+def depths(regions: np.ndarray) -> np.ndarray:
+    """(H, W) int: steps to the nearest pixel of another region or outside the picture, 1 at the border."""
+    depth = np.ones(regions.shape, dtype=np.int32)
+    inside = ~render.borders(regions)
+    inside[[0, -1]] = inside[:, [0, -1]] = False
+    while inside.any():
+        depth += inside
+        p = np.pad(inside, 1)
+        near = inside & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:]
+        # In turn a diamond and a square, which together are near enough to a circle.
+        if depth.max() % 2:
+            near &= p[:-2, :-2] & p[2:, 2:] & p[:-2, 2:] & p[2:, :-2]
+        inside = near
+    return depth
+
+
+def inner_points(labels: np.ndarray) -> dict[int, tuple[float, float]]:
+    """Class -> (x, y) in pixels of `labels`, deep inside its largest region; the largest region's class first."""
+    scale = max(1.0, max(labels.shape) / COARSE)
+    coarse = render.shown_labels(labels, tuple(max(1, round(side / scale)) for side in labels.shape))
+    regions = components(coarse)
+    depth = depths(regions)
+    numbers, first, areas = np.unique(regions, return_index=True, return_counts=True)
+    points: dict[int, tuple[float, float]] = {}
+    for place in np.argsort(-areas, kind="stable"):
+        label = int(coarse.flat[first[place]])
+        if label in points or areas[place] < SMALLEST * coarse.size:
+            continue
+        rows, columns = np.nonzero((regions == numbers[place]) & (depth == depth[regions == numbers[place]].max()))
+        # Of several deepest pixels, the one nearest to their middle.
+        best = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+        size = labels.shape[1] / coarse.shape[1], labels.shape[0] / coarse.shape[0]
+        points[label] = ((columns[best] + 0.5) * size[0], (rows[best] + 0.5) * size[1])
+    return points
+
+
+def write_names(
+    drawn: np.ndarray, labels: np.ndarray, names: Sequence[str], colours: np.ndarray, hidden: Collection[int] = ()
+) -> np.ndarray:
+    """The picture (H, W, 3) with each class's name on its largest region, on its colour so that it can be read.
+
+    Larger regions come first; a name that would cover another is left out.
+    """
+    image = Image.fromarray(drawn)
+    pen = ImageDraw.Draw(image)
+    font = _font(max(11, round(max(image.size) / 44)))
+    taken: list[tuple[float, float, float, float]] = []
+    for label, (x, y) in inner_points(labels).items():
+        if label in hidden:
+            continue
+        name = names[label]
+        text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+        box = _box(pen, text, font, x, y, image.size)
+        if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            continue
+        taken.append(box)
+        fill, ink = render.hex_colour(colours[label]), render.text_on(colours[label])
+        pen.rounded_rectangle(box, radius=(box[3] - box[1]) / 3, fill=fill, outline=ink)
+        pen.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, font=font, fill=ink, anchor="mm")
+    return np.asarray(image)
+
+
+def _box(
+    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, x: float, y: float, size_wh: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of a name around a point, moved so that it lies in the picture."""
+    width, height = pen.textlength(text, font=font) + font.size * 0.7, font.size * 1.35
+    left = min(max(x - width / 2, 1), max(size_wh[0] - width - 2, 1))
+    top = min(max(y - height / 2, 1), max(size_wh[1] - height - 2, 1))
+    return left, top, left + width, top + height
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # matplotlib's own font: it knows more scripts than Pillow's, and is there wherever the page is.
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

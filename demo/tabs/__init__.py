@@ -1,0 +1,1 @@
+"""The page's tabs and the question's column: layout and wiring."""

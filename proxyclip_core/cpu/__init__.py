@@ -1,0 +1,1 @@
+"""Faster products on a CPU."""

@@ -1,0 +1,26 @@
+"""How good a segmentation is, where the ground truth is known."""
+
+from proxyclip_core.evaluation.correspondence import (
+    PrecisionRecall,
+    correspondence,
+    labels_on_patches,
+    precision_recall,
+)
+from proxyclip_core.evaluation.scenes import UNLABELLED, LabelledPicture, read_label_map, read_scenes
+from proxyclip_core.evaluation.scores import Score, border_f_score, borders, score_rows, score_scenes
+
+__all__ = [
+    "UNLABELLED",
+    "LabelledPicture",
+    "PrecisionRecall",
+    "Score",
+    "border_f_score",
+    "borders",
+    "correspondence",
+    "labels_on_patches",
+    "precision_recall",
+    "read_label_map",
+    "read_scenes",
+    "score_rows",
+    "score_scenes",
+]

@@ -1,0 +1,1 @@
+"""The encoders: which there are, where their weights come from, and how they read pictures and words."""

@@ -1,0 +1,233 @@
+"""CLIP, which knows what things are called.
+
+It takes windows as (B, 3, H, W) float RGB in 0..1, with sides that are multiples of 56, and normalises them itself.
+Where a side is no multiple of the patch size, the pixels after the last whole patch are not looked at, as in the
+paper's code. Results are float32, whatever the precision of the weights.
+
+Axes: B windows, h x w patches, N = h * w, D CLIP width, E embedding, P prompts, T tokens of a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from proxyclip_core.cpu.products import quick_products
+from proxyclip_core.models.prefix_tree import PromptTree, grow_tree
+from proxyclip_core.models.vit import chunked_residual, normalise, resample_positions
+from proxyclip_core.models.word_cache import WordCache
+
+# open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
+# longer than everything else, and a page or a command line should be there before a model is.
+
+# Attention among the beginnings of prompts grows with their square, and a GPU wants to be filled.
+PROMPTS_AT_ONCE = {"cpu": 64}
+PROMPTS_AT_ONCE_ELSEWHERE = 256
+
+
+class ClipEncoder:
+    """CLIP's two towers, cut before the last block of the vision tower.
+
+    network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
+    word_cache: keeps embeddings of words between vocabularies; None embeds every word every time.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        word_cache: WordCache | None = None,
+    ) -> None:
+        from open_clip import SimpleTokenizer
+
+        _refuse_unless_plain(network, name)
+        self.network = network.eval().requires_grad_(False)
+        self.name = name
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.word_cache = word_cache
+        self.tokenizer = SimpleTokenizer(context_length=network.context_length)
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.visual.conv1.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the vision tower up to its last block; see `to`."""
+        return self.network.visual.conv1.weight.dtype
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> ClipEncoder:
+        """Moves the network; returns self. Only what the picture goes through before the last block takes `dtype`.
+
+        The last block, the projection and the text tower stay float32. They cost little, as words are embedded once
+        and it is one block of many; but an error in a word shifts its score in every pixel.
+        """
+        self.network.to(device)
+        for _, parameter in early_parameters(self.network):
+            parameter.data = parameter.data.to(dtype)
+        return self
+
+    @property
+    def last_block(self) -> nn.Module:
+        return self.network.visual.transformer.resblocks[-1]
+
+    def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
+        """(h, w), the whole patches in a window of this many pixels."""
+        return tuple(side // patch for side, patch in zip(window_hw, self.network.visual.patch_size))
+
+    def encode_windows(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> input of the last block (B, 1 + N, D) float32, class token first."""
+        tower = self.network.visual
+        pixels = normalise(windows, self.mean, self.std).to(self.dtype)
+        patches = tower.conv1(pixels)  # (B, D, h, w)
+        class_token = tower.class_embedding.to(self.dtype).expand(len(windows), 1, -1)
+        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)  # (B, 1 + N, D)
+        positions = tower.positional_embedding
+        grid_positions = resample_positions(positions[1:], tower.grid_size, tuple(patches.shape[-2:]))
+        tokens = tower.ln_pre(tokens + torch.cat([positions[:1], grid_positions]).to(self.dtype))
+        with quick_products(tokens.device):
+            for block in tower.transformer.resblocks[:-1]:
+                tokens = run_block(block, tokens)
+        return tokens.float()
+
+    def values(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Input of the last block (B, 1 + N, D) -> its values without the class token, (B, N, D) float32."""
+        attention = self.last_block.attn
+        normed = self.last_block.ln_1(tokens[:, 1:])
+        bias = attention.in_proj_bias.chunk(3)[2]
+        return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias)
+
+    def mix_heads(self, values: torch.Tensor) -> torch.Tensor:
+        """out_proj, the layer that mixes the heads after attention: (B, N, D) -> (B, N, D) float32.
+
+        The rows of W sum to 1, and so do the weights of resampling: out_proj(W V) = W out_proj(V). Before them it is
+        computed for CLIP's patches, of which there are fewer than the VFM's.
+        """
+        return self.last_block.attn.out_proj(values)
+
+    def project(self, attended: torch.Tensor) -> torch.Tensor:
+        """Attended values with their heads mixed (B, N, D) -> joint space (B, N, E) float32: proj(ln_post(.)).
+
+        Without the residual and the MLP of the last block, which would bring the class token's view back in.
+        """
+        tower = self.network.visual
+        return F.linear(tower.ln_post(attended), tower.proj.T)
+
+    def plain_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The last block as it was trained, residual and MLP included: (B, 1 + N, D) -> (B, N, E) float32."""
+        tower = self.network.visual
+        return F.linear(tower.ln_post(run_block(self.last_block, tokens)[:, 1:]), tower.proj.T)
+
+    def own_attention(self, tokens: torch.Tensor, row: int) -> torch.Tensor:
+        """CLIP's own attention in the last block: from patch `row` of one window to all patches, mean over heads.
+
+        tokens (1, 1 + N, D) -> (N,) float32; it sums to 1 less what goes to the class token.
+        """
+        attention = self.last_block.attn
+        normed = self.last_block.ln_1(tokens[0])  # (1 + N, D)
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        width = normed.shape[-1]
+        heads = (-1, attention.num_heads, width // attention.num_heads)
+        query = F.linear(normed[row + 1], weight[:width], bias[:width]).view(heads)[0]  # (heads, d)
+        keys = F.linear(normed, weight[width : 2 * width], bias[width : 2 * width]).view(heads)
+        scores = torch.einsum("hd,nhd->hn", query, keys) / heads[2] ** 0.5
+        return scores.softmax(dim=-1).mean(dim=0)[1:]
+
+    def check_length(self, word: str, longest_template: int = 0) -> None:
+        """Raises ValueError where a word does not fit into a prompt.
+
+        longest_template: tokens that the longest template adds to a word.
+        """
+        room = self.network.context_length - 2 - longest_template  # less the start and the end token
+        count = self.count_tokens(word)
+        if count > room:
+            raise ValueError(
+                f"{word[:60] + '...' if len(word) > 60 else word!r} is too long: {count} tokens, and CLIP reads "
+                f"at most {room} beside the template. Say it in fewer words."
+            )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without the start and the end token."""
+        return len(self.tokenizer.encode(text))
+
+    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Prompts -> (P, E) float32 of unit length."""
+        ids = self.tokenizer(list(prompts))  # (P, 77)
+        # Side by side in the order of their tokens, prompts have the most of their beginnings in common.
+        order = torch.tensor(sorted(range(len(ids)), key=ids.tolist().__getitem__))
+        at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
+        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in order.split(at_once)]
+        embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
+        embeddings[order.to(self.device)] = torch.cat(parts)
+        return embeddings
+
+    def _encode_tree(self, tree: PromptTree) -> torch.Tensor:
+        """-> (P, E). Of the last block only what it makes of the end tokens is computed: the tower is read there."""
+        network = self.network
+        tokens = (network.token_embedding(tree.ids) + network.positional_embedding[tree.positions])[None]  # (1, N, D)
+        *early, last = network.transformer.resblocks
+        with quick_products(tokens.device):
+            for block in early:
+                tokens = run_block(block, tokens, tree.mask)
+            end = run_block(last, tokens, tree.mask, rows=tree.ends)  # (1, P, D)
+        return F.normalize(network.ln_final(end[0]) @ network.text_projection, dim=-1)
+
+
+def run_block(
+    block: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """One block of open_clip's transformers, step by step: (B, T, D) -> (B, T, D), or `rows` (R,) of it alone.
+
+    As nn.MultiheadAttention has a quick path of its own, it would not take the one of `quick_products`.
+    mask (T, T): added to the scores.
+    """
+    normed, attention = block.ln_1(tokens), block.attn
+    asking = normed
+    if rows is not None:
+        tokens, asking = tokens[:, rows], normed[:, rows]
+        mask = None if mask is None else mask[rows]
+    parts = zip((asking, normed, normed), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
+    heads = [F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
+    attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
+    tokens = tokens + block.ls_1(attention.out_proj(attended))
+    return chunked_residual(tokens, lambda some: block.ls_2(block.mlp(block.ln_2(some))))
+
+
+def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and weights of what a picture goes through before CLIP's last block."""
+    tower = network.visual
+    parts = (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
+    early = {id(parameter) for part in parts for parameter in part.parameters()}
+    return [(name, parameter) for name, parameter in network.named_parameters() if id(parameter) in early]
+
+
+def _refuse_unless_plain(network: nn.Module, name: str) -> None:
+    """Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
+    from open_clip import CLIP
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+    def refuse(reason: str) -> None:
+        raise ValueError(
+            f"{name} cannot be used: {reason}. Proxy attention needs CLIP's plain ViT with a class token and a causal "
+            "text tower; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+        )
+
+    if type(network) is not CLIP:
+        refuse(f"it is a {type(network).__name__}, not an open_clip.CLIP")
+    tower = network.visual
+    if not isinstance(tower, VisionTransformer):
+        refuse(f"its vision tower is a {type(tower).__name__}, not a VisionTransformer")
+    if tower.attn_pool is not None or tower.pool_type != "tok" or tower.final_ln_after_pool:
+        refuse("its vision tower does not read the picture out at a class token")
+    for block in (*tower.transformer.resblocks, *network.transformer.resblocks):
+        if type(block) is not ResidualAttentionBlock or not isinstance(block.attn, nn.MultiheadAttention):
+            refuse(f"one of its blocks is a {type(block).__name__}, not a plain one with a standard attention layer")
+    if tower.proj is None or not isinstance(network.text_projection, nn.Parameter):
+        refuse("it has no linear projection into the joint space")
+    if network.attn_mask is None or network.text_pool_type != "argmax":
+        refuse("its text tower is not causal or is not read at the end token")

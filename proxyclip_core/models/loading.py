@@ -1,0 +1,208 @@
+"""From a name in a registry to an encoder with weights, on a device, at a precision."""
+
+from __future__ import annotations
+
+import json
+import os
+import timeit
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from proxyclip_core.cpu.products import pack_linears
+from proxyclip_core.models.clip import ClipEncoder, early_parameters
+from proxyclip_core.models.registry import (
+    BUILTIN_FOLDER,
+    CLIP_MODELS,
+    VFM_MODELS,
+    ClipSpec,
+    VfmSpec,
+    find_clip,
+    find_vfm,
+)
+from proxyclip_core.models.vfm import PatchEncoder
+from proxyclip_core.models.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights
+from proxyclip_core.models.word_cache import WordCache, default_folder, fingerprint
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
+BUILTIN_MODELS = ("Built-in", "Built-in/8")
+
+
+def default_models(patch: int | None = None) -> tuple[str, str]:
+    """Names of the CLIP and the VFM to open with; with `patch`, the VFM of that family at this patch size.
+
+    PROXYCLIP_CLIP and PROXYCLIP_VFM where they are set; else the paper's pair if its weights are on this machine;
+    else the built-in pair where the repository holds it.
+    """
+    builtin = BUILTIN_MODELS[0] in CLIP_MODELS and BUILTIN_MODELS[1] in VFM_MODELS
+    at_hand = is_available(find_clip(PAPER_MODELS[0])) and is_available(find_vfm(PAPER_MODELS[1]))
+    clip, vfm = BUILTIN_MODELS if builtin and not at_hand else PAPER_MODELS
+    clip, vfm = os.environ.get("PROXYCLIP_CLIP") or clip, os.environ.get("PROXYCLIP_VFM") or vfm
+    return clip, vfm if patch is None else find_vfm(find_vfm(vfm).family, patch).name
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" is CUDA, then MPS, then CPU. Raises ValueError for a device that is not there."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.ones(1, device=chosen).item()  # also fails on "meta", which holds no numbers
+    except Exception:  # noqa: BLE001  every backend that is not there has its own kind
+        raise ValueError(
+            f"device is {device!r}, which is not usable here; expected 'auto', 'cpu', 'cuda' or 'mps'."
+        ) from None
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The precision of the encoders; what comes after them, and the text, is float32 in any case.
+
+    "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where that is clearly faster;
+    float32 on MPS.
+    """
+    if precision not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision is {precision!r}; expected 'auto', {', '.join(map(repr, PRECISIONS))}.")
+    if precision != "auto":
+        return PRECISIONS[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _bfloat16_pays() else torch.float32
+
+
+@lru_cache
+def _bfloat16_pays() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in less than two thirds of the time that float32 takes.
+
+    Measured, in some 20 ms, because what a CPU lists among its features says little about its speed.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        tokens, weight = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
+        seconds[dtype] = min(timeit.repeat(lambda: F.linear(tokens, weight), number=1, repeat=8))  # noqa: B023
+    return 1.5 * seconds[torch.bfloat16] < seconds[torch.float32]
+
+
+def load_clip(
+    name: str, device: torch.device, dtype: torch.dtype, weights: str | os.PathLike | None = None
+) -> ClipEncoder:
+    """A CLIP by name. weights: a file or folder to take them from, in place of the usual places."""
+    spec = find_clip(name)
+    path = find_weights(spec, weights)
+    with torch.device("meta"):  # without memory, to see which weights take `dtype`
+        early = {name for name, _ in early_parameters(build_clip_network(spec))}
+    with _fitting(spec.name, path):
+        state = read_weights(path, lambda name: dtype if name in early else torch.float32)
+        network = _with_weights(lambda: build_clip_network(spec), state)
+    del state  # or every weight would be there twice while they are packed
+    cache = WordCache(fingerprint(network, spec.name), default_folder())
+    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
+    pack_linears(*network.visual.transformer.resblocks[:-1])
+    return encoder
+
+
+def load_vfm(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    patch: int | None = None,
+    weights: str | os.PathLike | None = None,
+) -> PatchEncoder:
+    """A VFM by name and patch size. weights: a file or folder to take them from."""
+    spec = find_vfm(name, patch)
+    path = find_weights(spec, weights)
+    with _fitting(spec.name, path):
+        state = read_weights(path, lambda name: dtype)
+        if any(key.startswith("image_encoder.") for key in state):
+            from timm.models.vision_transformer_sam import checkpoint_filter_fn
+
+            state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
+        network = _with_weights(lambda: build_vfm_network(spec), state)
+    del state
+    encoder = vfm_encoder(network, spec).to(device, dtype)
+    pack_linears(network)
+    return encoder
+
+
+def vfm_encoder(network: nn.Module, spec: VfmSpec) -> PatchEncoder:
+    """The encoder for a network built from this row."""
+    return PatchEncoder(network, spec.name, spec.mean, spec.std, spec.positions, spec.input_side)
+
+
+def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
+    """The architecture of a row with random weights. layers: blocks of each tower, in place of all of them.
+
+    Raises ValueError, with the reason, where open_clip's model of that name is no plain CLIP.
+    """
+    import open_clip  # see models/clip.py
+
+    if spec.builtin:
+        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
+    else:
+        config = open_clip.get_model_config(spec.architecture)
+    if config is None:
+        raise ValueError(f"open_clip knows no model {spec.architecture!r}, which the row {spec.name!r} names.")
+    special = {"multimodal_cfg", "custom_text"} & {key for key, value in config.items() if value}
+    if special or "timm_model_name" in config["vision_cfg"] or "hf_model_name" in config["text_cfg"]:
+        raise ValueError(
+            f"{spec.name} ({spec.architecture}) cannot be used: it is no plain CLIP with two transformer towers. Proxy "
+            "attention needs one; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+        )
+    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+    config = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key in known}
+    if layers is not None:
+        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = layers
+    return open_clip.CLIP(**config)
+
+
+def build_vfm_network(spec: VfmSpec, **options) -> nn.Module:
+    """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
+    import timm
+    from timm.models.vision_transformer import VisionTransformer
+
+    if spec.builtin:
+        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
+        return VisionTransformer(**config, **options)
+    if spec.positions == "timm":
+        options["dynamic_img_size"] = True
+    return timm.create_model(spec.architecture, num_classes=0, **options)
+
+
+def _with_weights(build: Callable[[], nn.Module], state: dict[str, torch.Tensor]) -> nn.Module:
+    """A network that takes the tensors of `state` as its own, all of them and no other.
+
+    It is built without memory first: random numbers for a hundred million weights take longer than reading the real
+    ones, and those that are mapped from a file stay mapped.
+    """
+    with torch.device("meta"):
+        network = build()
+    network.load_state_dict(state, assign=True)
+    if isinstance(getattr(network, "attn_mask", None), torch.Tensor):  # open_clip's causal mask is in no file
+        network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf")).triu_(1)
+    if any(tensor.is_meta for tensor in network.buffers()):  # rotary positions of DINOv3: computed when it is built
+        network = build()
+        network.load_state_dict(state)
+    return network
+
+
+@contextmanager
+def _fitting(name: str, path: Path):
+    """Turns what libraries raise for weights that do not fit into a message about the file."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except DAMAGED as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} does not hold the weights of {name} ({first}). Check that the file belongs to this model and is "
+            "whole."
+        ) from error

@@ -1,0 +1,161 @@
+"""The models that can be chosen: two tables, name -> frozen row. Adding a model is adding a row."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """One CLIP: an architecture with weights."""
+
+    name: str  # as in the menu
+    architecture: str  # open_clip's name of the model, or a .json of the same form in models/builtin/
+    repo: str  # on the Hugging Face hub; "" for built-in weights
+    licence: str
+    megabytes: int  # of the float32 weights: what will be downloaded
+    mean: tuple[float, float, float] = OPENAI_MEAN
+    std: tuple[float, float, float] = OPENAI_STD
+    files: tuple[str, ...] = CLIP_FILES  # in the repository, the preferred one first
+    official_file: str = ""  # a release elsewhere that is taken as well
+    builtin: str = ""  # file name in models/builtin/
+    note: str = field(default="", compare=False)  # what a user must know before trusting it
+
+
+@dataclass(frozen=True)
+class VfmSpec:
+    """One vision foundation model: an architecture at one patch size, with weights."""
+
+    name: str
+    family: str  # rows of one family differ in patch size only
+    patch: int  # pixels
+    architecture: str  # timm's name of the model, or a .json of arguments in models/builtin/
+    repo: str
+    licence: str
+    megabytes: int
+    # How position embeddings follow the window's size. "scale": bicubic by scale factor, as the paper's authors run
+    # DINO; "size": bicubic to the size; "timm": timm's own way, antialiased or rotary; "native": the window is
+    # resized to `input_side` instead.
+    positions: str = "scale"
+    input_side: int | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    files: tuple[str, ...] = ("model.safetensors",)
+    official_file: str = ""
+    builtin: str = ""
+    note: str = field(default="", compare=False)  # what a user must know before choosing it
+
+
+def _clip(name: str, architecture: str, repo: str, megabytes: int, **more) -> ClipSpec:
+    return ClipSpec(name, architecture, repo, "MIT", megabytes, **more)
+
+
+def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str = "Apache-2.0", **more) -> VfmSpec:
+    return VfmSpec(f"{family}/{patch}", family, patch, timm_name, f"timm/{timm_name}", licence, megabytes, **more)
+
+
+_HALF = (0.5, 0.5, 0.5)
+
+_DRAWN_THINGS = "Built in: knows drawn things, not photographs. For these choose another CLIP and vision model."
+
+_CLIP_ROWS = (
+    # The -quickgelu architectures matter: OpenAI's weights in plain ViT-B-16 give wrong numbers without an error.
+    _clip("OpenAI B/16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", 599),
+    _clip("OpenAI B/32", "ViT-B-32-quickgelu", "timm/vit_base_patch32_clip_224.openai", 605),
+    _clip("OpenAI L/14", "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai", 1710),
+    _clip("OpenAI L/14 336", "ViT-L-14-336-quickgelu", "timm/vit_large_patch14_clip_336.openai", 1712),
+    _clip("LAION B/16", "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 599),
+    _clip("LAION L/14", "ViT-L-14", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 1710, mean=_HALF, std=_HALF),
+    _clip("LAION H/14", "ViT-H-14", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3944),
+    ClipSpec("Built-in", "clip.json", "", "Apache-2.0", 0, builtin="clip.safetensors", note=_DRAWN_THINGS),
+)
+
+_DINOV3 = {"licence": "DINOv3 licence", "positions": "timm", "note": "The DINOv3 licence has terms of its own."}
+_MAE = {
+    "licence": "CC-BY-NC-4.0",
+    "positions": "size",
+    "note": "CC-BY-NC-4.0: these weights are not for commercial use.",
+}
+_SAM = {"positions": "native", "input_side": 1024}
+
+_VFM_ROWS = (
+    _vfm("DINO B", 8, "vit_base_patch8_224.dino", 343),
+    _vfm("DINO B", 16, "vit_base_patch16_224.dino", 343),
+    _vfm("DINO S", 8, "vit_small_patch8_224.dino", 87),
+    _vfm("DINO S", 16, "vit_small_patch16_224.dino", 87),
+    _vfm("DINOv2-reg B", 14, "vit_base_patch14_reg4_dinov2.lvd142m", 346, positions="timm"),
+    _vfm("DINOv2-reg S", 14, "vit_small_patch14_reg4_dinov2.lvd142m", 88, positions="timm"),
+    _vfm("DINOv2 B", 14, "vit_base_patch14_dinov2.lvd142m", 346),
+    _vfm("DINOv2 S", 14, "vit_small_patch14_dinov2.lvd142m", 88),
+    _vfm("DINOv3 B", 16, "vit_base_patch16_dinov3.lvd1689m", 343, **_DINOV3),
+    _vfm("DINOv3 S", 16, "vit_small_patch16_dinov3.lvd1689m", 86, **_DINOV3),
+    _vfm("MAE B", 16, "vit_base_patch16_224.mae", 343, **_MAE),
+    _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, official_file="sam_vit_b_01ec64.pth", **_SAM),
+    _vfm("SAM L", 16, "samvit_large_patch16.sa1b", 1233, official_file="sam_vit_l_0b3195.pth", **_SAM),
+    _vfm("SAM H", 16, "samvit_huge_patch16.sa1b", 2548, official_file="sam_vit_h_4b8939.pth", **_SAM),
+    *(
+        VfmSpec(
+            f"Built-in/{patch}",
+            "Built-in",
+            patch,
+            f"vfm_patch{patch}.json",
+            "",
+            "Apache-2.0",
+            0,
+            builtin=f"vfm_patch{patch}.safetensors",
+        )
+        for patch in (8, 4)
+    ),
+)
+
+
+def _is_offered(spec: ClipSpec | VfmSpec) -> bool:
+    """Hub models always are; built-in ones where the repository holds their weights."""
+    return not spec.builtin or (BUILTIN_FOLDER / spec.builtin).is_file()
+
+
+CLIP_MODELS: dict[str, ClipSpec] = {spec.name: spec for spec in _CLIP_ROWS if _is_offered(spec)}
+VFM_MODELS: dict[str, VfmSpec] = {spec.name: spec for spec in _VFM_ROWS if _is_offered(spec)}
+
+
+def find_clip(name: str) -> ClipSpec:
+    """The row called `name`. Raises ValueError with the known names, the closest first."""
+    if name in CLIP_MODELS:
+        return CLIP_MODELS[name]
+    raise ValueError(f"No CLIP is called {name!r}. Known: {_closest(name, CLIP_MODELS)}.")
+
+
+def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
+    """The row called `name`, such as "DINO B/8"; or of the family `name`, such as "DINO B", at a patch size.
+
+    Without a patch size a family gives its first row, the one with the sharpest borders. Raises ValueError, with the
+    known names, closest first, or with the patch sizes that the family has.
+    """
+    if name in VFM_MODELS and patch in (None, VFM_MODELS[name].patch):
+        return VFM_MODELS[name]
+    family = VFM_MODELS[name].family if name in VFM_MODELS else name
+    rows = [spec for spec in VFM_MODELS.values() if spec.family == family]
+    if not rows:
+        raise ValueError(f"No VFM is called {name!r}. Known: {_closest(name, VFM_MODELS)}.")
+    fitting = [spec for spec in rows if patch in (None, spec.patch)]
+    if name in VFM_MODELS or not fitting:
+        sizes = " and ".join(str(spec.patch) for spec in rows)
+        raise ValueError(
+            f"{name!r} was asked for with patch size {patch}. {family!r} comes with patch size {sizes}; "
+            f"say for instance vfm={family!r}, patch={rows[0].patch}."
+        )
+    return fitting[0]
+
+
+def _closest(name: str, models: dict) -> str:
+    def likeness(known: str) -> float:
+        return difflib.SequenceMatcher(None, str(name).casefold(), known.casefold()).ratio()
+
+    return ", ".join(sorted(models, key=likeness, reverse=True))

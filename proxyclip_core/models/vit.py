@@ -1,0 +1,68 @@
+"""What both encoders share: pixels as a network wants them, positions on another grid, a residual in chunks.
+
+Axes: B windows, h x w patches, N = h * w, D width, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+TOKENS_AT_ONCE = {"cpu": 512}
+
+POSITION_MODES = ("scale", "size", "timm", "native")
+
+
+def normalise(windows: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """(B, 3, H, W) in 0..1 -> (rgb - mean) / std."""
+    shape = (1, 3, 1, 1)
+    return (windows - windows.new_tensor(mean).view(shape)) / windows.new_tensor(std).view(shape)
+
+
+def resample_positions(
+    positions: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int], mode: str = "scale"
+) -> torch.Tensor:
+    """Position embeddings (N, D) of the native grid -> (h * w, D) for another grid, bicubic without antialiasing.
+
+    mode: "scale" maps coordinates by (grid + 0.1) / native, as DINO does and the paper's authors do for CLIP too;
+    "size" by the sizes themselves.
+    """
+    if tuple(native_hw) == tuple(grid_hw):
+        return positions
+    planes = positions.float().unflatten(0, tuple(native_hw))  # (*native, D)
+    # One axis after the other, as two products: torch takes four times as long for both at once.
+    down, across = (_bicubic(native, grid, mode).to(planes) for native, grid in zip(native_hw, grid_hw))
+    planes = torch.einsum("hy,yxd->hxd", down, planes)
+    return torch.einsum("wx,hxd->hwd", across, planes).flatten(0, 1).to(positions.dtype)
+
+
+def _bicubic(native: int, grid: int, mode: str) -> torch.Tensor:
+    """(grid, native): bicubic interpolation of one axis as a matrix."""
+    each = torch.eye(native)[None, :, None]  # (1, native, 1, native): one place of the axis a channel
+    if mode == "scale":
+        scale = (1.0, (grid + 0.1) / native)
+        rows = F.interpolate(each, scale_factor=scale, mode="bicubic", align_corners=False)
+    else:
+        rows = F.interpolate(each, size=(1, grid), mode="bicubic", align_corners=False)
+    return rows[0, :, 0].T
+
+
+def chunked_residual(tokens: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """tokens + change(tokens) for a change that asks of no token about another; in place. tokens (B, T, D).
+
+    On a CPU some tokens at a time: what an MLP holds between its layers, four times as wide, stays in the cache then.
+    """
+    for some in tokens.split(TOKENS_AT_ONCE.get(tokens.device.type, tokens.shape[1]), dim=1):
+        some += change(some)
+    return tokens
+
+
+def check_finite(name: str, parts: Sequence[torch.Tensor]) -> None:
+    """Raises ValueError for NaN or infinity, which would come out as a clean picture of the first class."""
+    if not all(bool(part.isfinite().all()) for part in parts):
+        raise ValueError(
+            f"{name} gave features that are no finite numbers. In float16 some networks overflow: load with "
+            "precision='float32'. Otherwise its weights are damaged."
+        )

@@ -1,0 +1,209 @@
+"""Where weights come from, in this order: a path that is given, the folder in PROXYCLIP_WEIGHTS, what is built in,
+the Hugging Face cache and then the hub. Files are safetensors, or pickles that hold tensors and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from proxyclip_core.models.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
+
+WEIGHTS_VARIABLE = "PROXYCLIP_WEIGHTS"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+# A person should not wait for the retries of a download when there is no connection.
+HUB_ANSWER_SECONDS = 2.0
+
+# What the readers raise for a file that is cut short, or no file of weights at all.
+DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
+
+Spec = ClipSpec | VfmSpec
+Tensors = dict[str, torch.Tensor]
+
+
+class WeightsError(RuntimeError):
+    """Weights that are missing, damaged or of another model. The message says what to do."""
+
+
+def is_available(spec: Spec) -> bool:
+    """Whether the weights are on this machine; touches no network."""
+    return find_local(spec) is not None
+
+
+def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
+    """The file with the weights of `spec`, downloaded first where that is needed and possible.
+
+    given: a file, or a folder that holds one, which is taken in place of everything else.
+    Raises WeightsError, naming the model, what was tried, and how to get the weights.
+    """
+    if given is not None:
+        return _find_given(spec, Path(os.path.expanduser(given)))
+    return find_local(spec) or _download(spec)
+
+
+def find_local(spec: Spec) -> Path | None:
+    """The file with the weights of `spec` if it is on this machine."""
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    if folder:
+        for candidate in _candidates(spec, Path(os.path.expanduser(folder))):
+            if candidate.is_file():
+                return candidate
+    if spec.builtin:
+        path = BUILTIN_FOLDER / spec.builtin
+        return path if path.is_file() else None
+    return _cached(spec)
+
+
+def read_weights(path: Path, precision: Callable[[str], torch.dtype | None] = lambda name: None) -> Tensors:
+    """The tensors in a file, by name; a leading `module.` of distributed training is taken off.
+
+    precision: name -> the type to convert that tensor to; None leaves it as it is in the file. Tensors of a
+    .safetensors file that stay as they are take no memory before they are used: they are mapped from the file.
+    Raises WeightsError for a file that is damaged or holds anything but tensors.
+    """
+    try:
+        return _read_safetensors(path, precision) if path.suffix == ".safetensors" else _read_pickle(path, precision)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} is damaged, or a pickle that holds more than tensors; running it could do harm. "
+            "Give the weights as .safetensors."
+        ) from None
+    except DAMAGED as error:
+        raise WeightsError(
+            f"{path} could not be read as weights ({error or type(error).__name__}). Fetch it again."
+        ) from None
+
+
+def _read_safetensors(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+    state = {}
+    for name in names:
+        # Opened for each tensor, so that the pages of one that is converted are given back at once: with a mapping
+        # for all, the process would hold the whole file beside what it converts to.
+        with safe_open(path, "pt") as file:
+            tensor = file.get_tensor(name)
+        state[_plain(name)] = tensor.to(precision(_plain(name)) or tensor.dtype)
+    return state
+
+
+def _read_pickle(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError("it holds no table of tensors")
+    return {_plain(name): tensor.to(precision(_plain(name)) or tensor.dtype) for name, tensor in state.items()}
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("module.")
+
+
+def _candidates(spec: Spec, folder: Path) -> list[Path]:
+    """Where in PROXYCLIP_WEIGHTS a model may lie."""
+    places = []
+    if spec.repo:
+        base = spec.repo.split("/")[1]
+        for home in (folder / base, folder / spec.repo):
+            places += [home / file for file in spec.files]
+        places.append(folder / f"{base}.safetensors")
+    if spec.official_file:
+        places.append(folder / spec.official_file)
+    if spec.builtin:
+        places.append(folder / spec.builtin)
+    return places
+
+
+def _find_given(spec: Spec, path: Path) -> Path:
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise WeightsError(f"{path} is no file of weights for {spec.name}; expected one of {', '.join(SUFFIXES)}.")
+        return path
+    if path.is_dir():
+        names = [*spec.files, spec.official_file, spec.builtin]
+        inside = [path / name for name in names if name] + _candidates(spec, path)
+        for candidate in inside:
+            if candidate.is_file():
+                return candidate
+        looked_for = ", ".join(name for name in names if name)
+        raise WeightsError(f"The folder {path} holds no weights of {spec.name}; looked for {looked_for}.")
+    raise WeightsError(f"There is no file or folder {path}, which was given for the weights of {spec.name}.")
+
+
+def _cached(spec: Spec) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache  # here, because it is slow to import and often not needed
+
+    for file in spec.files:
+        found = try_to_load_from_cache(spec.repo, file)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _download(spec: Spec) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    if not spec.repo:
+        raise WeightsError(f"The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}.")
+    if constants.HF_HUB_OFFLINE:
+        raise WeightsError(missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
+    if not _hub_answers(f"{constants.ENDPOINT}/{spec.repo}"):
+        raise WeightsError(missing(spec, f"gave no answer within {HUB_ANSWER_SECONDS:g} seconds"))
+    reason = "has none of the files"
+    for file in spec.files:
+        try:
+            return Path(hf_hub_download(spec.repo, file))
+        except LocalEntryNotFoundError:  # a kind of EntryNotFoundError
+            reason = "could not be reached"
+            break
+        except EntryNotFoundError:
+            continue
+        except HfHubHTTPError as error:
+            reason = f"refused: {error}"
+            break
+        except Exception as error:  # noqa: BLE001  what a cut connection raises depends on the hub's library
+            reason = f"the download broke off: {error}"
+            break
+    raise WeightsError(missing(spec, reason))
+
+
+def _hub_answers(url: str) -> bool:
+    """Whether anything answers at the hub; also where the look-up of its name would hang."""
+    from huggingface_hub.utils import get_session
+
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            get_session().head(url, timeout=HUB_ANSWER_SECONDS)
+            answered.set()
+        except Exception:  # noqa: BLE001  whatever went wrong, the hub was not reached; the error is said by the caller
+            pass
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answered.wait(HUB_ANSWER_SECONDS)
+
+
+def missing(spec: Spec, hub_answer: str) -> str:
+    """What to say where weights are not to be had: what was tried, with the hub's answer, and how to get them."""
+    from huggingface_hub import constants
+
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    base = spec.repo.split("/")[1]
+    official = f"\nThe official {spec.official_file} in that folder is taken as well." if spec.official_file else ""
+    return (
+        f"The weights of {spec.name} ({spec.megabytes} MB, {spec.licence}) are not on this machine.\n"
+        f"Tried: {WEIGHTS_VARIABLE} ({folder or 'not set'}), the cache ({constants.HF_HUB_CACHE}), "
+        f"the hub ({spec.repo}: {hub_answer}).\n"
+        "On a machine with a connection, run\n"
+        f"  hf download {spec.repo} {spec.files[0]} --local-dir weights/{base}\n"
+        f"then copy the folder 'weights' here and start with {WEIGHTS_VARIABLE}=weights.{official}"
+    )

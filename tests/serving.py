@@ -1,0 +1,91 @@
+"""The page, served for tests: as the real process, or in this one around a small model."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # as app.py does, before gradio is imported
+
+from demo.ui import LAUNCH, build_demo
+
+ROOT = Path(__file__).parents[1]
+START_LIMIT = 120  # seconds until a process that does not come up is ended, so that no test waits for ever
+
+
+class OneModel:
+    """Gives the same model under every name."""
+
+    def __init__(self, model) -> None:
+        self.model = model
+
+    def get(self, clip, vfm, say=lambda done, text: None):
+        return self.model
+
+    def ready(self, clip, vfm):
+        return True
+
+    def fetch(self, clip, vfm):
+        return iter(())
+
+
+def as_elsewhere(function):
+    """Runs a function as ZeroGPU does, in a process of its own: what comes and goes must survive pickling."""
+    return lambda *given: pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(given)))))
+
+
+@contextmanager
+def page_around(model, examples: Path | None = None) -> Iterator[str]:
+    """The address of the page around a model of the tests, or around a provider of models."""
+    models = model if hasattr(model, "get") else OneModel(model)
+    demo = build_demo(models, "OpenAI B/16", "DINO B/8", as_elsewhere, examples)
+    _, url, _ = demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        yield url
+    finally:
+        demo.close(verbose=False)
+
+
+@contextmanager
+def app_process(cache: Path, *arguments: str) -> Iterator[str]:
+    """The address of `python app.py`, started without a network and without any weights."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "GRADIO_", "HF_"))}
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(free_port()), "--device", "cpu", *arguments],
+        cwd=ROOT,
+        env=kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    watch = threading.Timer(START_LIMIT, process.kill)
+    watch.start()
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if "Running on local URL:" in line:
+                break
+        else:
+            raise RuntimeError("app.py did not come up:\n" + "".join(said))
+        watch.cancel()
+        # Read on, so that the process never waits for room in the pipe.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        yield line.split("URL:")[1].strip() + "/"
+    finally:
+        watch.cancel()
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
