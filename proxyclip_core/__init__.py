@@ -1,19 +1,22 @@
 """ProxyCLIP: open-vocabulary segmentation without training. See `load` and `ProxyCLIP`."""
 
 from proxyclip_core.attention import SimilarityStatistics
+from proxyclip_core.loader import load
 from proxyclip_core.models.clip import ClipEncoder
-from proxyclip_core.models.loading import default_models
+from proxyclip_core.models.loading import complete_pair, default_models
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.weights import WeightsError, is_available
 from proxyclip_core.picture import read_image
-from proxyclip_core.pipeline import FUSIONS, ProxyCLIP, load
+from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
+from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
 from proxyclip_core.words import TEMPLATES, background_presets, parse_vocabulary, vocabulary_presets
 
 __all__ = [
     "CLIP_MODELS",
     "FUSIONS",
+    "SETTINGS",
     "TEMPLATES",
     "VFM_MODELS",
     "ClassLogits",
@@ -24,11 +27,13 @@ __all__ = [
     "PatchEncoder",
     "ProxyCLIP",
     "Segmentation",
+    "Settings",
     "SimilarityStatistics",
     "VfmSpec",
     "Vocabulary",
     "WeightsError",
     "background_presets",
+    "complete_pair",
     "default_models",
     "find_clip",
     "find_vfm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -20,7 +21,10 @@ FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 OVERSHOOT = 1e-3
 
 
-def read_image(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> np.ndarray:
+ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
+
+
+def read_image(image: ImageLike) -> np.ndarray:
     """A picture as (H, W, 3) uint8 RGB.
 
     image: a path, the bytes of a picture file, a PIL image, or an array of shape (H, W), (H, W, 1), (H, W, 3) RGB or
@@ -44,21 +48,38 @@ def read_image(image: str | os.PathLike | bytes | Image.Image | np.ndarray) -> n
     )
 
 
-def cut_windows(picture: np.ndarray, layout: WindowLayout, fill_rgb: tuple[float, float, float]) -> torch.Tensor:
-    """Resizes a picture and cuts its windows, padded on all sides with one colour.
+def picture_digest(picture: np.ndarray) -> str:
+    """Tells pictures (H, W, 3) uint8 apart by their size and pixels."""
+    digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.hexdigest()
 
-    picture (H, W, 3) uint8, fill_rgb in 0..1 -> (B, 3, *layout.padded_hw) float32 in 0..1.
+
+def resized(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 at another size, bicubic; the same array where it has that size."""
+    if picture.shape[:2] == size_hw:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size_hw[::-1], Image.Resampling.BICUBIC))
+
+
+def cut_windows(
+    scaled: np.ndarray, layout: WindowLayout, fill_rgb: tuple[float, float, float], chosen: range | None = None
+) -> torch.Tensor:
+    """Some windows of the resized picture, padded on all sides with one colour.
+
+    scaled (*layout.scaled_hw, 3) uint8, fill_rgb in 0..1, chosen: indices of the windows, all by default
+    -> (B, 3, *layout.padded_hw) float32 in 0..1 on the CPU.
     """
-    height, width = layout.scaled_hw
-    if picture.shape[:2] != (height, width):
-        picture = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+    chosen = range(layout.count) if chosen is None else chosen
     before_y, before_x = layout.padding_top_left
     window_h, window_w = layout.window_hw
-    windows = torch.tensor(fill_rgb).view(1, 3, 1, 1).repeat(layout.count, 1, *layout.padded_hw)
-    for index, (top, left) in enumerate(layout.corners):
-        inner = windows[index, :, before_y : before_y + window_h, before_x : before_x + window_w]
-        inner.copy_(pixels[:, top : top + window_h, left : left + window_w])
+    fill = torch.tensor(fill_rgb, dtype=torch.float32, device="cpu").view(1, 3, 1, 1)
+    windows = fill.repeat(len(chosen), 1, *layout.padded_hw)
+    for place, index in enumerate(chosen):
+        top, left = layout.corners[index]
+        pixels = torch.from_numpy(scaled[top : top + window_h, left : left + window_w].copy()).permute(2, 0, 1)
+        inner = windows[place, :, before_y : before_y + window_h, before_x : before_x + window_w]
+        inner.copy_(pixels.float().div_(255))
     return windows
 
 

@@ -1,10 +1,10 @@
-"""ProxyCLIP as five stages without state, and the picture of what one patch attends to.
+"""ProxyCLIP as stages without state, and the map of what one patch attends to.
 
-    features = encode(image)             only this runs the image encoders
-    dense    = fuse(features, beta, gamma)
-    words    = embed("sky; cloud, hill") only this runs the text tower
-    logits   = classify(dense, words)
-    result   = segment(logits, words)
+    features = model.encode(image)            only this runs the image encoders
+    dense    = model.fuse(features, beta, gamma)
+    words    = model.embed("sky; cloud, hill") only this runs the text tower
+    logits   = model.classify(dense, words)
+    result   = logits.segment()
 
 Hold on to the middle and a change costs only what comes after it. Nothing about a picture is kept on the model.
 
@@ -13,34 +13,27 @@ Axes: B windows, h x w patches, D CLIP width, E embedding, K classes, Q queries,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from numbers import Integral
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from proxyclip_core import attention, readout
-from proxyclip_core.cpu.memory import keep_freed_memory
+from proxyclip_core.cpu import chosen_kernels
 from proxyclip_core.cpu.products import quick_products
 from proxyclip_core.models.clip import ClipEncoder
-from proxyclip_core.models.loading import choose_device, choose_precision, default_models, load_clip, load_vfm
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
-from proxyclip_core.picture import cut_windows, read_image
-from proxyclip_core.types import (
-    ClassLogits,
-    DenseFeatures,
-    ImageFeatures,
-    Segmentation,
-    Vocabulary,
-    check_same_words,
-)
-from proxyclip_core.windows import plan_windows
+from proxyclip_core.picture import ImageLike, cut_windows, picture_digest, read_image, resized
+from proxyclip_core.settings import SETTINGS, Settings, check_threshold, default, versions
+from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
+from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.words import (
-    TEMPLATES,
+    Words,
+    as_text,
     check_classes,
     parse_vocabulary,
     prompts_for,
@@ -48,52 +41,12 @@ from proxyclip_core.words import (
     with_background,
 )
 
-FUSIONS = ("proxy", "values", "clip")
-SIDES = (224, 1024)
-LOGIT_SCALE = 40.0
-# On a CPU more take the VFM as long, or a little longer, and more memory; CLIP, with fewer patches, gains a little.
-WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
+FUSIONS = SETTINGS["fusion"].values
+# Windows that an encoder takes together. On a CPU the VFM gains nothing from more, which cost memory; CLIP, with fewer
+# patches, gains a little.
+VFM_WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
 CLIP_WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
-
-ImageLike = str | os.PathLike | bytes | Image.Image | np.ndarray
-
-
-def load(
-    clip: str | None = None,
-    vfm: str | None = None,
-    *,
-    patch: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    fusion: str = "proxy",
-    templates: str = "imagenet80",
-    clip_weights: str | os.PathLike | None = None,
-    vfm_weights: str | os.PathLike | None = None,
-) -> ProxyCLIP:
-    """A model by names: `load(clip="OpenAI B/16", vfm="DINO B/8")`.
-
-    clip, vfm: names in CLIP_MODELS and VFM_MODELS, or a family with `patch`; None for `default_models()`.
-    device: "auto", "cpu", "cuda", "mps". precision: "auto", "float32", "bfloat16", "float16", of the encoders.
-    fusion: "proxy", or for comparison "values" or "clip", which load no VFM unless one is named.
-    clip_weights, vfm_weights: a file or a folder, in place of PROXYCLIP_WEIGHTS, the cache and the hub.
-
-    Raises ValueError for a name or setting that is not known, WeightsError where weights cannot be had.
-    """
-    _check_choice("fusion", fusion, FUSIONS)
-    chosen_device = choose_device(device)
-    if chosen_device.type == "cpu":
-        keep_freed_memory()
-    dtype = choose_precision(precision, chosen_device)
-    wants_vfm = fusion == "proxy" or vfm is not None
-    if clip is None or (vfm is None and wants_vfm):
-        default_clip, default_vfm = default_models(patch if wants_vfm and vfm is None else None)
-        clip, vfm = clip or default_clip, vfm or default_vfm
-    return ProxyCLIP(
-        load_clip(clip, chosen_device, dtype, clip_weights),
-        load_vfm(vfm, chosen_device, dtype, patch, vfm_weights) if wants_vfm else None,
-        fusion=fusion,
-        templates=templates,
-    )
+OTHER_DEVICE_AT_ONCE = 4
 
 
 class ProxyCLIP:
@@ -103,51 +56,96 @@ class ProxyCLIP:
     """
 
     def __init__(
-        self, clip: ClipEncoder, vfm: PatchEncoder | None, fusion: str = "proxy", templates: str = "imagenet80"
+        self,
+        clip: ClipEncoder,
+        vfm: PatchEncoder | None,
+        fusion: str = default("fusion"),
+        templates: str = default("templates"),
     ) -> None:
         self.clip = clip
         self.vfm = vfm
-        self.fusion = _check_choice("fusion", fusion, FUSIONS)
-        self.templates = _check_choice("templates", templates, TEMPLATES)
+        self.fusion = str(SETTINGS["fusion"].check(fusion))
+        self.templates = str(SETTINGS["templates"].check(templates))
 
     @property
     def device(self) -> torch.device:
         return self.clip.device
 
+    def computed_with(self) -> dict[str, Any]:
+        """What decides the numbers of a result besides its settings: for the record, ready for JSON."""
+        return {
+            "versions": versions(),
+            "device": self.device.type,
+            "precision": str(self.clip.dtype).removeprefix("torch."),
+            "kernels": chosen_kernels() if self.device.type == "cpu" else {},
+            "clip_weights": self.clip.digest,
+            "vfm_weights": self.vfm.digest if self.vfm is not None else None,
+        }
+
+    def __repr__(self) -> str:
+        parts = [f"{encoder.name} @{encoder.digest}" for encoder in (self.clip, self.vfm) if encoder is not None]
+        found = self.computed_with()
+        kernels = [f"{name}: {choice}" for name, choice in found["kernels"].items()]
+        return f"ProxyCLIP({', '.join([*parts, found['precision'], found['device'], *kernels])})"
+
     def __call__(
         self,
         image: ImageLike,
-        words: str | Sequence[Sequence[str]],
+        words: Words,
         *,
-        beta: float = 1.2,
-        gamma: float = 3.0,
-        threshold: float = 0.0,
-        background: bool | str = False,
-        side: int | None = 336,
-        windows: str = "sliding",
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        threshold: float = default("threshold"),
+        background: str = default("background"),
+        side: int | None = default("side"),
+        windows: str = default("windows"),
+        fusion: str | None = None,
+        templates: str | None = None,
+        crop: int = 336,
+        stride: int = 112,
     ) -> Segmentation:
-        """All stages at once; see each for its arguments."""
-        vocabulary = self.embed(words, background)  # first: words with a slip in them should not wait for the encoders
-        dense = self.fuse(self.encode(image, side, windows), beta, gamma)
-        return self.segment(self.classify(dense, vocabulary), vocabulary, threshold)
+        """All stages at once; see each for its arguments, which are in the ranges of `settings.SETTINGS`."""
+        classes = parse_vocabulary(words) if isinstance(words, str) else check_classes(words)
+        settings = Settings(
+            clip=self.clip.name,
+            vfm=self.vfm.name if self.vfm is not None else "",
+            words=words if isinstance(words, str) else as_text(classes),
+            beta=beta,
+            gamma=gamma,
+            side=side,
+            windows=windows,
+            templates=templates or self.templates,
+            background=background,
+            threshold=threshold,
+            fusion=fusion or self.fusion,
+        )
+        return self.run(image, settings, crop=crop, stride=stride)
 
-    def _windows_at_once(self, padded_hw: tuple[int, int]) -> int:
-        """How many windows the VFM takes together; fewer where it reads them enlarged, as SAM does."""
-        count = WINDOWS_AT_ONCE.get(self.device.type, 4)
-        enlarged = self.vfm.input_side if self.vfm is not None else None
-        return max(1, min(count, count * padded_hw[0] * padded_hw[1] // enlarged**2)) if enlarged else count
+    def run(self, image: ImageLike, settings: Settings, *, crop: int = 336, stride: int = 112) -> Segmentation:
+        """All stages with the numbers and words of `settings`, whose models must be this model's.
 
-    def _encode_in_batches(
-        self, encoder: ClipEncoder | PatchEncoder, windows: torch.Tensor, at_once: int
-    ) -> list[torch.Tensor]:
-        return [encoder.encode_windows(batch.to(self.device)) for batch in windows.split(at_once)]
+        Raises ValueError where the settings name other models.
+        """
+        mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
+        if (settings.clip, settings.vfm if self.vfm is not None else "") != mine:
+            raise ValueError(
+                f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
+                f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
+            )
+        # Words first: a slip in them should not wait for the encoders.
+        vocabulary = self.embed(settings.words, settings.background, settings.templates)
+        check_threshold(settings.threshold, vocabulary.has_background)
+        features = self.encode(image, settings.side, settings.windows, crop=crop, stride=stride)
+        dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion)
+        result = self.classify(dense, vocabulary).segment(settings.threshold)
+        return replace(result, settings=settings, computed_with=self.computed_with())
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(
         self,
         image: ImageLike,
-        side: int | None = 336,
-        windows: str = "sliding",
+        side: int | None = default("side"),
+        windows: str = default("windows"),
         *,
         crop: int = 336,
         stride: int = 112,
@@ -158,34 +156,52 @@ class ProxyCLIP:
         image: whatever `read_image` takes. side: short side in pixels after resizing, 224..1024, or None for the
         picture as it is. windows: "sliding" (windows of `crop` pixels every `stride`) or "whole".
         clip_from: features of the same picture with another VFM; where CLIP and windows are the same, CLIP's part is
-        taken from there and only the VFM runs.
+        taken from there and only the VFM runs. Raises ValueError where they are of another picture.
         """
-        if side is not None and not (isinstance(side, Integral) and SIDES[0] <= side <= SIDES[1]):
-            raise ValueError(f"side is {side!r}; expected {SIDES[0]}..{SIDES[1]} pixels, or None for as is.")
+        SETTINGS["side"].check(side)
         picture = read_image(image)
-        layout = plan_windows(picture.shape[:2], side, windows, crop, stride)
-        known = clip_from if clip_from and (clip_from.layout, clip_from.clip_name) == (layout, self.clip.name) else None
-        pixels = cut_windows(picture, layout, fill_rgb=self.clip.mean)
-        clip_parts, vfm_parts = [], []
-        if not known:
-            clip_parts = self._encode_in_batches(self.clip, pixels, CLIP_WINDOWS_AT_ONCE.get(self.device.type, 4))
-        if self.vfm is not None:
-            vfm_parts = self._encode_in_batches(self.vfm, pixels, self._windows_at_once(layout.padded_hw))
-        for encoder, parts in ((self.clip, clip_parts), (self.vfm, vfm_parts)):
-            if encoder is not None:
-                check_finite(encoder.name, parts)
+        digest = picture_digest(picture)
+        if clip_from is not None and clip_from.picture != digest:
+            raise ValueError("clip_from holds features of another picture. Give features of this one, or none.")
+        layout = plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride)
+        scaled = resized(picture, layout.scaled_hw)
+        if clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest):
+            clip_tokens = clip_from.clip_tokens
+        else:
+            clip_tokens = self._encode(self.clip, scaled, layout)
         return ImageFeatures(
             layout=layout,
-            clip_tokens=known.clip_tokens if known else torch.cat(clip_parts),
+            clip_tokens=clip_tokens,
             clip_grid=self.clip.grid_of(layout.padded_hw),
-            vfm=torch.cat(vfm_parts) if vfm_parts else None,
+            vfm=self._encode(self.vfm, scaled, layout) if self.vfm is not None else None,
             clip_name=self.clip.name,
             vfm_name=self.vfm.name if self.vfm is not None else None,
+            clip_id=self.clip.digest,
+            vfm_id=self.vfm.digest if self.vfm is not None else None,
+            picture=digest,
         )
 
-    @torch.inference_mode()
+    def _encode(self, encoder: ClipEncoder | PatchEncoder, scaled: np.ndarray, layout: WindowLayout) -> torch.Tensor:
+        """All windows of the resized picture (H, W, 3) through one encoder, some at a time."""
+        at_once = _at_once(CLIP_WINDOWS_AT_ONCE if encoder is self.clip else VFM_WINDOWS_AT_ONCE, self.device)
+        if isinstance(encoder, PatchEncoder) and encoder.input_side:  # it reads windows enlarged, as SAM does
+            enlarged = encoder.input_side**2 / (layout.padded_hw[0] * layout.padded_hw[1])
+            at_once = max(1, min(at_once, int(at_once / enlarged)))
+        parts = []
+        for first in range(0, layout.count, at_once):
+            some = range(first, min(first + at_once, layout.count))
+            pixels = cut_windows(scaled, layout, self.clip.mean, some)
+            parts.append(encoder.encode_windows(pixels.to(self.device)))
+        check_finite(encoder.name, parts)
+        return torch.cat(parts)
+
+    @torch.no_grad()
     def fuse(
-        self, features: ImageFeatures, beta: float = 1.2, gamma: float = 3.0, fusion: str | None = None
+        self,
+        features: ImageFeatures,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        fusion: str | None = None,
     ) -> DenseFeatures:
         """Stage 2: one embedding a patch.
 
@@ -196,37 +212,39 @@ class ProxyCLIP:
         beta: what counts as similar, in units of the mean similarity; raising it masks more.
         gamma: sharpness; raising it gives more weight to the most similar patches.
         """
-        fusion = _check_choice("fusion", fusion or self.fusion, FUSIONS)
+        fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
         self._check_features(features)
         features = features.to(self.device)
         vfm = _require_vfm(features) if fusion == "proxy" else None
-        at_once, parts = WINDOWS_AT_ONCE.get(self.device.type, 4), []
+        grid_hw = features.clip_grid if vfm is None else _grid(vfm)
+        at_once, parts = _at_once(VFM_WINDOWS_AT_ONCE, self.device), []
         with quick_products(self.device):
             for first in range(0, features.layout.count, at_once):
                 some = slice(first, first + at_once)
                 if fusion == "clip":
                     parts.append(self.clip.plain_tokens(features.clip_tokens[some]))
                     continue
-                values = self.clip.mix_heads(self.clip.values(features.clip_tokens[some]))  # (B, N, D)
+                values = self.clip.out_proj(self.clip.values(features.clip_tokens[some]))  # (B, N, D)
                 if vfm is not None:
-                    values = attention.resample_patches(values, features.clip_grid, vfm.shape[-2:])
+                    values = attention.resample_patches(values, features.clip_grid, grid_hw)
                     values = attention.proxy_attention(vfm[some], values, beta, gamma)
                 parts.append(self.clip.project(values))
         return DenseFeatures(
             layout=features.layout,
-            tokens=torch.cat(parts).transpose(1, 2).unflatten(2, features.clip_grid if vfm is None else vfm.shape[-2:]),
+            tokens=torch.cat(parts).transpose(1, 2).unflatten(2, grid_hw),
             clip_name=features.clip_name,
+            clip_id=features.clip_id,
+            picture=features.picture,
         )
 
-    @torch.inference_mode()
-    def embed(
-        self, words: str | Sequence[Sequence[str]], background: bool | str = False, templates: str | None = None
-    ) -> Vocabulary:
+    @torch.no_grad()
+    def embed(self, words: Words, background: str = default("background"), templates: str | None = None) -> Vocabulary:
         """Stage 3: words to embeddings, the mean over a set of templates; needs no picture.
 
-        words: text for `parse_vocabulary`, or one list of wordings a class. background: see `with_background`.
+        words: text for `parse_vocabulary`, or a list with a word, or a list of wordings, for each class.
+        background: "none", "first", "short" or "long", see `with_background`.
         """
-        templates = _check_choice("templates", templates or self.templates, TEMPLATES)
+        templates = str(SETTINGS["templates"].check(templates or self.templates))
         classes = parse_vocabulary(words) if isinstance(words, str) else check_classes(words)
         classes, has_background = with_background(classes, background)
         queries = [word for group in classes for word in group]
@@ -236,123 +254,109 @@ class ProxyCLIP:
         return Vocabulary(
             names=tuple(group[0] for group in classes),
             queries=tuple(queries),
-            query_class=torch.tensor([index for index, group in enumerate(classes) for _ in group]),
+            query_class=torch.tensor([index for index, group in enumerate(classes) for _ in group], device="cpu"),
             embeddings=self._embed_words(queries, templates),
-            background=has_background,
+            has_background=has_background,
             templates=templates,
             clip_name=self.clip.name,
+            clip_id=self.clip.digest,
         )
 
     def _embed_words(self, words: Sequence[str], templates: str) -> torch.Tensor:
         """(Q, E): the mean over the templates, of unit length; the text tower reads only words it has not seen."""
         cache = self.clip.word_cache
-        known = {word: cache.get(word, templates) if cache else None for word in words}
-        new = [word for word, embedding in known.items() if embedding is None]
+        known = {word: found for word in words if cache and (found := cache.get(word, templates)) is not None}
+        new = [word for word in dict.fromkeys(words) if word not in known]
         if new:
             prompts = [prompt for word in new for prompt in prompts_for(word, templates)]
             embeddings = self.clip.encode_text(prompts).unflatten(0, (len(new), -1))  # (new, templates, E)
-            for word, embedding in zip(new, F.normalize(embeddings.mean(dim=1), dim=-1)):
-                known[word] = embedding
-                if cache:
-                    cache.put(word, templates, embedding)
-        return torch.stack([known[word].to(self.device) for word in words])
+            known |= zip(new, F.normalize(embeddings.mean(dim=1), dim=-1).cpu())
+            if cache:
+                for word in new:
+                    cache.put(word, templates, known[word])
+        return torch.stack([known[word] for word in words]).to(self.device)
 
-    @torch.inference_mode()
     def classify(self, dense: DenseFeatures, vocabulary: Vocabulary) -> ClassLogits:
-        """Stage 4: cosine of every patch with every query, on the patch grid."""
-        if dense.clip_name != vocabulary.clip_name:
-            raise ValueError(
-                f"The picture was encoded by {dense.clip_name!r} and the words by {vocabulary.clip_name!r}; "
-                "both must come from one CLIP. Embed the words again."
-            )
-        embeddings = vocabulary.embeddings.to(dense.tokens.device)
-        tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
-        return ClassLogits(dense.layout, torch.einsum("qe,behw->bqhw", embeddings, tokens))
+        """Stage 4: cosine of every patch with every query, on the patch grid. Gradients pass through it.
 
-    @torch.inference_mode()
-    def segment(self, logits: ClassLogits, vocabulary: Vocabulary, threshold: float = 0.0) -> Segmentation:
-        """Stage 5: logits to labels at the picture's size.
-
-        threshold: softmax score in 0..1 below which a pixel goes to class 0, the background.
+        Raises ValueError where the picture and the words were not encoded by the same CLIP.
         """
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; expected 0..1.")
-        check_same_words(logits, vocabulary)
-        query, confidence = readout.best_query(logits, LOGIT_SCALE)
-        labels = vocabulary.query_class.cpu().numpy()[query].astype(np.uint16)
-        labels[confidence < threshold] = 0
-        return Segmentation(labels, vocabulary.names, confidence)
+        if dense.clip_id != vocabulary.clip_id:
+            raise ValueError(
+                f"The picture was encoded by {dense.clip_name} @{dense.clip_id} and the words by "
+                f"{vocabulary.clip_name} @{vocabulary.clip_id}; both must come from one CLIP. Embed the words again."
+            )
+        vocabulary = vocabulary.to(dense.tokens.device)
+        tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
+        logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
+        return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
 
-    @staticmethod
-    @torch.inference_mode()
-    def scores(logits: ClassLogits, vocabulary: Vocabulary, class_index: int) -> np.ndarray:
-        """(H, W) float32 in 0..1: softmax score of one class, of its best synonym. No encoder is needed."""
-        check_same_words(logits, vocabulary)
-        if not 0 <= class_index < len(vocabulary.names):
-            raise ValueError(f"class_index is {class_index}; expected 0..{len(vocabulary.names) - 1}.")
-        queries = (vocabulary.query_class == class_index).nonzero().flatten().tolist()
-        return readout.score_map(logits, queries, LOGIT_SCALE)
-
-    @staticmethod
-    @torch.inference_mode()
-    def scores_at(logits: ClassLogits, vocabulary: Vocabulary, point_xy: tuple[float, float]) -> dict[str, float]:
-        """Softmax score of every class at one pixel (x, y), the best class first."""
-        check_same_words(logits, vocabulary)
-        scores = readout.scores_at(logits, point_xy, LOGIT_SCALE)  # (Q,)
-        best = [float(scores[vocabulary.query_class.cpu() == index].max()) for index in range(len(vocabulary.names))]
-        return dict(sorted(zip(vocabulary.names, best), key=lambda pair: -pair[1]))
-
-    @torch.inference_mode()
+    @torch.no_grad()
     def seed_attention(
         self,
         features: ImageFeatures,
         point_xy: tuple[float, float],
-        beta: float = 1.2,
-        gamma: float = 3.0,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
         *,
         stage: str = "softmax",
         source: str = "vfm",
+        on: str = "picture",
     ) -> np.ndarray:
-        """What the patch under a pixel attends to, (H, W) float32; reads stage 1 alone.
+        """What the patch under a pixel attends to, float32; reads stage 1 alone.
 
         point_xy: (x, y) in picture pixels. stage: "cosine" (similarity S), "normalised" (A, masked entries as 0) or
         "softmax" (W). source: "vfm" for the proxy attention, "clip" for CLIP's own in its last block, mean over heads
-        (softmax only). Where windows overlap, the mean over those that hold the point. Pixels in none of these
-        windows cannot be attended to: 0 for "softmax", NaN for the other stages.
+        (softmax only).
+        on: "picture" gives (H, W). Where windows overlap, the mean over those that hold the point; pixels in none of
+        these windows cannot be attended to: 0 for "softmax", NaN for the other stages. "grid" gives the row itself on
+        the patches (h, w) of the first window that holds the point; for "softmax" it sums to 1 (for CLIP's own
+        attention to 1 less what goes to the class token).
         """
         attention.check_beta_gamma(beta, gamma)
         _check_choice("source", source, ("vfm", "clip"))
         _check_choice("stage", stage, attention.STAGES if source == "vfm" else ("softmax",))
+        _check_choice("on", on, ("picture", "grid"))
         self._check_features(features)
-        grid_hw = features.clip_grid if source == "clip" else tuple(_require_vfm(features).shape[-2:])
-        maps = {}
+        grid_hw = features.clip_grid if source == "clip" else _grid(_require_vfm(features))
+        maps: dict[int, torch.Tensor] = {}
         for window, patch in features.layout.patches_at(point_xy, grid_hw):
             if source == "clip":
                 row = self.clip.own_attention(features.clip_tokens[window : window + 1].to(self.device), patch)
             else:
-                row = _vfm_row(features.vfm[window : window + 1], patch, beta, gamma, stage)
+                vfm = _require_vfm(features)[window : window + 1].to(self.device)
+                row = _vfm_row(vfm, patch, beta, gamma, stage)
             maps[window] = row.unflatten(0, grid_hw)
+            if on == "grid":
+                return maps[window].cpu().numpy()
         return readout.window_maps(features.layout, maps, shares=stage == "softmax")
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def similarity_statistics(
-        self, features: ImageFeatures, beta: float = 1.2, gamma: float = 3.0
+        self, features: ImageFeatures, beta: float = default("beta"), gamma: float = default("gamma")
     ) -> attention.SimilarityStatistics:
         """Fig. 4 of the paper for this picture: the VFM's similarities before and after normalisation."""
-        return attention.similarity_statistics(_require_vfm(features), beta, gamma)
+        return attention.similarity_statistics(_require_vfm(features).to(self.device), beta, gamma)
 
     def _check_features(self, features: ImageFeatures) -> None:
-        if features.clip_name != self.clip.name:
+        if features.clip_id != self.clip.digest:
             raise ValueError(
-                f"These features come from {features.clip_name!r}, but this model's CLIP is {self.clip.name!r}. "
-                "Encode the picture again."
+                f"These features come from {features.clip_name} @{features.clip_id}, but this model's CLIP is "
+                f"{self.clip.name} @{self.clip.digest}. Encode the picture again."
             )
 
 
-def _check_choice(what: str, value: str, known: Sequence[str]) -> str:
+def _at_once(chunks: dict[str, int], device: torch.device) -> int:
+    return chunks.get(device.type, OTHER_DEVICE_AT_ONCE)
+
+
+def _grid(vfm: torch.Tensor) -> tuple[int, int]:
+    return vfm.shape[-2], vfm.shape[-1]
+
+
+def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ValueError(f"{what} is {value!r}; expected one of {', '.join(known)}.")
-    return value
 
 
 def _require_vfm(features: ImageFeatures) -> torch.Tensor:

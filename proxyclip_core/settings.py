@@ -1,64 +1,222 @@
-"""Everything that a segmentation depends on beside the picture, as one value that can be saved and loaded again."""
+"""The settings of a segmentation: one table of what each may be, and one value that can be saved and loaded again.
+
+The page's controls, /segment, links, settings files and the command line all read `SETTINGS`; so a default, a range or
+a label stands here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import platform
-import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
+from numbers import Integral, Real
+from typing import Any
 
-FORMAT = 1
-LARGEST = sys.float_info.max
-BACKGROUNDS = ("", "first", "short", "long")
-WINDOWS = ("sliding", "whole")
+FORMAT = 2  # of a settings file; files of format 1 are read too
+AS_IS = "as-is"  # how None, for a picture that is not resized, is written as text
+LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
+
+Value = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    kind: "text", "number", "whole" (pixels; None means as it is) or "choice".
+    label, tip: what the page and the command line call it and say of it.
+    low, high, step: the range of numbers, both ends included, and how finely a slider divides it.
+    choices: (label, value) pairs. For "choice" these are all the values there are, for "whole" the usual ones.
+    """
+
+    name: str
+    kind: str
+    default: Value
+    label: str
+    tip: str
+    low: float = -math.inf
+    high: float = math.inf
+    step: float = 0.0
+    choices: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The values of `choices`."""
+        return tuple(value for _, value in self.choices)
+
+    def check(self, value: object) -> Value:
+        """The value as it is kept, such as 336 for numpy's 336. Raises ValueError that says what was expected."""
+        if self.kind == "text" and isinstance(value, str):
+            return value
+        if self.kind == "choice" and isinstance(value, str) and value in self.values:
+            return value
+        if self.kind == "whole" and value is None:
+            return None
+        if isinstance(value, (Integral, Real)) and not isinstance(value, bool):
+            number: Any = value  # the abstract classes of numbers declare no comparison with a float
+            is_inside = self.low <= number <= self.high  # false for NaN
+            if is_inside and self.kind == "whole" and isinstance(value, Integral):
+                return int(value)
+            if is_inside and self.kind == "number":
+                return float(number)
+        raise ValueError(f"{self.name} is {_short(value)}; expected {self.expected}.")
+
+    @property
+    def expected(self) -> str:
+        """What a value may be, in words."""
+        if self.kind == "text":
+            return "text"
+        if self.kind == "choice":
+            return "one of " + ", ".join(repr(value) for value in self.values)
+        span = f"{self.low:g} to {self.high:g}"
+        return f"{span} pixels, or {AS_IS!r} (None in Python)" if self.kind == "whole" else f"a number from {span}"
+
+    def as_text(self, value: Value) -> str:
+        """How the value is written in a link, on the command line and in a file."""
+        return AS_IS if value is None else str(value)
+
+    def from_text(self, text: str) -> Value:
+        """What `as_text` wrote, checked. Raises ValueError for anything else."""
+        if self.kind == "whole" and text == AS_IS:
+            return None
+        try:
+            value: object = {"number": float, "whole": int}.get(self.kind, str)(text)
+        except ValueError:
+            value = text
+        return self.check(value)
+
+
+def _short(value: object) -> str:
+    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a number of over 20 digits"
+    return shown if len(shown) <= 80 else shown[:80] + "…"
+
+
+_ROWS = (
+    Setting("clip", "text", "", "CLIP", "Knows the words."),
+    Setting("vfm", "text", "", "Vision model", "Knows which parts belong together."),
+    Setting(
+        "words",
+        "text",
+        "",
+        "Words",
+        "A comma between classes, a semicolon between words for the same class. Enter brings the result.",
+    ),
+    Setting("beta", "number", 1.2, "beta", "Higher: fewer, more similar patches count.", 0.0, 3.0, 0.05),
+    Setting("gamma", "number", 3.0, "gamma", "Higher: the nearest patches count for more.", 0.5, 20.0, 0.1),
+    Setting(
+        "side",
+        "whole",
+        336,
+        "Resolution",
+        "Short side in pixels. Higher: finer, slower.",
+        224,
+        1024,
+        1,
+        (
+            ("224", 224),
+            ("336 (the paper's)", 336),
+            ("448", 448),
+            ("560", 560),
+            ("672", 672),
+            ("1024", 1024),
+            ("as it is", None),
+        ),
+    ),
+    Setting(
+        "windows",
+        "choice",
+        "sliding",
+        "Windows",
+        "Sliding is finer, whole is faster.",
+        choices=(("sliding, as in the paper", "sliding"), ("whole picture at once", "whole")),
+    ),
+    Setting(
+        "templates",
+        "choice",
+        "imagenet80",
+        "Sentences",
+        "Each word is read in these. More: steadier, slower for new words.",
+        choices=(("none", "none"), ("7 sentences", "simple7"), ("80 sentences, the paper's", "imagenet80")),
+    ),
+    Setting(
+        "background",
+        "choice",
+        "none",
+        "Background",
+        "What takes the pixels that no word fits.",
+        choices=(
+            ("none", "none"),
+            ("my first word", "first"),
+            ("short list of words", "short"),
+            ("long list", "long"),
+        ),
+    ),
+    Setting(
+        "threshold",
+        "number",
+        0.0,
+        "Threshold",
+        "Higher: more of the picture goes to the background, where there is one.",
+        0.0,
+        1.0,
+        0.01,
+    ),
+    Setting(
+        "fusion",
+        "choice",
+        "proxy",
+        "Attention",
+        "The vision model's proxy attention, or CLIP without it, for comparison.",
+        choices=(
+            ("proxy attention, the paper's", "proxy"),
+            ("none: CLIP's values alone", "values"),
+            ("CLIP's own", "clip"),
+        ),
+    ),
+)
+SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}
+
+
+def default(name: str) -> Any:
+    """What the setting is where nobody says otherwise."""
+    return SETTINGS[name].default
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Models by name, words as text, and the numbers.
+    """Everything that a segmentation depends on besides the picture and the machine.
 
-    clip, vfm: full names in the registries. beta, gamma, side (None: as is), windows, templates, threshold: as in
-    `ProxyCLIP`. background: "" for none, "first" where the first class is the background, or a preset wording.
-    Raises ValueError for values of a wrong kind; whether names are known is said when they are used.
+    clip, vfm: full names in the registries (vfm may be "" where `fusion` needs none). words: text for
+    `words.parse_vocabulary`. The rest as in `ProxyCLIP`, with the ranges of `SETTINGS`.
+    Raises ValueError, naming the setting, for a value that cannot be; whether models are known is said when they load.
     """
 
     clip: str
     vfm: str
     words: str
-    beta: float = 1.2
-    gamma: float = 3.0
-    side: int | None = 336
-    windows: str = "sliding"
-    templates: str = "imagenet80"
-    background: str = ""
-    threshold: float = 0.0
+    beta: float = default("beta")
+    gamma: float = default("gamma")
+    side: int | None = default("side")
+    windows: str = default("windows")
+    templates: str = default("templates")
+    background: str = default("background")
+    threshold: float = default("threshold")
+    fusion: str = default("fusion")
 
     def __post_init__(self) -> None:
-        for name in ("clip", "vfm", "words", "windows", "templates", "background"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected text.")
-        for name in ("beta", "gamma", "threshold"):
-            number = getattr(self, name)
-            # compared, because math.isfinite fails on whole numbers that no float can hold
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= LARGEST:
-                raise ValueError(f"{name} is {number!r}; expected a number.")
-        if self.side is not None and (isinstance(self.side, bool) or not isinstance(self.side, int)):
-            raise ValueError(f"side is {self.side!r}; expected whole pixels, or null for as is.")
-        for name, known in (("windows", WINDOWS), ("background", BACKGROUNDS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(map(repr, known))}.")
+        for name, row in SETTINGS.items():
+            object.__setattr__(self, name, row.check(getattr(self, name)))
+        check_threshold(self.threshold, self.background != "none")
 
-    @property
-    def declared_background(self) -> bool | str:
-        """`background` as `ProxyCLIP.embed` takes it."""
-        return {"": False, "first": True}.get(self.background, self.background)
-
-    def to_json(self) -> str:
-        """The settings, with the versions of what computes them for the record."""
-        return json.dumps(
-            {"proxyclip_settings": FORMAT, **asdict(self), "versions": versions()}, ensure_ascii=False, indent=2
-        )
+    def to_json(self, computed_with: Mapping[str, Any] | None = None) -> str:
+        """The settings as a file. computed_with: what `ProxyCLIP.computed_with` says, for the record."""
+        entries: dict[str, Any] = {"proxyclip_settings": FORMAT, **asdict(self)}
+        entries["side"] = AS_IS if self.side is None else self.side
+        entries["computed_with"] = dict(computed_with) if computed_with else {"versions": versions()}
+        return json.dumps(entries, ensure_ascii=False, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
@@ -67,9 +225,14 @@ class Settings:
             entries = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"These are no settings: the file is not JSON ({error}).") from None
-        if not isinstance(entries, dict) or entries.pop("proxyclip_settings", None) != FORMAT:
+        if not isinstance(entries, dict) or entries.pop("proxyclip_settings", None) not in (1, FORMAT):
             raise ValueError(f'These are no settings: expected a JSON object with "proxyclip_settings": {FORMAT}.')
-        entries.pop("versions", None)
+        for record in ("computed_with", "versions"):
+            entries.pop(record, None)
+        if entries.get("background") == "":  # as format 1 wrote "none"
+            entries["background"] = "none"
+        if entries.get("side") == AS_IS:
+            entries["side"] = None
         known = {entry.name for entry in fields(cls)}
         unknown, missing = set(entries) - known, {"clip", "vfm", "words"} - set(entries)
         if unknown or missing:
@@ -79,9 +242,23 @@ class Settings:
         return cls(**entries)
 
 
+def check_threshold(threshold: float, has_background: bool) -> None:
+    """Raises ValueError for a threshold where there is no class that pixels below it could fall to."""
+    SETTINGS["threshold"].check(threshold)
+    if threshold > 0 and not has_background:
+        raise ValueError(
+            f"threshold is {threshold:g}, but no class is the background that pixels below it would fall to. Declare "
+            "one: background='first' where your first word is the background, 'short' or 'long' for a list of words "
+            "that is put in front. Or leave the threshold at 0."
+        )
+
+
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers."""
+    """Versions of Python and of the libraries that decide the numbers; "unknown" for one that says none of its own."""
     found = {"python": platform.python_version()}
-    for package in ("torch", "open_clip_torch", "timm", "numpy", "pillow"):
-        found[package] = metadata.version(package)
+    for package in LIBRARIES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # such as Pillow where pillow-simd stands in for it
+            found[package] = "unknown"
     return found

@@ -1,17 +1,28 @@
 """The values that pass between the stages of the pipeline. Each is made once, checked once, and never changed.
 
+Every value knows what it was made from: the picture by a digest of its pixels, the models by digests of their weights.
+What comes from another picture or from other weights is refused where two values meet.
+
 Axes: B windows, h x w patches of one window, D CLIP width, C VFM width, E embedding, K classes, Q queries (all
 synonyms of all classes), H x W picture pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from proxyclip_core import readout
+from proxyclip_core.settings import Settings, check_threshold
 from proxyclip_core.windows import WindowLayout
+
+MOST_CLASSES = 65_535  # labels are uint16
+
+T = TypeVar("T", bound="_Movable")
 
 
 def _check(condition: bool, message: str) -> None:
@@ -22,15 +33,17 @@ def _check(condition: bool, message: str) -> None:
 class _Movable:
     """`.to(device)` for frozen dataclasses that hold tensors."""
 
-    def to(self, device: str | torch.device):
+    def to(self: T, device: str | torch.device) -> T:
         """A copy with every tensor on `device`; self when nothing has to move."""
         device = torch.device(device)
-        moved = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor) and value.device != device
-        }
-        return replace(self, **moved) if moved else self
+        moved = {name: value.to(device) for name, value in vars(self).items() if _is_elsewhere(value, device)}
+        return replace(self, **moved) if moved else self  # type: ignore[type-var]  # the subclasses are dataclasses
+
+
+def _is_elsewhere(value: Any, device: torch.device) -> bool:
+    if isinstance(value, _Movable):
+        return any(_is_elsewhere(part, device) for part in vars(value).values())
+    return isinstance(value, torch.Tensor) and value.device != device
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +54,8 @@ class ImageFeatures(_Movable):
         the plain CLIP read-out all follow from it cheaply.
     clip_grid: (h, w) of CLIP's patches.
     vfm: (B, C, h, w) final-norm patch features of the VFM, not yet of unit length; None where no VFM was loaded.
-    clip_name, vfm_name: the models they come from; features of one model mean nothing to another.
+    clip_name, vfm_name: the models they come from. clip_id, vfm_id: digests of these models' weights; features of one
+        model mean nothing to another. picture: a digest of the picture's pixels.
     """
 
     layout: WindowLayout
@@ -50,6 +64,9 @@ class ImageFeatures(_Movable):
     vfm: torch.Tensor | None
     clip_name: str
     vfm_name: str | None
+    clip_id: str
+    vfm_id: str | None
+    picture: str
 
     def __post_init__(self) -> None:
         tokens = 1 + self.clip_grid[0] * self.clip_grid[1]
@@ -71,6 +88,8 @@ class DenseFeatures(_Movable):
     layout: WindowLayout
     tokens: torch.Tensor
     clip_name: str
+    clip_id: str
+    picture: str
 
     def __post_init__(self) -> None:
         _check(
@@ -85,19 +104,25 @@ class Vocabulary(_Movable):
 
     names: K class names (the first wording of each class). queries: Q wordings, class by class.
     query_class: (Q,) class index of each query, never falling. embeddings: (Q, E) unit length.
-    background: whether class 0 is the background, which the threshold feeds.
+    has_background: whether class 0 is the background, which takes the pixels below a threshold.
+    Raises ValueError for more than MOST_CLASSES classes.
     """
 
     names: tuple[str, ...]
     queries: tuple[str, ...]
     query_class: torch.Tensor
     embeddings: torch.Tensor
-    background: bool
+    has_background: bool
     templates: str
     clip_name: str
+    clip_id: str
 
     def __post_init__(self) -> None:
         count = len(self.queries)
+        _check(
+            len(self.names) <= MOST_CLASSES,
+            f"There are {len(self.names)} classes; a label map holds at most {MOST_CLASSES}. Take fewer words.",
+        )
         _check(
             self.embeddings.ndim == 2 and self.embeddings.shape[0] == count,
             f"embeddings has shape {tuple(self.embeddings.shape)}; expected ({count}, E), one row a query.",
@@ -111,16 +136,54 @@ class Vocabulary(_Movable):
 
 @dataclass(frozen=True, eq=False)
 class ClassLogits(_Movable):
-    """Stage 4: cosine of every patch with every query. values: (B, Q, h, w) in -1..1, on the patch grid."""
+    """Stage 4: cosine of every patch with every query, and the vocabulary that the queries are of.
+
+    values: (B, Q, h, w) in -1..1, on the patch grid. picture: as in `ImageFeatures`.
+    """
 
     layout: WindowLayout
     values: torch.Tensor
+    vocabulary: Vocabulary
+    picture: str = ""
 
     def __post_init__(self) -> None:
+        windows, queries = self.layout.count, len(self.vocabulary.queries)
         _check(
-            self.values.ndim == 4 and self.values.shape[0] == self.layout.count,
-            f"values has shape {tuple(self.values.shape)}; expected ({self.layout.count}, Q, h, w).",
+            self.values.ndim == 4 and self.values.shape[:2] == (windows, queries),
+            f"values has shape {tuple(self.values.shape)}; expected ({windows}, {queries}, h, w).",
         )
+
+    @torch.no_grad()
+    def segment(self, threshold: float = 0.0) -> Segmentation:
+        """Stage 5: labels at the picture's size.
+
+        threshold: softmax score in 0..1 below which a pixel goes to class 0. Raises ValueError where class 0 is not
+        declared the background.
+        """
+        check_threshold(threshold, self.vocabulary.has_background)
+        query, confidence = readout.best_query(self.layout, self.values)
+        labels = self.vocabulary.query_class.cpu().numpy()[query].astype(np.uint16)
+        labels[confidence < threshold] = 0
+        return Segmentation(labels, self.vocabulary.names, confidence)
+
+    @torch.no_grad()
+    def scores(self, name: str | int) -> np.ndarray:
+        """(H, W) float32 in 0..1: softmax score of one class, by name or index; of several synonyms the best one's.
+
+        The softmax is over all wordings, as the paper's authors take it: a class with several of them shares its score
+        out among them. Raises ValueError for a class that is not there.
+        """
+        index = class_index(self.vocabulary.names, name)
+        queries = (self.vocabulary.query_class == index).nonzero().flatten().tolist()
+        return readout.score_map(self.layout, self.values, queries)
+
+    @torch.no_grad()
+    def scores_at(self, point_xy: tuple[float, float]) -> dict[str, float]:
+        """Softmax score, 0..1, of every class at one pixel (x, y), the best class first; as in `scores`."""
+        scores = readout.scores_at(self.layout, self.values, point_xy)  # (Q,)
+        best = torch.zeros(len(self.vocabulary.names), dtype=torch.float32, device="cpu")
+        best = best.scatter_reduce(0, self.vocabulary.query_class.cpu(), scores, "amax")
+        return dict(sorted(zip(self.vocabulary.names, best.tolist()), key=lambda pair: -pair[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +192,15 @@ class Segmentation:
 
     labels: (H, W) uint16 index into `names`. confidence: (H, W) float32, softmax score of the best class in 0..1
     (also where it fell below the threshold and class 0 was taken instead).
+    settings, computed_with: what was asked and with what it was computed (`ProxyCLIP.computed_with`), where the result
+    comes from `ProxyCLIP.run` or a call of the model.
     """
 
     labels: np.ndarray
     names: tuple[str, ...]
     confidence: np.ndarray
+    settings: Settings | None = None
+    computed_with: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(
@@ -149,11 +216,9 @@ class Segmentation:
             f"labels holds {int(self.labels.max(initial=0))}, but there are only {len(self.names)} names.",
         )
 
-    def mask(self, name: str) -> np.ndarray:
-        """(H, W) bool: where the class `name` is. Raises ValueError for a name that was not asked for."""
-        if name not in self.names:
-            raise ValueError(f"No class is called {name!r}; this result knows: {', '.join(self.names)}.")
-        return self.labels == self.names.index(name)
+    def mask(self, name: str | int) -> np.ndarray:
+        """(H, W) bool: where a class is, by name or index. Raises ValueError for a class that is not there."""
+        return self.labels == class_index(self.names, name)
 
     def coverage(self) -> dict[str, float]:
         """Share of the picture by class name, in 0..1, summing to 1; classes that were not found have 0."""
@@ -161,10 +226,10 @@ class Segmentation:
         return {name: float(count) / self.labels.size for name, count in zip(self.names, counts)}
 
 
-def check_same_words(logits: ClassLogits, vocabulary: Vocabulary) -> None:
-    """Raises ValueError where the logits cannot be of these words."""
-    if logits.values.shape[1] != len(vocabulary.queries):
-        raise ValueError(
-            f"The logits are of {logits.values.shape[1]} words, but the vocabulary has {len(vocabulary.queries)}. "
-            "Classify with this vocabulary again."
-        )
+def class_index(names: tuple[str, ...], name: str | int) -> int:
+    """The index of a class that is given by name or by index. Raises ValueError where there is none."""
+    if name in names:
+        return names.index(str(name))
+    if isinstance(name, (int, np.integer)) and not isinstance(name, bool) and 0 <= name < len(names):
+        return int(name)
+    raise ValueError(f"No class is called {name!r}; these are: {', '.join(names)} (0 to {len(names) - 1} by index).")

@@ -12,7 +12,7 @@ one matrix for each axis, so results can be read out in bands without a picture-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from numbers import Integral
 
 import torch
@@ -49,14 +49,16 @@ class WindowLayout:
     @property
     def padded_hw(self) -> tuple[int, int]:
         """Size of a window as the encoders see it."""
-        return tuple(-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in self.window_hw)
+        height, width = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in self.window_hw)
+        return height, width
 
     @property
     def padding_top_left(self) -> tuple[int, int]:
         """Padding before the first row and before the first column; an odd rest goes below and to the right."""
-        return tuple((padded - side) // 2 for padded, side in zip(self.padded_hw, self.window_hw))
+        top, left = ((padded - side) // 2 for padded, side in zip(self.padded_hw, self.window_hw))
+        return top, left
 
-    @property
+    @cached_property
     def corners(self) -> list[tuple[int, int]]:
         """(top, left) of each window, in order of the axis B."""
         return [(top, left) for top in self.tops for left in self.lefts]
@@ -97,7 +99,7 @@ class WindowLayout:
         Returns rows (H, len(tops) * h) and columns (W, len(lefts) * w), float32 on the CPU: with `grids` of shape
         (len(tops) * h, len(lefts) * w), see `tile`, `rows @ grids @ columns.T` is the (H, W) map.
         """
-        return tuple(
+        rows, columns = (
             _axis_matrix(grid, padded, before, window, starts, scaled, full)
             for grid, padded, before, window, starts, scaled, full in zip(
                 grid_hw,
@@ -109,13 +111,15 @@ class WindowLayout:
                 self.size_hw,
             )
         )
+        return rows, columns
 
     def to_window(self, grid_hw: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """As `to_picture` for one window at the resized picture's scale: (window height, h) and (window width, w)."""
-        return tuple(
-            _bilinear(torch.eye(grid), padded)[before : before + window]
+        rows, columns = (
+            _bilinear(_eye(grid), padded)[before : before + window]
             for grid, padded, before, window in zip(grid_hw, self.padded_hw, self.padding_top_left, self.window_hw)
         )
+        return rows, columns
 
     def tile(self, grids: torch.Tensor) -> torch.Tensor:
         """(B, ..., h, w) -> (..., len(tops) * h, len(lefts) * w): the windows' grids laid side by side."""
@@ -142,7 +146,7 @@ def plan_windows(
     scaled = _scaled_size(size_hw, side)
     if windows == "whole":
         return WindowLayout(size_hw, scaled, scaled, (0,), (0,))
-    window = tuple(min(crop, length) for length in scaled)
+    window = (min(crop, scaled[0]), min(crop, scaled[1]))
     tops, lefts = (_starts(length, part, stride) for length, part in zip(scaled, window))
     return WindowLayout(size_hw, scaled, window, tops, lefts)
 
@@ -153,7 +157,8 @@ def _scaled_size(size_hw: tuple[int, int], side: int | None) -> tuple[int, int]:
     if isinstance(side, bool) or not isinstance(side, Integral) or side < 1:
         raise ValueError(f"side is {side!r}; expected the short side in pixels, such as 336, or None for as is.")
     scale = min(side / min(size_hw), max(LONG_SIDE_LIMIT, side) / max(size_hw))
-    return tuple(max(1, int(length * scale + 0.5)) for length in size_hw)
+    height, width = (max(1, int(length * scale + 0.5)) for length in size_hw)
+    return height, width
 
 
 def _starts(length: int, window: int, stride: int) -> tuple[int, ...]:
@@ -176,13 +181,18 @@ def _axis_matrix(
     return build(grid, padded, before, window, starts, scaled, full)
 
 
+def _eye(size: int) -> torch.Tensor:
+    return torch.eye(size, dtype=torch.float32, device="cpu")  # whatever the process's own defaults are
+
+
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # it is kept, and an inference tensor would stop the gradients of whoever uses it later
 def _kept_axis_matrix(
     grid: int, padded: int, before: int, window: int, starts: tuple[int, ...], scaled: int, full: int
 ) -> torch.Tensor:
-    upsample = _bilinear(torch.eye(grid), padded)[before : before + window]  # (window, grid)
-    stacked = torch.zeros(scaled, len(starts) * grid)
-    cover = torch.zeros(scaled, 1)
+    upsample = _bilinear(_eye(grid), padded)[before : before + window]  # (window, grid)
+    stacked = torch.zeros(scaled, len(starts) * grid, dtype=torch.float32, device="cpu")
+    cover = torch.zeros(scaled, 1, dtype=torch.float32, device="cpu")
     for index, start in enumerate(starts):
         stacked[start : start + window, index * grid : (index + 1) * grid] = upsample
         cover[start : start + window] += 1

@@ -2,23 +2,28 @@
 
     "sky; cloud, hill, horse"   ->   three classes; "sky" has the synonym "cloud"
 
-Commas and new lines separate classes, `;` or `|` the synonyms of one class. A class is called by its first wording.
+Commas and new lines separate classes, `;` or `|` the synonyms of one class. A word in double quotes may hold any of
+them, and doubles a quote of its own: `"palm tree, tall", sky`. A class is called by its first wording.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+
+from proxyclip_core.settings import SETTINGS
 
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
 BACKGROUND_NAME = "background"
 
-# Sets of sentences around a word. The paper averages the 80 of ImageNet.
-TEMPLATES = ("none", "simple7", "imagenet80")
+TEMPLATES = SETTINGS["templates"].values  # sets of sentences around a word; the paper averages the 80 of ImageNet
+# What separators stand between: a quoted word, or all up to the next separator.
+WORDING = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,;|]|$)|[^,;|]*')
 
 Classes = tuple[tuple[str, ...], ...]
+Words = str | Iterable[str | Iterable[str]] | Mapping[str, str | Iterable[str]]  # what a person may give
 
 
 def parse_vocabulary(text: str) -> Classes:
@@ -34,15 +39,41 @@ def parse_vocabulary(text: str) -> Classes:
         line = line.strip().rstrip(",;| \t")
         if not line:
             continue
-        for group in line.split(","):
-            classes.append(tuple(re.split(r"[;|]", group)))
+        classes.extend(_split(line))
     return check_classes(classes)
 
 
-def check_classes(classes: Iterable[Sequence[str]]) -> Classes:
-    """The same checks for classes that are already lists of wordings."""
+def _split(line: str) -> list[tuple[str, ...]]:
+    """One line -> the wordings of each of its classes."""
+    groups: list[list[str]] = [[]]
+    at = 0
+    while True:
+        found = WORDING.match(line, at)
+        assert found  # the pattern matches nothing as well
+        groups[-1].append(found.group(0) if found.group(1) is None else found.group(1).replace('""', '"'))
+        at = found.end()
+        if at >= len(line):
+            return [tuple(group) for group in groups]
+        if line[at] == ",":
+            groups.append([])
+        at += 1
+
+
+def as_text(classes: Classes) -> str:
+    """Classes as `parse_vocabulary` reads them, in one line."""
+    return ", ".join("; ".join(_quoted(word) for word in group) for group in classes)
+
+
+def _quoted(word: str) -> str:
+    return '"{}"'.format(word.replace('"', '""')) if re.search(r'[,;|]|^"', word) else word
+
+
+def check_classes(classes: Words) -> Classes:
+    """The same checks for classes that are a list already: of words, or of one list of wordings a class."""
     if not isinstance(classes, Iterable):
-        raise ValueError(f"Got {type(classes).__name__}; expected the words as text or as one list a class.")
+        raise ValueError(f"Got {type(classes).__name__}; expected the words as text or as a list.")
+    if isinstance(classes, Mapping):  # class -> its other wordings
+        classes = [(name, *((more,) if isinstance(more, str) else more)) for name, more in classes.items()]
     checked = tuple(_wordings(group) for group in classes)
     if not checked:
         raise ValueError("There are no words. Type what to look for, such as: sky, tree, horse, grass")
@@ -61,14 +92,11 @@ def check_classes(classes: Iterable[Sequence[str]]) -> Classes:
     return checked
 
 
-def _wordings(group: Sequence[str]) -> tuple[str, ...]:
-    """One class, the white space in its words made single. A bare text would be taken letter by letter: refused."""
-    if isinstance(group, str) or not isinstance(group, Iterable):
-        raise ValueError(
-            f"Got {group!r} for a class; expected a list of its wordings, as in [['sky'], ['cloud', 'hill']], "
-            "or all classes as one text."
-        )
-    words = tuple(group)
+def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
+    """One class, the white space in its words made single."""
+    if not isinstance(group, Iterable):
+        raise ValueError(f"Got {group!r} for a class; expected a word, or a list of its wordings.")
+    words = (group,) if isinstance(group, str) else tuple(group)
     for word in words:
         if not isinstance(word, str):
             raise ValueError(f"Got {word!r} for a word; expected text.")
@@ -84,7 +112,7 @@ def templates_of(name: str) -> tuple[str, ...]:
 
     sets = {"none": [str], "simple7": SIMPLE_IMAGENET_TEMPLATES, "imagenet80": OPENAI_IMAGENET_TEMPLATES}
     if name not in sets:
-        raise ValueError(f"templates is {name!r}; expected one of {', '.join(TEMPLATES)}.")
+        raise ValueError(f"templates is {name!r}; expected one of {', '.join(sets)}.")
     return tuple(template("{}") for template in sets[name])
 
 
@@ -94,18 +122,17 @@ def prompts_for(word: str, templates: str) -> list[str]:
     return [template.replace("{}", word) for template in templates_of(templates)]
 
 
-def with_background(classes: Classes, background: bool | str) -> tuple[Classes, bool]:
+def with_background(classes: Classes, background: str) -> tuple[Classes, bool]:
     """Declares class 0 the background.
 
-    background: False for none, True where the first class already is the background, or the name of a preset
-    wording, which is put in front as the class 'background' (words that are classes already are left out of it).
-    Returns the classes and whether class 0 is the background.
+    background: "none", "first" where the first class already is the background, or the name of a preset wording,
+    "short" or "long", which is put in front as the class 'background' (words that are classes already are left out of
+    it). Returns the classes and whether class 0 is the background. Raises ValueError for anything else.
     """
-    if isinstance(background, bool):
-        return classes, background
+    SETTINGS["background"].check(background)
+    if background in ("none", "first"):
+        return classes, background == "first"
     presets = background_presets()
-    if background not in presets:
-        raise ValueError(f"background is {background!r}; expected True, False or one of {', '.join(presets)}.")
     # The benchmarks' own lists begin with a bare "background": the wording then extends that class.
     own, rest = ((), classes) if classes[0][0].casefold() != BACKGROUND_NAME else (classes[0][1:], classes[1:])
     taken = {word.casefold() for group in (own, *rest) for word in group}
@@ -118,7 +145,7 @@ def with_background(classes: Classes, background: bool | str) -> tuple[Classes, 
 
 
 def background_presets() -> dict[str, tuple[str, ...]]:
-    """Name -> wording of the background, beside the word 'background' itself: 'short' and 'long'."""
+    """Name -> wording of the background, without the word 'background' itself: 'short' and 'long'."""
     return {
         name: tuple(group[0] for group in _read_preset(PRESET_FOLDER / f"background_{name}.txt"))
         for name in ("short", "long")

@@ -122,6 +122,6 @@ def score_rows(
             for count in distractors:
                 words = (*scene.words, *drawn[:count])
                 vocabulary = model.embed([[word] for word in words], templates=templates)
-                result = model.segment(model.classify(dense, vocabulary), vocabulary)
+                result = model.classify(dense, vocabulary).segment()
                 scores[fusion, count].add(result.labels, scene, words)
     return scores

@@ -10,6 +10,7 @@ Axes: B windows, h x w patches, N = h * w, D CLIP width, E embedding, P prompts,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ from torch import nn
 
 from proxyclip_core.cpu.products import quick_products
 from proxyclip_core.models.prefix_tree import PromptTree, grow_tree
-from proxyclip_core.models.vit import chunked_residual, normalise, resample_positions
+from proxyclip_core.models.vit import RGB, Network, chunked_residual, normalise, resample_positions
+from proxyclip_core.models.weights import weights_digest
 from proxyclip_core.models.word_cache import WordCache
 
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
@@ -32,24 +34,29 @@ class ClipEncoder:
     """CLIP's two towers, cut before the last block of the vision tower.
 
     network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
-    word_cache: keeps embeddings of words between vocabularies; None embeds every word every time.
+    word_cache_folder: where embeddings of words are kept from one process to the next; None for this process alone.
+    digest, text_digest: of all weights, and of the text tower's.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         name: str,
-        mean: Sequence[float],
-        std: Sequence[float],
-        word_cache: WordCache | None = None,
+        mean: RGB,
+        std: RGB,
+        word_cache_folder: Path | None = None,
     ) -> None:
         from open_clip import SimpleTokenizer
 
         _refuse_unless_plain(network, name)
-        self.network = network.eval().requires_grad_(False)
+        self.network: Network = network.eval().requires_grad_(False)
         self.name = name
-        self.mean, self.std = tuple(mean), tuple(std)
-        self.word_cache = word_cache
+        self.mean, self.std = mean, std
+        state = self.network.state_dict().items()
+        vision, text = ([pair for pair in state if pair[0].startswith("visual.") == wanted] for wanted in (True, False))
+        self.text_digest = weights_digest(text)
+        self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
+        self.word_cache: WordCache | None = WordCache(self.text_digest, word_cache_folder)
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 
     @property
@@ -73,12 +80,13 @@ class ClipEncoder:
         return self
 
     @property
-    def last_block(self) -> nn.Module:
+    def last_block(self) -> Network:
         return self.network.visual.transformer.resblocks[-1]
 
     def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
         """(h, w), the whole patches in a window of this many pixels."""
-        return tuple(side // patch for side, patch in zip(window_hw, self.network.visual.patch_size))
+        patch_h, patch_w = self.network.visual.patch_size
+        return window_hw[0] // patch_h, window_hw[1] // patch_w
 
     def encode_windows(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) -> input of the last block (B, 1 + N, D) float32, class token first."""
@@ -102,8 +110,8 @@ class ClipEncoder:
         bias = attention.in_proj_bias.chunk(3)[2]
         return F.linear(normed, attention.in_proj_weight.chunk(3)[2], bias)
 
-    def mix_heads(self, values: torch.Tensor) -> torch.Tensor:
-        """out_proj, the layer that mixes the heads after attention: (B, N, D) -> (B, N, D) float32.
+    def out_proj(self, values: torch.Tensor) -> torch.Tensor:
+        """The layer that mixes the heads after attention: (B, N, D) -> (B, N, D) float32.
 
         The rows of W sum to 1, and so do the weights of resampling: out_proj(W V) = W out_proj(V). Before them it is
         computed for CLIP's patches, of which there are fewer than the VFM's.
@@ -179,7 +187,7 @@ class ClipEncoder:
 
 
 def run_block(
-    block: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+    block: Network, tokens: torch.Tensor, mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
     """One block of open_clip's transformers, step by step: (B, T, D) -> (B, T, D), or `rows` (R,) of it alone.
 
@@ -192,13 +200,13 @@ def run_block(
         tokens, asking = tokens[:, rows], normed[:, rows]
         mask = None if mask is None else mask[rows]
     parts = zip((asking, normed, normed), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
-    heads = [F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts]
-    attended = F.scaled_dot_product_attention(*heads, attn_mask=mask).transpose(1, 2).flatten(2)
+    query, key, value = (F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
     tokens = tokens + block.ls_1(attention.out_proj(attended))
     return chunked_residual(tokens, lambda some: block.ls_2(block.mlp(block.ln_2(some))))
 
 
-def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+def early_parameters(network: Network) -> list[tuple[str, nn.Parameter]]:
     """Names and weights of what a picture goes through before CLIP's last block."""
     tower = network.visual
     parts = (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
@@ -206,7 +214,7 @@ def early_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, parameter) for name, parameter in network.named_parameters() if id(parameter) in early]
 
 
-def _refuse_unless_plain(network: nn.Module, name: str) -> None:
+def _refuse_unless_plain(network: Network, name: str) -> None:
     """Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
     from open_clip import CLIP
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer

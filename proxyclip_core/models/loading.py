@@ -12,22 +12,27 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from proxyclip_core.cpu.products import pack_linears
 from proxyclip_core.models.clip import ClipEncoder, early_parameters
 from proxyclip_core.models.registry import (
     BUILTIN_FOLDER,
-    CLIP_MODELS,
-    VFM_MODELS,
     ClipSpec,
     VfmSpec,
     find_clip,
     find_vfm,
 )
 from proxyclip_core.models.vfm import PatchEncoder
-from proxyclip_core.models.weights import DAMAGED, WeightsError, find_weights, is_available, read_weights
-from proxyclip_core.models.word_cache import WordCache, default_folder, fingerprint
+from proxyclip_core.models.vit import Network
+from proxyclip_core.models.weights import (
+    DAMAGED,
+    WeightsError,
+    find_weights,
+    is_available,
+    ran_out_of_memory,
+    read_weights,
+)
+from proxyclip_core.models.word_cache import default_folder
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
@@ -37,14 +42,31 @@ BUILTIN_MODELS = ("Built-in", "Built-in/8")
 def default_models(patch: int | None = None) -> tuple[str, str]:
     """Names of the CLIP and the VFM to open with; with `patch`, the VFM of that family at this patch size.
 
-    PROXYCLIP_CLIP and PROXYCLIP_VFM where they are set; else the paper's pair if its weights are on this machine;
-    else the built-in pair where the repository holds it.
+    PROXYCLIP_CLIP and PROXYCLIP_VFM where they are set, one of them completed as in `complete_pair`; else the paper's
+    pair if its weights are on this machine; else the built-in pair.
     """
-    builtin = BUILTIN_MODELS[0] in CLIP_MODELS and BUILTIN_MODELS[1] in VFM_MODELS
-    at_hand = is_available(find_clip(PAPER_MODELS[0])) and is_available(find_vfm(PAPER_MODELS[1]))
-    clip, vfm = BUILTIN_MODELS if builtin and not at_hand else PAPER_MODELS
-    clip, vfm = os.environ.get("PROXYCLIP_CLIP") or clip, os.environ.get("PROXYCLIP_VFM") or vfm
+    clip, vfm = os.environ.get("PROXYCLIP_CLIP") or None, os.environ.get("PROXYCLIP_VFM") or None
+    if clip is None and vfm is None:
+        at_hand = is_available(find_clip(PAPER_MODELS[0])) and is_available(find_vfm(PAPER_MODELS[1]))
+        clip, vfm = PAPER_MODELS if at_hand else BUILTIN_MODELS
+    clip, vfm = complete_pair(clip, vfm)
     return clip, vfm if patch is None else find_vfm(find_vfm(vfm).family, patch).name
+
+
+def complete_pair(clip: str | None, vfm: str | None, patch: int | None = None) -> tuple[str, str]:
+    """Full names of a CLIP and a VFM of which one, both or none may be named.
+
+    The partner of a named model is the paper's, DINO B/8 or OpenAI B/16; only the built-in models, which are made for
+    each other, get each other. With nothing named, `default_models`. patch: of the VFM's family.
+    Raises ValueError for names and patch sizes that are not known.
+    """
+    if clip is None and vfm is None:
+        return default_models(patch)
+    if clip is None:
+        clip = BUILTIN_MODELS[0] if find_vfm(str(vfm), patch).builtin else PAPER_MODELS[0]
+    if vfm is None:
+        vfm = find_vfm(BUILTIN_MODELS[1] if find_clip(clip).builtin else PAPER_MODELS[1]).family
+    return find_clip(clip).name, find_vfm(vfm, patch).name
 
 
 def choose_device(device: str) -> torch.device:
@@ -103,8 +125,7 @@ def load_clip(
         state = read_weights(path, lambda name: dtype if name in early else torch.float32)
         network = _with_weights(lambda: build_clip_network(spec), state)
     del state  # or every weight would be there twice while they are packed
-    cache = WordCache(fingerprint(network, spec.name), default_folder())
-    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, cache).to(device, dtype)
+    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, default_folder()).to(device, dtype)
     pack_linears(*network.visual.transformer.resblocks[:-1])
     return encoder
 
@@ -132,12 +153,12 @@ def load_vfm(
     return encoder
 
 
-def vfm_encoder(network: nn.Module, spec: VfmSpec) -> PatchEncoder:
+def vfm_encoder(network: Network, spec: VfmSpec) -> PatchEncoder:
     """The encoder for a network built from this row."""
     return PatchEncoder(network, spec.name, spec.mean, spec.std, spec.positions, spec.input_side)
 
 
-def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
+def build_clip_network(spec: ClipSpec, layers: int | None = None) -> Network:
     """The architecture of a row with random weights. layers: blocks of each tower, in place of all of them.
 
     Raises ValueError, with the reason, where open_clip's model of that name is no plain CLIP.
@@ -163,7 +184,7 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> nn.Module:
     return open_clip.CLIP(**config)
 
 
-def build_vfm_network(spec: VfmSpec, **options) -> nn.Module:
+def build_vfm_network(spec: VfmSpec, **options) -> Network:
     """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
@@ -176,7 +197,7 @@ def build_vfm_network(spec: VfmSpec, **options) -> nn.Module:
     return timm.create_model(spec.architecture, num_classes=0, **options)
 
 
-def _with_weights(build: Callable[[], nn.Module], state: dict[str, torch.Tensor]) -> nn.Module:
+def _with_weights(build: Callable[[], Network], state: dict[str, torch.Tensor]) -> Network:
     """A network that takes the tensors of `state` as its own, all of them and no other.
 
     It is built without memory first: random numbers for a hundred million weights take longer than reading the real
@@ -201,6 +222,8 @@ def _fitting(name: str, path: Path):
     except WeightsError:
         raise
     except DAMAGED as error:
+        if ran_out_of_memory(error):
+            raise MemoryError(f"The memory was not enough to load {name}.") from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{path} does not hold the weights of {name} ({first}). Check that the file belongs to this model and is "

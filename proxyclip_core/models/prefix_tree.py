@@ -34,7 +34,9 @@ class PromptTree:
 def grow_tree(prompts: torch.Tensor) -> PromptTree:
     """Token ids (P, T), each row read up to its highest id (the end token), -> their tree."""
     nodes: dict[tuple[int, int], int] = {}  # (parent, token) -> node
-    parents, positions, ends = [], [], []
+    parents: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
     for row, last in zip(prompts.tolist(), prompts.argmax(dim=-1).tolist()):
         node = -1
         for position, token in enumerate(row[: last + 1]):

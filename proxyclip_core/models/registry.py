@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -77,13 +78,17 @@ _CLIP_ROWS = (
     ClipSpec("Built-in", "clip.json", "", "Apache-2.0", 0, builtin="clip.safetensors", note=_DRAWN_THINGS),
 )
 
-_DINOV3 = {"licence": "DINOv3 licence", "positions": "timm", "note": "The DINOv3 licence has terms of its own."}
-_MAE = {
+_DINOV3: dict[str, Any] = {
+    "licence": "DINOv3 licence",
+    "positions": "timm",
+    "note": "The DINOv3 licence has terms of its own.",
+}
+_MAE: dict[str, Any] = {
     "licence": "CC-BY-NC-4.0",
     "positions": "size",
     "note": "CC-BY-NC-4.0: these weights are not for commercial use.",
 }
-_SAM = {"positions": "native", "input_side": 1024}
+_SAM: dict[str, Any] = {"positions": "native", "input_side": 1024}
 
 _VFM_ROWS = (
     _vfm("DINO B", 8, "vit_base_patch8_224.dino", 343),

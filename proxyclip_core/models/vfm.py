@@ -9,14 +9,12 @@ Axes: B windows, h x w patches, C width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from proxyclip_core.cpu.products import quick_products
-from proxyclip_core.models.vit import POSITION_MODES, chunked_residual, normalise, resample_positions
+from proxyclip_core.models.vit import POSITION_MODES, RGB, Network, chunked_residual, normalise, resample_positions
+from proxyclip_core.models.weights import weights_digest
 
 
 class PatchEncoder:
@@ -24,22 +22,24 @@ class PatchEncoder:
 
     positions: how position embeddings follow the window's size, one of POSITION_MODES (see registry.VfmSpec).
     input_side: the side, in pixels, to which every window is resized (SAM: 1024); None for the window as it is.
+    digest: of all weights.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         name: str,
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: RGB,
+        std: RGB,
         positions: str = "scale",
         input_side: int | None = None,
     ) -> None:
         if positions not in POSITION_MODES:
             raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITION_MODES)}.")
-        self.network = network.eval().requires_grad_(False)
+        self.network: Network = network.eval().requires_grad_(False)
+        self.digest = weights_digest(self.network.state_dict().items())
         self.name = name
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = mean, std
         self.positions = positions
         self.input_side = input_side
 

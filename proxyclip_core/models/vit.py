@@ -6,9 +6,13 @@ Axes: B windows, h x w patches, N = h * w, D width, T tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+Network = Any  # open_clip and timm declare no types of their networks' parts
+RGB = tuple[float, float, float]
 
 TOKENS_AT_ONCE = {"cpu": 512}
 

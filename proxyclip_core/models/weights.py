@@ -3,10 +3,11 @@ the Hugging Face cache and then the hub. Files are safetensors, or pickles that 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -75,6 +76,8 @@ def read_weights(path: Path, precision: Callable[[str], torch.dtype | None] = la
             "Give the weights as .safetensors."
         ) from None
     except DAMAGED as error:
+        if ran_out_of_memory(error):
+            raise MemoryError(f"The memory was not enough to read {path.name}.") from error
         raise WeightsError(
             f"{path} could not be read as weights ({error or type(error).__name__}). Fetch it again."
         ) from None
@@ -89,7 +92,7 @@ def _read_safetensors(path: Path, precision: Callable[[str], torch.dtype | None]
         # for all, the process would hold the whole file beside what it converts to.
         with safe_open(path, "pt") as file:
             tensor = file.get_tensor(name)
-        state[_plain(name)] = tensor.to(precision(_plain(name)) or tensor.dtype)
+        state[_plain(name)] = _converted(tensor, precision(_plain(name)))
     return state
 
 
@@ -99,7 +102,29 @@ def _read_pickle(path: Path, precision: Callable[[str], torch.dtype | None]) -> 
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError("it holds no table of tensors")
-    return {_plain(name): tensor.to(precision(_plain(name)) or tensor.dtype) for name, tensor in state.items()}
+    return {_plain(name): _converted(tensor, precision(_plain(name))) for name, tensor in state.items()}
+
+
+def _converted(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """The tensor at a precision; whole numbers, such as indices, stay what they are."""
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def weights_digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Tells networks apart by the names, types, shapes and every byte of their tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error means: torch has a class of its own for it on CUDA alone."""
+    said = str(error).casefold() if isinstance(error, RuntimeError) else ""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in said for words in ("allocate memory", "not enough memory", "out of memory")
+    )
 
 
 def _plain(name: str) -> str:
