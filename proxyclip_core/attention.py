@@ -83,9 +83,11 @@ def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, g
     fused = torch.empty_like(values, memory_format=torch.contiguous_format)
     for window in range(len(patches)):
         columns = values[window].T.contiguous()  # (D, N): F.linear takes V transposed, and CPUs have it quicker
-        for rows in torch.arange(count, device=patches.device).split(max(1, ENTRIES_AT_ONCE // count)):
+        at_once = max(1, ENTRIES_AT_ONCE // count)
+        for first in range(0, count, at_once):
+            rows = torch.arange(first, min(first + at_once, count), device=patches.device)
             weights = attention_rows(patches[window], rows, mean[window], beta, gamma)
-            fused[window, rows[0] : rows[-1] + 1] = F.linear(weights, columns)
+            fused[window, first : first + len(rows)] = F.linear(weights, columns)
     return fused
 
 

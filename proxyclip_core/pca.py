@@ -30,7 +30,7 @@ def pca_picture(features: torch.Tensor, layout: WindowLayout) -> np.ndarray:
     components = vectors[:, -3:].flip(-1)  # (C, 3), the strongest first
     strongest = components.gather(0, components.abs().argmax(dim=0, keepdim=True))
     projected = centred @ (components * strongest.sign())  # (B * h * w, 3)
-    low, high = torch.quantile(_at_most(projected, 100_000), torch.tensor([LOW, HIGH]), dim=0)
+    low, high = torch.quantile(_at_most(projected, 100_000), projected.new_tensor([LOW, HIGH]), dim=0)
     colours = ((projected - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
     grids = colours.view(windows, height, width, 3).movedim(-1, 1)  # (B, 3, h, w)
     rows, columns = layout.to_picture((height, width))
@@ -38,5 +38,5 @@ def pca_picture(features: torch.Tensor, layout: WindowLayout) -> np.ndarray:
 
 
 def _at_most(rows: torch.Tensor, count: int) -> torch.Tensor:
-    """Every so-manieth row, `count` at most: torch.quantile takes no very large inputs."""
+    """Every n-th row, for as many rows as `count` at most: torch.quantile takes no very large inputs."""
     return rows[:: -(-len(rows) // count)]

@@ -13,15 +13,17 @@ Axes: B windows, h x w patches, D CLIP width, E embedding, K classes, Q queries,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core import attention, readout
+from proxyclip_core import attention, seeds
 from proxyclip_core.cpu import chosen_kernels
 from proxyclip_core.cpu.products import quick_products
 from proxyclip_core.models.clip import ClipEncoder
@@ -47,6 +49,22 @@ FUSIONS = SETTINGS["fusion"].values
 VFM_WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
 CLIP_WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
 OTHER_DEVICE_AT_ONCE = 4
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _stage(method: Callable[P, R]) -> Callable[P, R]:
+    """Without gradients, and with tensors that name no device on the CPU, whatever the process's default is."""
+
+    @wraps(method)
+    def run(*given: P.args, **named: P.kwargs) -> R:
+        changed = torch.get_default_device().type != "cpu"
+        with torch.no_grad(), torch.device("cpu") if changed else nullcontext():
+            return method(*given, **named)
+
+    return run
 
 
 class ProxyCLIP:
@@ -140,7 +158,7 @@ class ProxyCLIP:
         result = self.classify(dense, vocabulary).segment(settings.threshold)
         return replace(result, settings=settings, computed_with=self.computed_with())
 
-    @torch.no_grad()
+    @_stage
     def encode(
         self,
         image: ImageLike,
@@ -195,7 +213,7 @@ class ProxyCLIP:
         check_finite(encoder.name, parts)
         return torch.cat(parts)
 
-    @torch.no_grad()
+    @_stage
     def fuse(
         self,
         features: ImageFeatures,
@@ -215,8 +233,8 @@ class ProxyCLIP:
         fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
         self._check_features(features)
         features = features.to(self.device)
-        vfm = _require_vfm(features) if fusion == "proxy" else None
-        grid_hw = features.clip_grid if vfm is None else _grid(vfm)
+        vfm = seeds.require_vfm(features) if fusion == "proxy" else None
+        grid_hw = features.clip_grid if vfm is None else seeds.grid_of(vfm)
         at_once, parts = _at_once(VFM_WINDOWS_AT_ONCE, self.device), []
         with quick_products(self.device):
             for first in range(0, features.layout.count, at_once):
@@ -237,7 +255,7 @@ class ProxyCLIP:
             picture=features.picture,
         )
 
-    @torch.no_grad()
+    @_stage
     def embed(self, words: Words, background: str = default("background"), templates: str | None = None) -> Vocabulary:
         """Stage 3: words to embeddings, the mean over a set of templates; needs no picture.
 
@@ -291,7 +309,7 @@ class ProxyCLIP:
         logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
         return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
 
-    @torch.no_grad()
+    @_stage
     def seed_attention(
         self,
         features: ImageFeatures,
@@ -303,40 +321,16 @@ class ProxyCLIP:
         source: str = "vfm",
         on: str = "picture",
     ) -> np.ndarray:
-        """What the patch under a pixel attends to, float32; reads stage 1 alone.
-
-        point_xy: (x, y) in picture pixels. stage: "cosine" (similarity S), "normalised" (A, masked entries as 0) or
-        "softmax" (W). source: "vfm" for the proxy attention, "clip" for CLIP's own in its last block, mean over heads
-        (softmax only).
-        on: "picture" gives (H, W). Where windows overlap, the mean over those that hold the point; pixels in none of
-        these windows cannot be attended to: 0 for "softmax", NaN for the other stages. "grid" gives the row itself on
-        the patches (h, w) of the first window that holds the point; for "softmax" it sums to 1 (for CLIP's own
-        attention to 1 less what goes to the class token).
-        """
-        attention.check_beta_gamma(beta, gamma)
-        _check_choice("source", source, ("vfm", "clip"))
-        _check_choice("stage", stage, attention.STAGES if source == "vfm" else ("softmax",))
-        _check_choice("on", on, ("picture", "grid"))
+        """What the patch under a pixel attends to, float32, from stage 1 alone; see `seeds.seed_attention`."""
         self._check_features(features)
-        grid_hw = features.clip_grid if source == "clip" else _grid(_require_vfm(features))
-        maps: dict[int, torch.Tensor] = {}
-        for window, patch in features.layout.patches_at(point_xy, grid_hw):
-            if source == "clip":
-                row = self.clip.own_attention(features.clip_tokens[window : window + 1].to(self.device), patch)
-            else:
-                vfm = _require_vfm(features)[window : window + 1].to(self.device)
-                row = _vfm_row(vfm, patch, beta, gamma, stage)
-            maps[window] = row.unflatten(0, grid_hw)
-            if on == "grid":
-                return maps[window].cpu().numpy()
-        return readout.window_maps(features.layout, maps, shares=stage == "softmax")
+        return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on)
 
-    @torch.no_grad()
+    @_stage
     def similarity_statistics(
         self, features: ImageFeatures, beta: float = default("beta"), gamma: float = default("gamma")
     ) -> attention.SimilarityStatistics:
         """Fig. 4 of the paper for this picture: the VFM's similarities before and after normalisation."""
-        return attention.similarity_statistics(_require_vfm(features).to(self.device), beta, gamma)
+        return attention.similarity_statistics(seeds.require_vfm(features).to(self.device), beta, gamma)
 
     def _check_features(self, features: ImageFeatures) -> None:
         if features.clip_id != self.clip.digest:
@@ -348,28 +342,3 @@ class ProxyCLIP:
 
 def _at_once(chunks: dict[str, int], device: torch.device) -> int:
     return chunks.get(device.type, OTHER_DEVICE_AT_ONCE)
-
-
-def _grid(vfm: torch.Tensor) -> tuple[int, int]:
-    return vfm.shape[-2], vfm.shape[-1]
-
-
-def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{what} is {value!r}; expected one of {', '.join(known)}.")
-
-
-def _require_vfm(features: ImageFeatures) -> torch.Tensor:
-    if features.vfm is None:
-        raise ValueError(
-            "These features hold no VFM. Load the model with one, such as vfm='DINO B/8', and encode again."
-        )
-    return features.vfm
-
-
-def _vfm_row(features: torch.Tensor, patch: int, beta: float, gamma: float, stage: str) -> torch.Tensor:
-    """(1, C, h, w) -> (h * w,): one row of the attention of one window."""
-    patches = attention.unit_patches(features)
-    rows = torch.tensor([patch], device=patches.device)
-    row = attention.attention_rows(patches[0], rows, attention.similarity_mean(patches)[0], beta, gamma, stage)[0]
-    return row.clamp(min=0) if stage == "normalised" else row

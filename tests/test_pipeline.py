@@ -27,11 +27,11 @@ WORDS = "sky; cloud, hill, horse; foal; mare, grass"
 @pytest.mark.parametrize("threshold", [0.0, 0.3])
 def test_stages_equal_the_plain_method(tiny_model, height, width, crop, stride, threshold):
     picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    words = tiny_model.embed(WORDS)
+    words = tiny_model.embed(WORDS, background="first")
     logits = tiny_model.classify(
         tiny_model.fuse(tiny_model.encode(picture, side=None, crop=crop, stride=stride), beta=1.1, gamma=4.0), words
     )
-    result = tiny_model.segment(logits, words, threshold)
+    result = logits.segment(threshold)
 
     text = reference.text_embeddings(tiny_model.clip, words.queries, "simple7")
     expected = reference.picture_logits(
@@ -62,7 +62,7 @@ def test_resized_picture_equals_the_plain_method(tiny_model, blocks):
     words = tiny_model.embed(WORDS)
     features = tiny_model.encode(blocks, side=224)
     scaled = features.layout.scaled_hw
-    result = tiny_model.segment(tiny_model.classify(tiny_model.fuse(features), words), words)
+    result = tiny_model.classify(tiny_model.fuse(features), words).segment()
     picture = np.asarray(Image.fromarray(blocks).resize(scaled[::-1], Image.Resampling.BICUBIC))
     expected = reference.picture_logits(tiny_model.clip, tiny_model.vfm, picture, words.embeddings, blocks.shape[:2])
     labels, confidence = reference.labels(expected, words.query_class)
@@ -74,7 +74,7 @@ def test_resized_picture_equals_the_plain_method(tiny_model, blocks):
 def test_many_classes_are_read_out_in_chunks(tiny_model, blocks):
     words = tiny_model.embed(", ".join(f"word {number}" for number in range(80)), templates="none")
     features = tiny_model.encode(blocks, side=None)
-    result = tiny_model.segment(tiny_model.classify(tiny_model.fuse(features), words), words)
+    result = tiny_model.classify(tiny_model.fuse(features), words).segment()
     expected = reference.picture_logits(tiny_model.clip, tiny_model.vfm, blocks, words.embeddings, blocks.shape[:2])
     labels, confidence = reference.labels(expected, words.query_class)
     assert (result.labels == labels).mean() > 0.9999
@@ -86,15 +86,15 @@ def test_each_action_runs_only_the_encoders_it_needs(tiny_model, blocks, counter
     encoding = counter.during(lambda: held.update(features=tiny_model.encode(blocks, side=224)))
     assert encoding == {"clip": 1, "vfm": 2}  # a window of the VFM at a time
     assert counter.during(lambda: held.update(dense=tiny_model.fuse(held["features"]))) == {}
-    assert counter.during(lambda: held.update(words=tiny_model.embed("sky, hill"))) == {"text": 1}
+    assert counter.during(lambda: held.update(words=tiny_model.embed("sky, hill", "first"))) == {"text": 1}
     assert counter.during(lambda: held.update(logits=tiny_model.classify(held["dense"], held["words"]))) == {}
-    assert counter.during(lambda: tiny_model.segment(held["logits"], held["words"], 0.2)) == {}
+    assert counter.during(lambda: held["logits"].segment(0.2)) == {}
     for fusion in ("proxy", "values", "clip"):
         assert counter.during(lambda: tiny_model.fuse(held["features"], 1.5, 2.0, fusion=fusion)) == {}  # noqa: B023
     assert counter.during(lambda: tiny_model.seed_attention(held["features"], (3, 4))) == {}
     assert counter.during(lambda: tiny_model.seed_attention(held["features"], (3, 4), source="clip")) == {}
     assert counter.during(lambda: tiny_model.similarity_statistics(held["features"])) == {}
-    assert counter.during(lambda: tiny_model.scores_at(held["logits"], held["words"], (3, 4))) == {}
+    assert counter.during(lambda: held["logits"].scores_at((3, 4))) == {}
 
 
 def test_another_vfm_takes_over_what_clip_has_said(tiny_model, blocks, counter):
@@ -106,13 +106,14 @@ def test_another_vfm_takes_over_what_clip_has_said(tiny_model, blocks, counter):
     assert counter.during(lambda: tiny_model.encode(blocks, side=280, clip_from=features)) == {"clip": 1, "vfm": 2}
 
 
-def test_fewer_windows_at_once_where_the_vfm_enlarges_them(tiny_model, monkeypatch):
-    monkeypatch.setattr(pipeline, "WINDOWS_AT_ONCE", {"cpu": 32})
-    assert tiny_model._windows_at_once((336, 336)) == 32
-    enlarging = copy.copy(tiny_model.vfm)
-    enlarging.input_side = 1024  # as SAM's
-    model = ProxyCLIP(tiny_model.clip, enlarging)
-    assert [model._windows_at_once((side, side)) for side in (56, 336, 2048)] == [1, 3, 32]
+@pytest.mark.parametrize(("input_side", "largest"), [(None, 32), (1024, 3)], ids=["as they are", "as SAM's"])
+def test_fewer_windows_at_once_where_the_vfm_enlarges_them(tiny_model, monkeypatch, input_side, largest):
+    monkeypatch.setattr(pipeline, "VFM_WINDOWS_AT_ONCE", {"cpu": 32})
+    vfm, taken = copy.copy(tiny_model.vfm), []
+    vfm.input_side = input_side
+    vfm.encode_windows = lambda windows: taken.append(len(windows)) or torch.ones(len(windows), 4, 14, 14)
+    ProxyCLIP(tiny_model.clip, vfm).encode(np.zeros((336, 336 + 40 * 8, 3), np.uint8), side=None, stride=8)
+    assert max(taken) == largest and sum(taken) == 41
 
 
 def test_nothing_of_a_picture_stays_on_the_model(tiny_model, blocks):
@@ -187,7 +188,7 @@ def test_clip_fusion_is_the_tower_as_trained(tiny_model):
 def test_values_fusion_is_each_patchs_own_value(tiny_model, blocks):
     features = tiny_model.encode(blocks, side=224)
     tokens = tiny_model.fuse(features, fusion="values").tokens
-    expected = tiny_model.clip.project(tiny_model.clip.mix_heads(tiny_model.clip.values(features.clip_tokens)))
+    expected = tiny_model.clip.project(tiny_model.clip.out_proj(tiny_model.clip.values(features.clip_tokens)))
     assert tokens.shape[-2:] == features.clip_grid
     assert torch.equal(tokens.flatten(2).transpose(1, 2), expected)
 
@@ -210,10 +211,10 @@ def test_mean_similarity_is_taken_window_by_window(tiny_model):
 def test_scores_agree_with_the_segmentation(tiny_model, blocks):
     words = tiny_model.embed(WORDS)
     logits = tiny_model.classify(tiny_model.fuse(tiny_model.encode(blocks, side=224)), words)
-    result = tiny_model.segment(logits, words)
-    maps = np.stack([tiny_model.scores(logits, words, index) for index in range(4)])
+    result = logits.segment()
+    maps = np.stack([logits.scores(name) for name in result.names])
     assert np.allclose(maps.max(axis=0), result.confidence, atol=1e-5)
-    top = tiny_model.scores_at(logits, words, (70, 30))
+    top = logits.scores_at((70, 30))
     assert next(iter(top)) == result.names[result.labels[30, 70]]
     assert top["horse"] == pytest.approx(maps[2, 30, 70], abs=1e-5)
 
@@ -232,9 +233,9 @@ def test_declared_background_takes_what_is_below_the_threshold(tiny_model, block
         (lambda model, picture: model(picture, "a, b", threshold=2), "threshold is 2"),
         (lambda model, picture: model(picture, "a, b", side=100), "side is 100"),
         (lambda model, picture: model(picture, "a, b", windows="tiled"), "windows is 'tiled'"),
-        (lambda model, picture: model(picture, "a, b", background="none"), "background is 'none'"),
-        (lambda model, picture: model.fuse(model.encode(picture), fusion="sum"), "proxy, values, clip"),
-        (lambda model, picture: model.embed("a, b", templates="all"), "none, simple7, imagenet80"),
+        (lambda model, picture: model(picture, "a, b", background="all"), "background is 'all'"),
+        (lambda model, picture: model.fuse(model.encode(picture), fusion="sum"), "'proxy', 'values', 'clip'"),
+        (lambda model, picture: model.embed("a, b", templates="all"), "'none', 'simple7', 'imagenet80'"),
     ],
 )
 def test_settings_out_of_range_are_named(tiny_model, blocks, call, message):
@@ -264,18 +265,6 @@ def test_gpu_labels_agree_with_the_cpu(tiny_model, blocks, dtype):
     on_gpu = at_precision(tiny_model, "cuda", dtype)
     agreement = (on_gpu(blocks, WORDS).labels == tiny_model(blocks, WORDS).labels).mean()
     assert agreement >= (0.9999 if dtype == torch.float32 else 0.98)
-
-
-def test_logits_of_other_words_are_refused(tiny_model, blocks):
-    logits = tiny_model.classify(tiny_model.fuse(tiny_model.encode(blocks, side=224)), tiny_model.embed("sky, hill"))
-    others = tiny_model.embed("sky, hill, boat")
-    for read in (
-        lambda: tiny_model.segment(logits, others),
-        lambda: tiny_model.scores(logits, others, 0),
-        lambda: tiny_model.scores_at(logits, others, (3, 3)),
-    ):
-        with pytest.raises(ValueError, match="of 2 words, but the vocabulary has 3"):
-            read()
 
 
 def test_features_that_are_no_numbers_are_refused(tiny_model, blocks):

@@ -1,39 +1,103 @@
-"""Settings come back from their file as they were."""
+"""One table says what each setting may be; settings come back from their file as they were."""
 
 import json
+from dataclasses import fields
 
+import numpy as np
 import pytest
 
-from proxyclip_core.settings import Settings
+from proxyclip_core.settings import SETTINGS, Settings
 
-SETTINGS = Settings(
-    "OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 4.0, None, "whole", "simple7", "short", 0.25
+SAVED = Settings("OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 4.0, None, "whole", "simple7", "short", 0.25)
+
+
+def test_the_table_has_a_row_for_every_setting():
+    assert set(SETTINGS) == {entry.name for entry in fields(Settings)}
+    assert all(row.check(row.default) == row.default and row.label and row.tip for row in SETTINGS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("beta", float("nan"), "beta is nan; expected a number from 0 to 3"),
+        ("beta", 3.01, "beta is 3.01"),
+        ("beta", -1e-9, "beta is -1e-09"),
+        ("beta", "1.2", "beta is '1.2'"),
+        ("beta", True, "beta is True"),
+        ("gamma", float("inf"), "gamma is inf"),
+        ("gamma", 0, "gamma is 0; expected a number from 0.5 to 20"),
+        ("side", 2**31, "side is 2147483648; expected 224 to 1024 pixels, or 'as-is'"),
+        ("side", 10**400, "a number of over 20 digits"),
+        ("side", 336.0, "side is 336.0"),
+        ("windows", "tiled", "windows is 'tiled'; expected one of 'sliding', 'whole'"),
+        ("background", "", "background is ''; expected one of 'none', 'first', 'short', 'long'"),
+        ("words", None, "words is None; expected text"),
+    ],
 )
+def test_what_a_setting_cannot_be_is_said_with_what_it_can(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        SETTINGS[name].check(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [("side", None, "as-is"), ("side", 448, "448"), ("beta", 1.4, "1.4"), ("windows", "whole", "whole")],
+)
+def test_every_value_has_one_spelling(name, value, text):
+    assert SETTINGS[name].as_text(value) == text
+    assert SETTINGS[name].from_text(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "1e400", "none", "nan", "336.5"])
+def test_other_spellings_are_refused(text):
+    with pytest.raises(ValueError, match="side is"):
+        SETTINGS["side"].from_text(text)
+
+
+def test_numbers_of_numpy_are_numbers():
+    settings = Settings("a", "b", "c", beta=np.float32(1.5), side=np.int64(224))
+    assert (type(settings.beta), type(settings.side)) == (float, int)
 
 
 def test_they_come_back_as_they_were():
-    assert Settings.from_json(SETTINGS.to_json()) == SETTINGS
-    assert json.loads(SETTINGS.to_json())["versions"]["torch"]
+    assert Settings.from_json(SAVED.to_json()) == SAVED
+    assert json.loads(SAVED.to_json())["computed_with"]["versions"]["torch"]
+    assert json.loads(SAVED.to_json({"precision": "bfloat16"}))["computed_with"] == {"precision": "bfloat16"}
+
+
+def test_files_of_the_first_format_are_read():
+    first = {"proxyclip_settings": 1, "clip": "OpenAI B/16", "vfm": "DINO B/8", "words": "sky, hill", "beta": 1.2}
+    first |= {
+        "gamma": 3.0,
+        "side": None,
+        "windows": "sliding",
+        "templates": "simple7",
+        "background": "",
+        "threshold": 0.0,
+    }
+    settings = Settings.from_json(json.dumps(first | {"versions": {"torch": "2.8"}}))
+    assert (settings.side, settings.background, settings.fusion) == (None, "none", "proxy")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"proxyclip_settings": 2}, "no settings"),
+        ({"proxyclip_settings": 3}, "no settings"),
         ({"beta": "high"}, "beta is 'high'"),
         ({"gamma": True}, "gamma is True"),
         ({"side": 1.5}, "side is 1.5"),
         ({"words": ["sky"]}, r"words is \['sky'\]"),
         ({"windows": "tiled"}, "windows is 'tiled'"),
         ({"colour": 1}, "unknown: colour"),
+        ({"background": "none"}, "Declare one: background='first'"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
     with pytest.raises(ValueError, match=message):
-        Settings.from_json(json.dumps({**json.loads(SETTINGS.to_json()), **change}))
+        Settings.from_json(json.dumps({**json.loads(SAVED.to_json()), **change}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "hello", '{"clip": "a"}'])
+@pytest.mark.parametrize("text", ["", "[]", "hello", '{"clip": "a"}', "[" * 200_000])
 def test_other_files_are_no_settings(text):
     with pytest.raises(ValueError, match="no settings"):
         Settings.from_json(text)
@@ -42,17 +106,6 @@ def test_other_files_are_no_settings(text):
 def test_missing_entries_are_named():
     with pytest.raises(ValueError, match="missing: vfm, words"):
         Settings.from_json('{"proxyclip_settings": 1, "clip": "OpenAI B/16"}')
-
-
-@pytest.mark.parametrize("background", [("", False), ("first", True), ("long", "long")])
-def test_background_as_the_pipeline_takes_it(background):
-    assert Settings("a", "b", "c", background=background[0]).declared_background == background[1]
-
-
-@pytest.mark.parametrize("text", ["[" * 200_000, json.dumps({"proxyclip_settings": 1, "beta": 10**400})])
-def test_monstrous_files_are_no_settings(text):
-    with pytest.raises(ValueError):
-        Settings.from_json(text)
 
 
 def test_a_number_that_no_float_holds_is_no_beta():

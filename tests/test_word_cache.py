@@ -1,5 +1,7 @@
-"""Words that were embedded before are not embedded again."""
+"""Words that were embedded before are not embedded again, unless anything that decides their embedding has changed."""
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,18 +10,25 @@ import torch
 
 from proxyclip_core import ClipEncoder, ProxyCLIP
 from proxyclip_core.models import word_cache as module
-from proxyclip_core.models.word_cache import WordCache, fingerprint
+from proxyclip_core.models.word_cache import WordCache
 
 
 @pytest.fixture
 def cached_model(tiny_model, tmp_path) -> ProxyCLIP:
-    return with_cache(tiny_model, tmp_path / "words")
+    return with_cache(tiny_model.clip, tmp_path / "words")
 
 
-def with_cache(model, folder) -> ProxyCLIP:
-    clip = model.clip
-    cache = WordCache(fingerprint(clip.network, clip.name), folder)
-    return ProxyCLIP(ClipEncoder(clip.network, clip.name, clip.mean, clip.std, cache), None, "values", "simple7")
+def with_cache(clip: ClipEncoder, folder) -> ProxyCLIP:
+    encoder = ClipEncoder(clip.network, clip.name, clip.mean, clip.std)
+    encoder.word_cache = WordCache(encoder.text_digest, folder)
+    return ProxyCLIP(encoder, None, "values", "simple7")
+
+
+def changed(clip: ClipEncoder, name: str) -> ClipEncoder:
+    """The CLIP with one weight of the tensor `name` changed."""
+    network = copy.deepcopy(clip.network)
+    network.state_dict()[name].view(-1)[0] += 1
+    return ClipEncoder(network, clip.name, clip.mean, clip.std)
 
 
 def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypatch):
@@ -30,67 +39,75 @@ def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypat
     again = cached_model.embed("hill, sky, horse", templates="none")
     assert asked == ["sky", "cloud", "hill", "horse"]
     asked.clear()
-    assert torch.allclose(
-        again.embeddings, tiny_model.embed("hill, sky, horse", templates="none").embeddings, atol=1e-6
-    )
+    expected = tiny_model.embed("hill, sky, horse", templates="none").embeddings
+    assert torch.allclose(again.embeddings, expected, atol=1e-6)
     cached_model.embed("hill", templates="simple7")
     assert len(asked) == 7
 
 
 def test_another_process_finds_them_on_disk(cached_model, tiny_model, tmp_path, monkeypatch):
     first = cached_model.embed("sky, hill")
-    model = with_cache(tiny_model, tmp_path / "words")
+    model = with_cache(tiny_model.clip, tmp_path / "words")
     monkeypatch.setattr(model.clip, "encode_text", lambda prompts: pytest.fail("the text tower was run"))
     assert torch.equal(model.embed("sky, hill").embeddings, first.embeddings)
 
 
-def test_other_weights_have_other_keys(tiny_clip):
-    before = fingerprint(tiny_clip.network, tiny_clip.name)
-    tiny_clip.network.ln_final.weight[0] += 1
-    try:
-        assert fingerprint(tiny_clip.network, tiny_clip.name) != before
-    finally:
-        tiny_clip.network.ln_final.weight[0] -= 1
+def test_any_other_weight_of_the_text_tower_gives_other_keys(tiny_clip):
+    names = [name for name in tiny_clip.network.state_dict() if not name.startswith("visual.")]
+    digests = {name: changed(tiny_clip, name).text_digest for name in names}
+    assert len({tiny_clip.text_digest, *digests.values()}) == 1 + len(names)
 
 
-def test_damaged_files_are_embedded_again(cached_model, tmp_path):
-    first = cached_model.embed("sky")
-    for file in (tmp_path / "words").iterdir():
-        file.write_bytes(b"damaged")
-    cached_model.clip.word_cache._memory.clear()
-    assert torch.equal(cached_model.embed("sky").embeddings, first.embeddings)
+def test_a_fine_tuned_tower_embeds_its_words_itself(tiny_clip, tmp_path):
+    """As a LoRA does that is merged into the blocks' attention: final norm, projection and positions stay the same."""
+    with_cache(tiny_clip, tmp_path).embed("zebra, gnu")
+    tuned = changed(tiny_clip, "transformer.resblocks.0.attn.in_proj_weight")
+    expected = ProxyCLIP(tuned, None, "values", "simple7").embed("zebra, gnu").embeddings
+    assert torch.equal(with_cache(tuned, tmp_path).embed("zebra, gnu").embeddings, expected)
 
 
-def test_disk_and_memory_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WORDS_ON_DISK", 3)
+def test_another_version_of_the_code_embeds_anew(tmp_path, monkeypatch):
+    WordCache("tower", tmp_path).put("sky", "none", torch.ones(2))
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    assert WordCache("tower", tmp_path).get("sky", "none") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"odd", np.full(2, np.nan, np.float32).tobytes(), "text", 7])
+def test_what_is_no_embedding_is_passed_over(tmp_path, content):
+    cache = WordCache("tower", tmp_path)
+    cache.put("sky", "none", torch.ones(3))
+    with module.diskcache.Cache(str(tmp_path)) as disk:
+        for key in list(disk):
+            disk[key] = content
+    assert WordCache("tower", tmp_path).get("sky", "none") is None
+
+
+def test_a_damaged_cache_is_no_error(tmp_path):
+    (tmp_path / "cache.db").write_bytes(b"no data base" * 100)
+    cache = WordCache("tower", tmp_path)
+    cache.put("sky", "none", torch.ones(2))
+    assert torch.equal(cache.get("sky", "none"), torch.ones(2))
+
+
+def test_disk_and_memory_are_bounded_and_the_oldest_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BYTES_ON_DISK", 200_000)
     monkeypatch.setattr(module, "WORDS_IN_MEMORY", 2)
     cache = WordCache("tower", tmp_path)
-    for number in range(6):
-        cache.put(f"word {number}", "none", torch.full((2,), float(number)))
-    assert len(list(tmp_path.iterdir())) == 3
-    found = [number for number in (5, 4, 3, 2, 1, 0) if cache.get(f"word {number}", "none") is not None]
-    assert found == [5, 4, 2, 1, 0]  # the last two in memory, the first three on disk
+    for number in range(300):
+        cache.put(f"word {number}", "none", torch.full((1000,), float(number)))
+    again = WordCache("tower", tmp_path)
+    kept = [number for number in range(300) if again.get(f"word {number}", "none") is not None]
+    assert 0 < len(kept) < 150 and kept[-1] == 299 and 0 not in kept
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     cache = WordCache("tower", tmp_path / "file" / "words")
     cache.put("sky", "none", torch.ones(2))
-    assert np.array_equal(cache.get("sky", "none"), np.ones(2))
+    assert torch.equal(cache.get("sky", "none"), torch.ones(2))
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00v\x00{'descr': <", b""])
-def test_files_that_are_no_arrays_are_passed_over(tmp_path, content):
-    cache = WordCache("tower", tmp_path)
-    cache.put("sky", "none", torch.ones(3))
-    (path,) = tmp_path.glob("*.npy")
-    path.write_bytes(content)
-    assert WordCache("tower", tmp_path).get("sky", "none") is None
-    np.save(path, np.ones((3, 2), np.float32))
-    assert WordCache("tower", tmp_path).get("sky", "none") is None
-
-
-def test_visitors_can_share_a_cache(monkeypatch):
+def test_threads_can_share_a_cache(monkeypatch):
     monkeypatch.setattr(module, "WORDS_IN_MEMORY", 4)
     cache = WordCache("tower")
 
@@ -103,12 +120,14 @@ def test_visitors_can_share_a_cache(monkeypatch):
         list(threads.map(visit, range(5)))
 
 
-def test_a_user_without_a_home_has_no_folder(monkeypatch):
-    for name in ("PROXYCLIP_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_copy_of_a_cache_reads_the_same_disk(tmp_path):
+    cache = WordCache("tower", tmp_path)
+    cache.put("sky", "none", torch.ones(2))
+    assert torch.equal(pickle.loads(pickle.dumps(cache)).get("sky", "none"), torch.ones(2))
 
-    def homeless() -> None:
-        raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(module.Path, "home", homeless)
-    assert module.default_folder() is None
+@pytest.mark.parametrize(("chosen", "folder"), [("off", None), ("/elsewhere", "/elsewhere/embeddings")])
+def test_the_folder_can_be_chosen_or_switched_off(monkeypatch, chosen, folder):
+    monkeypatch.setenv("PROXYCLIP_CACHE", chosen)
+    found = module.default_folder()
+    assert (found.as_posix() if found else None) == folder

@@ -3,7 +3,7 @@
 import pytest
 
 from proxyclip_core import background_presets, parse_vocabulary, vocabulary_presets
-from proxyclip_core.words import TEMPLATES, check_classes, prompts_for, templates_of, with_background
+from proxyclip_core.words import TEMPLATES, as_text, check_classes, prompts_for, templates_of, with_background
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,8 @@ from proxyclip_core.words import TEMPLATES, check_classes, prompts_for, template
         ("sky | cloud\nhill", (("sky", "cloud"), ("hill",))),
         ("  big   dog ,\n\n cat,\n", (("big dog",), ("cat",))),
         ("Hund, Gänseblümchen", (("Hund",), ("Gänseblümchen",))),
+        ('"palm tree, tall"; palm, sky', (("palm tree, tall", "palm"), ("sky",))),
+        ('5" nail, "say ""a; b"""', (('5" nail',), ('say "a; b"',))),
     ],
 )
 def test_separators(text, classes):
@@ -28,6 +30,8 @@ def test_separators(text, classes):
         ("cat, , dog", r"Class 2 \(after 'cat'\) has an empty word"),
         ("cat; ; kitten", "Class 1 has an empty word"),
         ("cat, dog, Cat", "'Cat' is given twice"),
+        ("Grass, grass", "'grass' is given twice"),
+        ("grass, Grass", "'Grass' is given twice"),
         ("sky; cloud, cloud", "'cloud' is given twice"),
         ("sky; sky", "'sky' is given twice"),
         (None, "Got NoneType"),
@@ -89,8 +93,10 @@ def test_background_that_is_not_first_is_refused():
 
 
 def test_declared_background(tiny_model):
-    assert tiny_model.embed("other, dog", background=True).background
-    assert not tiny_model.embed("other, dog").background
+    assert tiny_model.embed("other, dog", background="first").has_background
+    assert not tiny_model.embed("other, dog").has_background
+    with pytest.raises(ValueError, match="background is True; expected one of 'none', 'first'"):
+        tiny_model.embed("other, dog", background=True)
 
 
 def test_every_preset_parses():
@@ -109,8 +115,7 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
 @pytest.mark.parametrize(
     "classes, message",
     [
-        (["sky", "hut"], "expected a list of its wordings"),
-        ([["sky"], "hut"], "Got 'hut' for a class"),
+        (["sky", 3], "Got 3 for a class; expected a word, or a list"),
         ([["sky", 3]], "Got 3 for a word"),
         ([[" "], ["sky"]], "empty word"),
         ([["sky"], ["sky "]], "given twice"),
@@ -121,3 +126,21 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
 def test_lists_of_wordings_are_checked_as_text_is(classes, message):
     with pytest.raises(ValueError, match=message):
         check_classes(classes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["sky", ["horse", "pony"]],
+        (("sky",), ("horse", "pony")),
+        {"sky": [], "horse": "pony"},
+        {"sky": (), "horse": ["pony"]},
+    ],
+)
+def test_lists_and_dicts_are_words_too(given):
+    assert check_classes(given) == (("sky",), ("horse", "pony"))
+
+
+@pytest.mark.parametrize("classes", [(("a, b", "c;d"), ('"quoted"',)), (("sky",), ('5" nail', 'x "y, z" w'))])
+def test_classes_come_back_from_their_text(classes):
+    assert parse_vocabulary(as_text(classes)) == classes

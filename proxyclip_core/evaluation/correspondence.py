@@ -49,7 +49,7 @@ def correspondence(
         first, second = first[first != second], second[first != second]
         scores.append((patches[window][first] * patches[window][second]).sum(dim=-1).cpu())
         same.append((labels[window][first] == labels[window][second]).cpu())
-    empty = torch.zeros(0)
+    empty = torch.zeros(0, dtype=torch.float32)
     return precision_recall(torch.cat(scores or [empty]), torch.cat(same or [empty.bool()]))
 
 

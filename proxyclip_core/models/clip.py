@@ -10,14 +10,13 @@ Axes: B windows, h x w patches, N = h * w, D CLIP width, E embedding, P prompts,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from proxyclip_core.cpu.products import quick_products
-from proxyclip_core.models.prefix_tree import PromptTree, grow_tree
+from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
 from proxyclip_core.models.vit import RGB, Network, chunked_residual, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
 from proxyclip_core.models.word_cache import WordCache
@@ -34,7 +33,8 @@ class ClipEncoder:
     """CLIP's two towers, cut before the last block of the vision tower.
 
     network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
-    word_cache_folder: where embeddings of words are kept from one process to the next; None for this process alone.
+    word_cache: keeps embeddings of words between vocabularies, where one is set (`load_clip` does); else every word is
+    embedded every time.
     digest, text_digest: of all weights, and of the text tower's.
     """
 
@@ -44,7 +44,6 @@ class ClipEncoder:
         name: str,
         mean: RGB,
         std: RGB,
-        word_cache_folder: Path | None = None,
     ) -> None:
         from open_clip import SimpleTokenizer
 
@@ -56,7 +55,7 @@ class ClipEncoder:
         vision, text = ([pair for pair in state if pair[0].startswith("visual.") == wanted] for wanted in (True, False))
         self.text_digest = weights_digest(text)
         self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
-        self.word_cache: WordCache | None = WordCache(self.text_digest, word_cache_folder)
+        self.word_cache: WordCache | None = None
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 
     @property
@@ -170,11 +169,12 @@ class ClipEncoder:
         order = torch.tensor(sorted(range(len(ids)), key=ids.tolist().__getitem__))
         at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
         parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in order.split(at_once)]
-        embeddings = torch.empty(len(ids), parts[0].shape[-1], device=self.device)
-        embeddings[order.to(self.device)] = torch.cat(parts)
+        found = torch.cat(parts)
+        embeddings = torch.empty_like(found)
+        embeddings[order.to(self.device)] = found
         return embeddings
 
-    def _encode_tree(self, tree: PromptTree) -> torch.Tensor:
+    def _encode_tree(self, tree: PrefixTree) -> torch.Tensor:
         """-> (P, E). Of the last block only what it makes of the end tokens is computed: the tower is read there."""
         network = self.network
         tokens = (network.token_embedding(tree.ids) + network.positional_embedding[tree.positions])[None]  # (1, N, D)

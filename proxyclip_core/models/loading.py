@@ -32,7 +32,7 @@ from proxyclip_core.models.weights import (
     ran_out_of_memory,
     read_weights,
 )
-from proxyclip_core.models.word_cache import default_folder
+from proxyclip_core.models.word_cache import WordCache, default_folder
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 PAPER_MODELS = ("OpenAI B/16", "DINO B/8")
@@ -125,7 +125,9 @@ def load_clip(
         state = read_weights(path, lambda name: dtype if name in early else torch.float32)
         network = _with_weights(lambda: build_clip_network(spec), state)
     del state  # or every weight would be there twice while they are packed
-    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std, default_folder()).to(device, dtype)
+    encoder = ClipEncoder(network, spec.name, spec.mean, spec.std)
+    encoder.word_cache = WordCache(encoder.text_digest, default_folder())
+    encoder.to(device, dtype)
     pack_linears(*network.visual.transformer.resblocks[:-1])
     return encoder
 
@@ -207,7 +209,7 @@ def _with_weights(build: Callable[[], Network], state: dict[str, torch.Tensor]) 
         network = build()
     network.load_state_dict(state, assign=True)
     if isinstance(getattr(network, "attn_mask", None), torch.Tensor):  # open_clip's causal mask is in no file
-        network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf")).triu_(1)
+        network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf"), dtype=torch.float32).triu_(1)
     if any(tensor.is_meta for tensor in network.buffers()):  # rotary positions of DINOv3: computed when it is built
         network = build()
         network.load_state_dict(state)

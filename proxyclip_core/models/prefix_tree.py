@@ -14,7 +14,7 @@ import torch
 
 
 @dataclass(frozen=True, eq=False)
-class PromptTree:
+class PrefixTree:
     """One node for every different beginning of the prompts, parents before children.
 
     ids (N,): the token that a beginning ends with. positions (N,): how many tokens stand before it. ends (P,): the node
@@ -27,11 +27,11 @@ class PromptTree:
     ends: torch.Tensor
     mask: torch.Tensor
 
-    def to(self, device: torch.device) -> PromptTree:
-        return PromptTree(*(part.to(device) for part in (self.ids, self.positions, self.ends, self.mask)))
+    def to(self, device: torch.device) -> PrefixTree:
+        return PrefixTree(*(part.to(device) for part in (self.ids, self.positions, self.ends, self.mask)))
 
 
-def grow_tree(prompts: torch.Tensor) -> PromptTree:
+def grow_tree(prompts: torch.Tensor) -> PrefixTree:
     """Token ids (P, T), each row read up to its highest id (the end token), -> their tree."""
     nodes: dict[tuple[int, int], int] = {}  # (parent, token) -> node
     parents: list[int] = []
@@ -49,6 +49,6 @@ def grow_tree(prompts: torch.Tensor) -> PromptTree:
     for node, parent in enumerate(parents):
         if parent >= 0:
             seen[node] |= seen[parent]
-    mask = torch.zeros(len(nodes), len(nodes)).masked_fill_(~seen, float("-inf"))
+    mask = torch.zeros(len(nodes), len(nodes), dtype=torch.float32).masked_fill_(~seen, float("-inf"))
     ids = [token for _, token in nodes]
-    return PromptTree(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), mask)
+    return PrefixTree(torch.tensor(ids), torch.tensor(positions), torch.tensor(ends), mask)

@@ -44,7 +44,9 @@ def resample_positions(
 
 def _bicubic(native: int, grid: int, mode: str) -> torch.Tensor:
     """(grid, native): bicubic interpolation of one axis as a matrix."""
-    each = torch.eye(native)[None, :, None]  # (1, native, 1, native): one place of the axis a channel
+    each = torch.eye(native, dtype=torch.float32)[
+        None, :, None
+    ]  # (1, native, 1, native): one place of the axis a channel
     if mode == "scale":
         scale = (1.0, (grid + 0.1) / native)
         rows = F.interpolate(each, scale_factor=scale, mode="bicubic", align_corners=False)

@@ -68,7 +68,8 @@ class WordCache:
         embedding = embedding.detach().float().cpu().clone()
         self._remember(key, embedding)
         try:
-            if disk := self._opened():
+            disk = self._opened()
+            if disk is not None:  # an empty one is false
                 disk.set(key, embedding.numpy().tobytes())
         except DISK_ERRORS:
             self._give_disk_up()
@@ -86,7 +87,8 @@ class WordCache:
     def _read(self, key: str) -> torch.Tensor | None:
         """(E,) float32; None where it is not on disk or damaged."""
         try:
-            found = disk.get(key) if (disk := self._opened()) else None
+            disk = self._opened()
+            found = None if disk is None else disk.get(key)
         except DISK_ERRORS:
             self._give_disk_up()
             return None
