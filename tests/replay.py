@@ -1,7 +1,11 @@
 """Replays golden cases: `python -m tests.replay DIR` computes every .npz in a folder again and compares.
 
-A case is one run of the paper authors' code on small random networks; see ../shared/golden/README.md for what the
-arrays are and how the weights follow from their names. Prints a line a case and exits with 1 past the bound.
+A case is one run of the paper authors' code on small random networks; tests/golden/README.md says what the arrays are.
+Weights follow from the names of the parameters (`golden_tensor`). Prints a line a case and exits with 1 past a bound.
+
+Masking is a step: where A of a pair of patches lies within rounding of 0, one computation keeps the pair and another
+drops it, and the logits that depend on it differ by more than rounding. So some logits may be further off where a case
+has such pairs, but few of them and not by much.
 """
 
 from __future__ import annotations
@@ -21,32 +25,59 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_
 from torch import nn
 
 from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
+from proxyclip_core.attention import similarity_mean, unit_patches
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 
-BOUND = 1e-5
+BOUND = 1e-5  # of absolute differences; also how near to 0 the A of a pair on the edge is
+MOVED_SHARE, MOVED_BOUND = 0.005, 3e-4  # how many logits may be further off in a case with such pairs, and how far
 SUBSAMPLING = 4
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How far an array is from the golden one: the largest absolute difference, and how many values are past BOUND."""
+
+    largest: float
+    moved: int
+    share: float
+
+    @classmethod
+    def between(cls, ours: np.ndarray, theirs: np.ndarray) -> Difference:
+        if ours.shape != theirs.shape:
+            raise ValueError(f"The case holds {theirs.shape} where we have {ours.shape}.")
+        difference = np.abs(ours - theirs)
+        past = ~(difference <= BOUND)  # NaN is past it
+        return cls(float(difference.max()), int(past.sum()), float(past.mean()))
+
+    def within(self, allow_moved: bool) -> bool:
+        """allow_moved: whether a few values may be past BOUND."""
+        return not self.moved or (allow_moved and self.share <= MOVED_SHARE and self.largest <= MOVED_BOUND)
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Largest absolute differences of one case, and the share of equal labels in 0..1."""
+    """What one case gave. equal_labels: share in 0..1. on_edge: pairs of patches, of all windows, with |A| <= BOUND."""
 
     name: str
-    features: float
-    text: float
-    window_logits: float
-    logits: float
+    features: Difference
+    text: Difference
+    window_logits: Difference
+    logits: Difference
     equal_labels: float
+    on_edge: int
 
     @property
     def passed(self) -> bool:
-        differences = (self.features, self.text, self.window_logits, self.logits)
-        return max(differences) <= BOUND and self.equal_labels == 1
+        exact = self.features.within(False) and self.text.within(False) and self.equal_labels == 1
+        return exact and all(logits.within(self.on_edge > 0) for logits in (self.window_logits, self.logits))
 
     def __str__(self) -> str:
         return (
-            f"{'pass' if self.passed else 'FAIL'}  {self.name:<28} features {self.features:.1e}  text {self.text:.1e}  "
-            f"window logits {self.window_logits:.1e}  logits {self.logits:.1e}  equal labels {self.equal_labels:.4%}"
+            f"{'pass' if self.passed else 'FAIL'}  {self.name:<28} features {self.features.largest:.1e}  "
+            f"text {self.text.largest:.1e}  window logits {self.window_logits.largest:.1e}  "
+            f"logits {self.logits.largest:.1e}  equal labels {self.equal_labels:.4%}  pairs on the edge {self.on_edge}  "
+            f"logits beyond {BOUND:.0e}: {self.logits.moved} ({self.logits.share:.3%}), "
+            f"of the window {self.window_logits.moved} ({self.window_logits.share:.3%})"
         )
 
 
@@ -100,26 +131,38 @@ def fill_as_official_sam(network: VisionTransformerSAM) -> None:
     network.load_state_dict(checkpoint_filter_fn(state, network))
 
 
+def pairs_on_edge(features: torch.Tensor, beta: float, gamma: float) -> int:
+    """How many pairs of different patches of a VFM's features (B, C, h, w) have |A| <= BOUND, (i, j) and (j, i) both."""
+    found = 0
+    for patches in unit_patches(features):  # (N, C)
+        mean = similarity_mean(patches[None])
+        for rows in patches.split(512):
+            found += int((((rows @ patches.T - beta * mean) * gamma).abs() <= BOUND).sum())
+        found -= int((((patches.square().sum(dim=1) - beta * mean) * gamma).abs() <= BOUND).sum())
+    return found
+
+
 def replay(path: Path) -> Outcome:
     """Computes one case again with proxyclip_core."""
     case = np.load(path)
     meta = json.loads(str(case["meta"]))
     model = ProxyCLIP(golden_clip(meta), golden_vfm(meta["vfm"]))
     features = model.encode(case["image"], side=None, crop=meta["crop"], stride=meta["stride"])
-    words = model.embed(meta["vocabulary"], templates="imagenet80")
+    # Below a threshold the authors' code takes class 0, whatever it is called.
+    words = model.embed(meta["vocabulary"], "first" if meta["threshold"] > 0 else "none", templates="imagenet80")
     logits = model.classify(model.fuse(features, meta["beta"], meta["gamma"]), words)
-    labels = model.segment(logits, words, meta["threshold"]).labels
+    labels = logits.segment(meta["threshold"]).labels
 
     rows, columns = features.layout.to_window(logits.values.shape[-2:])
     window_logits = rows @ logits.values[0] @ columns.T
     rows, columns = features.layout.to_picture(logits.values.shape[-2:])
     picture_logits = rows @ features.layout.tile(logits.values) @ columns.T
 
-    def difference(ours: torch.Tensor, theirs: str) -> float:
-        ours = ours.numpy()
-        if ours.shape != case[theirs].shape:
-            raise ValueError(f"{path.name}: {theirs} has shape {case[theirs].shape}, ours {ours.shape}.")
-        return float(np.abs(ours - case[theirs]).max())
+    def difference(ours: torch.Tensor, theirs: str) -> Difference:
+        try:
+            return Difference.between(ours.numpy(), case[theirs])
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {theirs}: {error}") from None
 
     return Outcome(
         name=path.stem,
@@ -128,6 +171,7 @@ def replay(path: Path) -> Outcome:
         window_logits=difference(window_logits[:, ::SUBSAMPLING, ::SUBSAMPLING], "window_logits"),
         logits=difference(picture_logits[:, ::SUBSAMPLING, ::SUBSAMPLING], "logits"),
         equal_labels=float((labels == case["labels"]).mean()),
+        on_edge=pairs_on_edge(features.vfm, meta["beta"], meta["gamma"]),
     )
 
 

@@ -6,18 +6,37 @@ from proxyclip_core.evaluation.correspondence import (
     labels_on_patches,
     precision_recall,
 )
-from proxyclip_core.evaluation.scenes import UNLABELLED, LabelledPicture, read_label_map, read_scenes
-from proxyclip_core.evaluation.scores import Score, border_f_score, borders, score_rows, score_scenes
+from proxyclip_core.evaluation.scenes import (
+    UNLABELLED,
+    UNLABELLED_16,
+    LabelledPicture,
+    is_labelled,
+    read_label_map,
+    read_scenes,
+)
+from proxyclip_core.evaluation.scores import (
+    Score,
+    border_f_score,
+    borders,
+    classes_of,
+    other_classes,
+    score_rows,
+    score_scenes,
+)
 
 __all__ = [
     "UNLABELLED",
+    "UNLABELLED_16",
     "LabelledPicture",
     "PrecisionRecall",
     "Score",
     "border_f_score",
     "borders",
+    "classes_of",
     "correspondence",
+    "is_labelled",
     "labels_on_patches",
+    "other_classes",
     "precision_recall",
     "read_label_map",
     "read_scenes",

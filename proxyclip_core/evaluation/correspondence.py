@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from proxyclip_core.attention import unit_patches
-from proxyclip_core.evaluation.scenes import UNLABELLED
+from proxyclip_core.evaluation.scenes import is_labelled
 from proxyclip_core.windows import WindowLayout
 
 
@@ -82,8 +82,7 @@ def labels_on_patches(labels: np.ndarray, layout: WindowLayout, grid_hw: tuple[i
             pixel = np.clip(((centre + start) * full / scaled).astype(int), 0, full - 1)
             at.append((inside, pixel))
         (row_inside, rows), (column_inside, columns) = at
-        values = torch.from_numpy(labels[np.ix_(rows, columns)].astype(np.int64))
-        values[values == UNLABELLED] = -1
-        values[~torch.from_numpy(np.outer(row_inside, column_inside))] = -1
-        result[window] = values
+        values = labels[np.ix_(rows, columns)]
+        known = is_labelled(values) & np.outer(row_inside, column_inside)
+        result[window] = torch.from_numpy(np.where(known, values.astype(np.int64), -1))
     return result

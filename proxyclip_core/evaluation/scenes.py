@@ -3,44 +3,67 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from proxyclip_core.picture import MAX_PIXELS
+from proxyclip_core.picture import MAX_PIXELS, read_image
+from proxyclip_core.words import Classes, check_classes, parse_vocabulary
 
-UNLABELLED = 255
+UNLABELLED = 255  # marks pixels of no class in label maps of 8 bits,
+UNLABELLED_16 = 65_535  # and in those of 16 bits, where 255 is a class like any other
+
+
+def is_labelled(labels: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where a label map names a class: not UNLABELLED in a uint8 one, not UNLABELLED_16 in any other."""
+    return labels != (UNLABELLED if labels.dtype == np.uint8 else UNLABELLED_16)
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPicture:
-    """A picture with its truth: picture (H, W, 3) uint8, labels (H, W) uint8 index into words or UNLABELLED."""
+    """A picture with its ground truth.
+
+    picture: (H, W, 3) uint8. labels: (H, W) uint8 or uint16, the class of each pixel; see `is_labelled`.
+    words: the classes in their order, each a word or a list of its wordings, as a model takes them.
+    classes: the same with all wordings of each class. Raises ValueError where the parts do not fit together.
+    """
 
     name: str
     picture: np.ndarray
     labels: np.ndarray
-    words: tuple[str, ...]
+    words: Sequence[str | Sequence[str]]
+    classes: Classes = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", check_classes(self.words))
         if self.labels.shape != self.picture.shape[:2]:
             raise ValueError(
                 f"{self.name}: the label map is {self.labels.shape}, but the picture {self.picture.shape[:2]}; "
                 "both need the same height and width."
             )
-        known = self.labels[self.labels != UNLABELLED]
-        if known.size and int(known.max()) >= len(self.words):
+        known = self.labels[is_labelled(self.labels)]
+        if known.size and int(known.max()) >= len(self.classes):
             raise ValueError(
-                f"{self.name}: the label map holds the index {int(known.max())}, but there are {len(self.words)} words."
+                f"{self.name}: the label map holds the index {int(known.max())}, but there are {len(self.classes)} "
+                f"words. Pixels that do not count are {UNLABELLED} in a map of 8 bits, {UNLABELLED_16} in one of 16."
             )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The first wording of each class."""
+        return tuple(group[0] for group in self.classes)
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """A label map from a palette or grey PNG: the pixel values are the indices. (H, W) uint8.
+    """A label map from a palette or grey PNG of 8 or 16 bits: the pixel values are the classes. (H, W) uint8 or uint16.
 
-    Raises ValueError for a picture of another kind or size, OSError for what is no PNG or a damaged one.
+    Pixels of no class are 255 in a map of 8 bits and 65,535 in one of 16 (`is_labelled`). What `proxyclip segment`
+    and the page's download write is read as well. Raises ValueError for a picture of another kind or size, OSError
+    for what is no PNG or a damaged one.
     """
     try:
         return _read_indices(path)
@@ -54,22 +77,54 @@ def _read_indices(path: str | Path) -> np.ndarray:
     with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.")
-        if image.mode not in ("P", "L"):
-            raise ValueError(
-                f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
-                "are class numbers."
-            )
-        return np.array(image)
+        if image.mode in ("P", "L"):
+            return np.array(image)
+        if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
+            return np.array(image).astype(np.uint16)
+        raise ValueError(
+            f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
+            "are class numbers."
+        )
 
 
 def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:
-    """The scenes that a JSON file lists: a list of {"file", "labels", "words"}, paths relative to it."""
+    """The scenes that a JSON file lists: a list of {"file", "labels", "words"}, paths relative to it.
+
+    words: one entry a class, in the order of the label map's values; an entry is text ("girl; woman" for a class with
+    a synonym) or a list of wordings. Raises ValueError, naming the file and the scene, for anything else.
+    """
     index = Path(index)
-    for number, entry in enumerate(json.loads(index.read_text(encoding="utf-8"))):
-        missing = [key for key in ("file", "labels", "words") if key not in entry]
+    for number, entry in enumerate(_read_list(index)):
+        where = f"{index.name}: scene {number}"
+        missing = [key for key in ("file", "labels", "words") if not isinstance(entry, dict) or key not in entry]
         if missing:
-            raise ValueError(f"{index.name}: scene {number} has no {', '.join(missing)}.")
-        with Image.open(index.parent / entry["file"]) as image:
-            picture = np.array(image.convert("RGB"))
+            raise ValueError(f"{where} has no {', '.join(missing)}.")
+        if not isinstance(entry["words"], list):
+            raise ValueError(f'{where}: words is {entry["words"]!r}; expected a list, such as ["sky", "girl; woman"].')
+        words = [_one_class(word, where) for word in entry["words"]]
+        picture = read_image(index.parent / entry["file"])
         labels = read_label_map(index.parent / entry["labels"])
-        yield LabelledPicture(entry["file"], picture, labels, tuple(entry["words"]))
+        yield LabelledPicture(entry["file"], picture, labels, words)
+
+
+def _read_list(index: Path) -> list[Any]:
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # of the encoding or of JSON
+        raise ValueError(f"{index} is not JSON ({error}).") from None
+    if not isinstance(entries, list):
+        raise ValueError(f'{index} holds no list; expected [{{"file": …, "labels": …, "words": […]}}, …].')
+    return entries
+
+
+def _one_class(entry: Any, where: str) -> Sequence[str]:
+    """One entry of `words`: its wordings."""
+    if not isinstance(entry, str):
+        return entry  # checked with the others
+    classes = parse_vocabulary(entry)
+    if len(classes) > 1:
+        raise ValueError(
+            f"{where}: {entry!r} is {len(classes)} classes. Give each an entry of its own, put synonyms behind a "
+            "semicolon, and a word that holds a comma in double quotes."
+        )
+    return classes[0]

@@ -1,19 +1,22 @@
 """Scores against ground truth: mIoU and the borders' F-score.
 
-A label map is (H, W) of indices into a list of words; UNLABELLED pixels count for nothing.
+A label map is (H, W) of indices into a list of classes; pixels that name none (`is_labelled`) count for nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from proxyclip_core.evaluation.scenes import UNLABELLED, LabelledPicture
+from proxyclip_core.evaluation.scenes import LabelledPicture, is_labelled
+from proxyclip_core.settings import default
+from proxyclip_core.words import Classes
+
+PIXELS_AT_ONCE = 4_000_000  # counted together: numpy counts in int64, eight bytes a pixel
 
 
 def borders(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -27,62 +30,99 @@ def borders(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
 def border_f_score(predicted: np.ndarray, truth: np.ndarray, pixels: int = 2) -> float:
     """F-score, 0..1, of the borders of two label maps, matched within `pixels` in each direction.
 
-    Borders of, and within, what is UNLABELLED in the truth do not count.
+    Borders of, and within, what is not labelled in the truth do not count.
     """
-    known = truth != UNLABELLED
-
-    def widened(edges: np.ndarray) -> np.ndarray:
-        planes = torch.from_numpy(edges)[None, None].float()
-        return F.max_pool2d(planes, 2 * pixels + 1, stride=1, padding=pixels)[0, 0].numpy() > 0
-
+    known = is_labelled(truth)
     ours, theirs = borders(predicted, known), borders(truth, known)
     if not ours.any() and not theirs.any():
         return 1.0
-    precision = (ours & widened(theirs)).sum() / max(ours.sum(), 1)
-    recall = (theirs & widened(ours)).sum() / max(theirs.sum(), 1)
+    precision = (ours & _widened(theirs, pixels)).sum() / max(ours.sum(), 1)
+    recall = (theirs & _widened(ours, pixels)).sum() / max(theirs.sum(), 1)
     return float(2 * precision * recall / max(precision + recall, 1e-9))
+
+
+def _widened(edges: np.ndarray, pixels: int) -> np.ndarray:
+    """(H, W) bool: within `pixels` of an edge in each direction, which is a square."""
+    for _ in range(2):  # along the columns, then, transposed, along the rows
+        wide = edges.copy()
+        for step in range(1, pixels + 1):
+            wide[step:] |= edges[:-step]
+            wide[:-step] |= edges[step:]
+        edges = wide.T
+    return edges
 
 
 @dataclass
 class Score:
     """Gathers label maps, each with its own words, and scores them together.
 
-    mIoU is over the classes that the truth holds anywhere, each pooled over all pictures; a distractor that is
-    never true has no IoU of its own but costs the classes it is taken for.
+    with_borders: whether the borders' F-score is wanted as well as the mIoU.
+    overlap, union: pixels by class name, of all pictures together.
     """
 
-    overlap: Counter = field(default_factory=Counter)
-    union: Counter = field(default_factory=Counter)
+    with_borders: bool = True
+    overlap: Counter[str] = field(default_factory=Counter)
+    union: Counter[str] = field(default_factory=Counter)
     true: set[str] = field(default_factory=set)
     border_scores: list[float] = field(default_factory=list)
 
-    def add(self, predicted: np.ndarray, truth: LabelledPicture, words: tuple[str, ...] | None = None) -> None:
-        """predicted (H, W) index into `words`, which begin with the truth's own words (None: are the truth's)."""
-        known = truth.labels != UNLABELLED
-        for index, word in enumerate(words or truth.words):
-            ours, theirs = (predicted == index) & known, truth.labels == index
-            if index >= len(truth.words):
-                theirs = np.zeros_like(ours)
-            elif theirs.any():
-                self.true.add(word)
-            self.overlap[word] += int((ours & theirs).sum())
-            self.union[word] += int((ours | theirs).sum())
-        self.border_scores.append(border_f_score(predicted, truth.labels))
+    def add(self, predicted: np.ndarray, truth: LabelledPicture, names: Sequence[str] | None = None) -> None:
+        """predicted (H, W) index into `names`, which begin with the truth's own (None: are the truth's)."""
+        names = truth.names if names is None else tuple(names)
+        if predicted.shape != truth.labels.shape or int(predicted.max(initial=0)) >= len(names):
+            raise ValueError(
+                f"{truth.name}: the prediction is {predicted.shape} with labels to {int(predicted.max(initial=0))}; "
+                f"expected {truth.labels.shape} with labels below {len(names)}."
+            )
+        ours, theirs, both = _count(predicted, truth.labels, len(names))
+        for name, overlap, union in zip(names, both.tolist(), (ours + theirs - both).tolist()):
+            self.overlap[name] += overlap
+            self.union[name] += union
+        self.true.update(names[index] for index in theirs.nonzero()[0])
+        if self.with_borders:
+            self.border_scores.append(border_f_score(predicted, truth.labels))
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """Class name -> IoU in 0..1, for the classes that the truth holds anywhere, each pooled over all pictures.
+
+        A class that is never true has no IoU of its own, but costs those that it is taken for.
+        """
+        return {name: self.overlap[name] / self.union[name] for name in sorted(self.true)}
 
     @property
     def miou(self) -> float:
-        """In 0..1."""
+        """Mean of `iou`, in 0..1. Raises ValueError where there is none."""
         if not self.true:
             raise ValueError("There is nothing to score: no label map has been added, or none holds a class.")
-        return float(np.mean([self.overlap[word] / self.union[word] for word in sorted(self.true)]))
+        return float(np.mean(list(self.iou.values())))
 
     @property
     def border_f(self) -> float:
-        """Mean over pictures, in 0..1."""
+        """The borders' F-score, mean over pictures, in 0..1. Raises ValueError where it was not asked for."""
+        if not self.border_scores:
+            raise ValueError("No borders were scored: no label map has been added, or with_borders is False.")
         return float(np.mean(self.border_scores))
 
 
-def score_scenes(model, scenes: Iterable[LabelledPicture], *, fusion: str | None = None, **settings) -> Score:
+def _count(predicted: np.ndarray, truth: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(classes,) pixels predicted as, being, and rightly predicted as each class, where the truth is labelled.
+
+    These are the row sums, column sums and diagonal of the confusion matrix, which with thousands of classes would
+    itself be too large.
+    """
+    sums = np.zeros((3, classes), dtype=np.int64)
+    band = max(1, PIXELS_AT_ONCE // max(1, truth.shape[1]))
+    for top in range(0, len(truth), band):
+        rows = slice(top, top + band)
+        known = is_labelled(truth[rows])
+        ours, theirs = predicted[rows][known], truth[rows][known]
+        for total, labels in zip(sums, (ours, theirs, theirs[ours == theirs])):
+            total += np.bincount(labels, minlength=classes)
+    return sums[0], sums[1], sums[2]
+
+
+def score_scenes(model, scenes: Iterable[LabelledPicture], *, fusion: str | None = None, **settings: Any) -> Score:
     """Segments every scene and scores the result. settings: as for `score_rows`, with distractors one number."""
     distractors = settings.pop("distractors", 0)
     rows = score_rows(model, scenes, [fusion or model.fusion], [distractors], **settings)
@@ -95,24 +135,26 @@ def score_rows(
     fusions: Sequence[str],
     distractors: Sequence[int] = (0,),
     *,
-    beta: float = 1.2,
-    gamma: float = 3.0,
-    side: int | None = 336,
-    windows: str = "sliding",
+    beta: float = default("beta"),
+    gamma: float = default("gamma"),
+    side: int | None = default("side"),
+    windows: str = default("windows"),
     templates: str | None = None,
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
+    progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
 ) -> dict[tuple[str, int], Score]:
     """Scores by (fusion, number of distractors); each scene is encoded once for all of them.
 
-    model: a ProxyCLIP. distractors: how many words of other scenes, drawn at random, each scene gets on top of its own;
-    words_of: more scenes to take them from. Raises ValueError where these have not so many words.
+    model: a ProxyCLIP. distractors: how many classes of other scenes, drawn at random, each scene gets on top of its
+    own; words_of: more scenes to take them from. progress: what the scenes are counted through, such as `tqdm`.
+    Raises ValueError where other scenes have not so many classes.
     """
     scenes = list(scenes)
-    everything = sorted({word for scene in (*scenes, *words_of) for word in scene.words})
+    known = classes_of([*scenes, *words_of])
     scores = {(fusion, count): Score() for fusion in fusions for count in distractors}
-    for number, scene in enumerate(scenes):
-        others = [word for word in everything if word not in scene.words]
+    for number, scene in enumerate(progress(scenes)):
+        others = other_classes(scene, known)
         if len(others) < max(distractors):
             raise ValueError(f"{scene.name}: other scenes have {len(others)} words, not {max(distractors)}.")
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
@@ -120,8 +162,29 @@ def score_rows(
         for fusion in fusions:
             dense = model.fuse(features, beta, gamma, fusion)
             for count in distractors:
-                words = (*scene.words, *drawn[:count])
-                vocabulary = model.embed([[word] for word in words], templates=templates)
+                vocabulary = model.embed((*scene.classes, *drawn[:count]), templates=templates)
                 result = model.classify(dense, vocabulary).segment()
-                scores[fusion, count].add(result.labels, scene, words)
+                scores[fusion, count].add(result.labels, scene, result.names)
     return scores
+
+
+def classes_of(scenes: Iterable[LabelledPicture]) -> Classes:
+    """The classes of all scenes in alphabetical order; of those that share a wording, the first."""
+    taken: set[str] = set()
+    kept = []
+    for group in sorted({group for scene in scenes for group in scene.classes}):
+        if taken.isdisjoint(_folded([group])):
+            taken |= _folded([group])
+            kept.append(group)
+    return tuple(kept)
+
+
+def other_classes(scene: LabelledPicture, classes: Classes) -> Classes:
+    """Those of the classes that share no wording with the scene's own."""
+    own = _folded(scene.classes)
+    return tuple(group for group in classes if own.isdisjoint(_folded([group])))
+
+
+def _folded(classes: Iterable[Sequence[str]]) -> set[str]:
+    """All wordings as they are compared: upper and lower case are one."""
+    return {word.casefold() for group in classes for word in group}
