@@ -13,6 +13,8 @@ from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
 from proxyclip_core.words import TEMPLATES, background_presets, parse_vocabulary, vocabulary_presets
 
+__version__ = "0.2.0"  # pyproject.toml reads it from here
+
 __all__ = [
     "CLIP_MODELS",
     "FUSIONS",

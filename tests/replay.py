@@ -16,6 +16,7 @@ import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -72,12 +73,12 @@ class Outcome:
         return exact and all(logits.within(self.on_edge > 0) for logits in (self.window_logits, self.logits))
 
     def __str__(self) -> str:
+        far = f"{self.window_logits.share:.3%} and {self.logits.share:.3%}"
         return (
             f"{'pass' if self.passed else 'FAIL'}  {self.name:<28} features {self.features.largest:.1e}  "
             f"text {self.text.largest:.1e}  window logits {self.window_logits.largest:.1e}  "
-            f"logits {self.logits.largest:.1e}  equal labels {self.equal_labels:.4%}  pairs on the edge {self.on_edge}  "
-            f"logits beyond {BOUND:.0e}: {self.logits.moved} ({self.logits.share:.3%}), "
-            f"of the window {self.window_logits.moved} ({self.window_logits.share:.3%})"
+            f"logits {self.logits.largest:.1e}  equal labels {self.equal_labels:.4%}  "
+            f"pairs on the edge {self.on_edge}  beyond {BOUND:.0e} {far} of both logits"
         )
 
 
@@ -107,18 +108,18 @@ def golden_clip(meta: dict) -> ClipEncoder:
 
 def golden_vfm(kind: str) -> PatchEncoder:
     """kind: "dino8", "dino16" (any patch size) or "sam"."""
-    shape = {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4.0, "qkv_bias": True, "num_classes": 0}
-    norm = {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    shape: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4.0, "qkv_bias": True}
+    shape |= {"num_classes": 0, "norm_layer": partial(nn.LayerNorm, eps=1e-6)}
     if kind == "sam":
-        network = VisionTransformerSAM(
+        sam = VisionTransformerSAM(
             img_size=1024, patch_size=16, neck_chans=32, use_rel_pos=True, window_size=14, global_attn_indexes=(1,),
-            **shape, **norm,
+            **shape,
         )  # fmt: skip
-        fill_as_official_sam(network)
-        return PatchEncoder(network, "golden", IMAGENET_MEAN, IMAGENET_STD, positions="native", input_side=1024)
+        fill_as_official_sam(sam)
+        return PatchEncoder(sam, "golden", IMAGENET_MEAN, IMAGENET_STD, positions="native", input_side=1024)
     if not kind.startswith("dino") or not kind[4:].isdigit():
         raise ValueError(f"The case names the VFM {kind!r}; expected dino followed by a patch size, or sam.")
-    network = VisionTransformer(img_size=224, patch_size=int(kind[4:]), **shape, **norm)
+    network = VisionTransformer(img_size=224, patch_size=int(kind[4:]), **shape)
     return PatchEncoder(fill(network, "vfm."), "golden", IMAGENET_MEAN, IMAGENET_STD, positions="scale")
 
 
@@ -132,13 +133,14 @@ def fill_as_official_sam(network: VisionTransformerSAM) -> None:
 
 
 def pairs_on_edge(features: torch.Tensor, beta: float, gamma: float) -> int:
-    """How many pairs of different patches of a VFM's features (B, C, h, w) have |A| <= BOUND, (i, j) and (j, i) both."""
+    """How many pairs of two patches have |A| <= BOUND, for features (B, C, h, w); (i, j) and (j, i) are two."""
     found = 0
     for patches in unit_patches(features):  # (N, C)
         mean = similarity_mean(patches[None])
         for rows in patches.split(512):
             found += int((((rows @ patches.T - beta * mean) * gamma).abs() <= BOUND).sum())
-        found -= int((((patches.square().sum(dim=1) - beta * mean) * gamma).abs() <= BOUND).sum())
+        own = patches.square().sum(dim=1)  # a patch with itself, which is never masked
+        found -= int((((own - beta * mean) * gamma).abs() <= BOUND).sum())
     return found
 
 
@@ -153,9 +155,11 @@ def replay(path: Path) -> Outcome:
     logits = model.classify(model.fuse(features, meta["beta"], meta["gamma"]), words)
     labels = logits.segment(meta["threshold"]).labels
 
-    rows, columns = features.layout.to_window(logits.values.shape[-2:])
+    assert features.vfm is not None
+    grid_hw = (logits.values.shape[-2], logits.values.shape[-1])
+    rows, columns = features.layout.to_window(grid_hw)
     window_logits = rows @ logits.values[0] @ columns.T
-    rows, columns = features.layout.to_picture(logits.values.shape[-2:])
+    rows, columns = features.layout.to_picture(grid_hw)
     picture_logits = rows @ features.layout.tile(logits.values) @ columns.T
 
     def difference(ours: torch.Tensor, theirs: str) -> Difference:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from proxyclip_core import evaluation
+from proxyclip_core import evaluation, export
 from proxyclip_core.evaluation import LabelledPicture, Score
 from proxyclip_core.windows import plan_windows
 
@@ -46,6 +46,64 @@ def test_classes_are_pooled_over_pictures():
     score.add(np.zeros((1, 2), int), truth(np.array([[0, 0]], np.uint8), ("sky",)))
     score.add(np.zeros((1, 2), int), truth(np.array([[0, 1]], np.uint8)))
     assert score.miou == pytest.approx((3 / 4 + 0) / 2)
+
+
+def test_a_class_that_is_nowhere_true_has_no_iou_and_no_union_but_what_was_taken_for_it():
+    score = Score()
+    predicted = np.where(TRUTH == 255, 2, TRUTH).astype(int)  # boat where nothing is labelled
+    predicted[0, 0] = 3
+    score.add(predicted, truth(), ("sky", "hill", "boat", "car", "crow"))
+    assert score.iou == {"hill": 1, "sky": 7 / 8}
+    assert score.union == {"sky": 8, "hill": 6, "boat": 0, "car": 1, "crow": 0}
+
+
+def test_a_class_that_only_other_pictures_hold_is_not_true_here():
+    score = Score()
+    score.add(np.zeros((1, 2), int), truth(np.array([[0, 0]], np.uint8)))
+    assert score.iou == {"sky": 1}
+    score.add(np.zeros((1, 2), int), truth(np.array([[1, 1]], np.uint8)))
+    assert score.iou == {"hill": 0, "sky": 2 / 4}
+
+
+@pytest.mark.parametrize("dtype, unlabelled", [(np.uint8, 255), (np.uint16, 65_535)])
+def test_what_is_not_labelled_is_no_class_however_many_there_are(dtype, unlabelled):
+    labels = np.array([[0, 1, unlabelled, unlabelled]], dtype)
+    names = tuple(f"word {number}" for number in range(300))
+    score = Score()
+    score.add(np.array([[0, 1, 255, 299]], np.uint16), truth(labels, names))
+    assert score.miou == 1 and score.union.total() == 2
+
+
+def test_a_map_of_16_bits_scores_itself_with_more_than_255_classes():
+    labels = np.arange(300, dtype=np.uint16).reshape(15, 20)
+    score = Score()
+    score.add(labels, truth(labels, tuple(f"word {number}" for number in range(300))))
+    assert score.miou == 1 and score.border_f == 1 and len(score.iou) == 300
+
+
+def test_bands_of_a_large_map_count_together(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 2, (2, 7, 5)).astype(np.uint8)
+    whole, banded = Score(), Score()
+    whole.add(predicted, truth(labels))
+    monkeypatch.setattr(evaluation.scores, "PIXELS_AT_ONCE", 11)
+    banded.add(predicted, truth(labels))
+    assert banded.overlap == whole.overlap and banded.union == whole.union
+
+
+def test_a_prediction_that_cannot_be_scored_is_refused():
+    with pytest.raises(ValueError, match="labels below 2"):
+        Score().add(np.full((4, 4), 2), truth())
+    with pytest.raises(ValueError, match=r"expected \(4, 4\)"):
+        Score().add(np.zeros((2, 2), int), truth())
+
+
+def test_borders_are_scored_only_where_they_are_wanted(monkeypatch):
+    monkeypatch.setattr(evaluation.scores, "border_f_score", None)  # a call would fail
+    score = Score(with_borders=False)
+    score.add(np.zeros((4, 4), int), truth())
+    with pytest.raises(ValueError, match="No borders were scored"):
+        _ = score.border_f
 
 
 def test_border_f_score_allows_two_pixels():
@@ -87,6 +145,24 @@ def test_a_colour_picture_is_no_label_map(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="palette or grey"):
         evaluation.read_label_map(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_label_maps_of_8_and_16_bits_are_read_as_they_are(tmp_path, dtype):
+    labels = np.array([[0, 254, np.iinfo(dtype).max]], dtype)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    found = evaluation.read_label_map(tmp_path / "a.png")
+    assert found.dtype == dtype and np.array_equal(found, labels)
+    assert evaluation.is_labelled(found).tolist() == [[True, True, False]]
+
+
+def test_a_result_scores_100_percent_against_what_was_written_of_it(tmp_path, tiny_model, blocks):
+    result = tiny_model(blocks, "red, green, blue", side=224)
+    (tmp_path / "labels.png").write_bytes(export.label_png(result.labels))
+    labels = evaluation.read_label_map(tmp_path / "labels.png")
+    score = Score()
+    score.add(result.labels, LabelledPicture("a.png", blocks, labels, result.names))
+    assert score.miou == 1 and score.border_f == 1
 
 
 def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
@@ -164,3 +240,63 @@ def test_scenes_without_an_entry_are_named(tmp_path):
     (tmp_path / "scenes.json").write_text('[{"file": "a.png", "words": []}]')
     with pytest.raises(ValueError, match="scene 0 has no labels"):
         list(evaluation.read_scenes(tmp_path / "scenes.json"))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "scenes.json is not JSON"),
+        ('{"file": "a.png"}', "holds no list"),
+        ('["a.png"]', "scene 0 has no file, labels, words"),
+        ('[{"file": "a.png", "labels": "b.png", "words": "sky"}]', "words is 'sky'; expected a list"),
+        ('[{"file": "a.png", "labels": "b.png", "words": ["sky, hill"]}]', "scene 0: 'sky, hill' is 2 classes"),
+        ('[{"file": "no.png", "labels": "b.png", "words": ["sky"]}]', "no picture file at .*no.png"),
+    ],
+)
+def test_an_index_that_is_none_is_named(tmp_path, content, message):
+    (tmp_path / "scenes.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        list(evaluation.read_scenes(tmp_path / "scenes.json"))
+
+
+def scene(name: str, *words) -> LabelledPicture:
+    return LabelledPicture(name, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), words)
+
+
+def test_synonyms_in_scenes_are_wordings_of_one_class(tmp_path, blocks):
+    Image.fromarray(blocks).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros(blocks.shape[:2], np.uint8)).save(tmp_path / "b.png")
+    entry = {"file": "a.png", "labels": "b.png", "words": ["girl; woman", ["hill", "mountain"], '"palm, tall"']}
+    (tmp_path / "scenes.json").write_text(json.dumps([entry]), encoding="utf-8-sig")
+    (read,) = evaluation.read_scenes(tmp_path / "scenes.json")
+    assert read.classes == (("girl", "woman"), ("hill", "mountain"), ("palm, tall",))
+    assert read.names == ("girl", "hill", "palm, tall")
+
+
+def test_the_wordings_of_a_scene_are_what_the_model_is_asked(tiny_model, blocks):
+    labels = np.zeros(blocks.shape[:2], np.uint8)
+    labels[75:] = 1
+    labelled = LabelledPicture("a.png", blocks, labels, (("girl", "woman"), "hill"))
+    expected = Score()
+    expected.add(tiny_model(blocks, "girl; woman, hill", side=224).labels, labelled)
+    assert evaluation.score_scenes(tiny_model, [labelled], side=224).iou == expected.iou
+
+
+def test_other_classes_share_no_wording_with_a_scenes_own():
+    a, b = scene("a", ("girl", "woman"), "sky"), scene("b", "Woman", ("hill", "mountain"), "boat")
+    classes = evaluation.classes_of([a, b, scene("c", "mountain")])
+    assert classes == (("Woman",), ("boat",), ("hill", "mountain"), ("sky",))
+    assert evaluation.other_classes(a, classes) == (("boat",), ("hill", "mountain"))
+
+
+def test_each_scene_is_counted_when_it_is_scored(tiny_model, blocks):
+    labels, seen = np.zeros(blocks.shape[:2], np.uint8), []
+    scenes = [LabelledPicture(name, blocks, labels, ("sky", "hill")) for name in ("a", "b")]
+
+    def watch(values):
+        for value in values:
+            seen.append(value.name)
+            yield value
+
+    evaluation.score_rows(tiny_model, scenes, ["values"], side=224, progress=watch)
+    assert seen == ["a", "b"]

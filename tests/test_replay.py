@@ -36,6 +36,54 @@ def test_replay_prints_a_line_a_case(tmp_path, capsys):
     assert line.startswith("pass  dino8_one_window") and "equal labels 100.0000%" in line
 
 
+def moved(share: float, size: float) -> replay.Difference:
+    """The difference of 1,000 logits, of which a share was moved by `size`."""
+    ours, theirs = np.zeros(1000, np.float32), np.zeros(1000, np.float32)
+    ours[: round(1000 * share)] = size
+    return replay.Difference.between(ours, theirs)
+
+
+EXACT = moved(0, 0)
+
+
+def outcome(features=EXACT, text=EXACT, window_logits=EXACT, logits=EXACT, equal_labels=1.0, on_edge=12):
+    return replay.Outcome("planted", features, text, window_logits, logits, equal_labels, on_edge)
+
+
+@pytest.mark.parametrize("where", ["window_logits", "logits"])
+def test_few_logits_may_be_moved_a_little_where_pairs_sit_on_the_edge(where):
+    assert outcome(**{where: moved(0.005, 2.9e-4)}).passed
+    assert not outcome(**{where: moved(0.006, 2e-5)}).passed
+    assert not outcome(**{where: moved(0.001, 3.1e-4)}).passed
+    assert not outcome(**{where: moved(0.001, float("nan"))}).passed
+
+
+def test_without_pairs_on_the_edge_no_logit_may_be_moved():
+    assert outcome(logits=moved(1, 0.9e-5), on_edge=0).passed
+    assert not outcome(logits=moved(0.001, 1.1e-5), on_edge=0).passed
+
+
+def test_nothing_else_may_be_moved():
+    assert not outcome(features=moved(0.001, 1.1e-5)).passed
+    assert not outcome(text=moved(0.001, 1.1e-5)).passed
+    assert not outcome(equal_labels=0.9999).passed
+
+
+def test_what_was_moved_is_said():
+    line = str(outcome(logits=moved(0.004, 1e-4)))
+    assert "pairs on the edge 12  beyond 1e-05 0.000% and 0.400% of both logits" in line
+
+
+def test_pairs_on_the_edge_are_counted_without_a_patch_and_itself():
+    # Unit patches at 0, 60 and 180 degrees: S is 0.5 for the first two, both ways; -0.5 and -1 for the others.
+    angles = torch.tensor([0.0, 60.0, 180.0]).deg2rad()
+    features = torch.stack([angles.cos(), angles.sin()]).view(1, 2, 1, 3)
+    mean = ((angles.cos().mean()) ** 2 + angles.sin().mean() ** 2).item()
+    assert replay.pairs_on_edge(features, 0.5 / mean, 3.0) == 2
+    assert replay.pairs_on_edge(features, 1.0 / mean, 3.0) == 0  # S is 1 where a patch meets itself
+    assert replay.pairs_on_edge(features, 0.6 / mean, 3.0) == 0
+
+
 def test_replay_says_so_when_there_are_no_cases(tmp_path, capsys):
     assert replay.main([str(tmp_path)]) == 2
     assert "holds no .npz" in capsys.readouterr().err

@@ -14,8 +14,9 @@ from proxyclip_core.words import TEMPLATES, as_text, check_classes, prompts_for,
         ("sky | cloud\nhill", (("sky", "cloud"), ("hill",))),
         ("  big   dog ,\n\n cat,\n", (("big dog",), ("cat",))),
         ("Hund, Gänseblümchen", (("Hund",), ("Gänseblümchen",))),
-        ('"palm tree, tall"; palm, sky', (("palm tree, tall", "palm"), ("sky",))),
-        ('5" nail, "say ""a; b"""', (('5" nail',), ('say "a; b"',))),
+        ('"palm tree, tall", sky', (("palm tree, tall",), ("sky",))),
+        ('"a; b"; "c|d"|e', (("a; b", "c|d", "e"),)),
+        ('"the ""big"" one", a 5" pipe', (('the "big" one',), ('a 5" pipe',))),
     ],
 )
 def test_separators(text, classes):
@@ -32,6 +33,8 @@ def test_separators(text, classes):
         ("cat, dog, Cat", "'Cat' is given twice"),
         ("Grass, grass", "'grass' is given twice"),
         ("grass, Grass", "'Grass' is given twice"),
+        ("lawn; Grass, sky; grass", r"'grass' is given twice \(in 'lawn' and in 'sky'\)"),
+        ("STRASSE, Straße", "'Straße' is given twice"),
         ("sky; cloud, cloud", "'cloud' is given twice"),
         ("sky; sky", "'sky' is given twice"),
         (None, "Got NoneType"),
@@ -42,10 +45,30 @@ def test_slips_are_named(text, message):
         parse_vocabulary(text)
 
 
-def test_equal_words_given_as_lists_are_found(tiny_model):
-    word = "cat"
+@pytest.mark.parametrize("words", [("cat", "cat"), ("Cat", "cat"), ("cat", "Cat")])
+def test_equal_words_given_as_lists_are_found(tiny_model, words):
     with pytest.raises(ValueError, match="given twice"):
-        tiny_model.embed([[word], [word]])
+        tiny_model.embed([[word] for word in words])
+    with pytest.raises(ValueError, match="given twice"):
+        tiny_model.embed(list(words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sky", ["horse", "pony"]],
+        (("sky",), ("horse", "pony")),
+        {"sky": [], "horse": "pony"},
+        {"sky": (), "horse": ["pony"]},
+    ],
+)
+def test_words_are_a_list_or_a_table_too(words):
+    assert check_classes(words) == (("sky",), ("horse", "pony"))
+
+
+@pytest.mark.parametrize("classes", [(("sky", "cloud"), ("hill",)), (("palm, tall", 'say "a"'), ('"b', "c|d;e"))])
+def test_classes_as_text_read_as_they_were(classes):
+    assert parse_vocabulary(as_text(classes)) == classes
 
 
 def test_too_long_words_are_named(tiny_model):
@@ -94,9 +117,10 @@ def test_background_that_is_not_first_is_refused():
 
 def test_declared_background(tiny_model):
     assert tiny_model.embed("other, dog", background="first").has_background
+    assert tiny_model.embed("other, dog", background="short").has_background
     assert not tiny_model.embed("other, dog").has_background
-    with pytest.raises(ValueError, match="background is True; expected one of 'none', 'first'"):
-        tiny_model.embed("other, dog", background=True)
+    with pytest.raises(ValueError, match="background is 'other'; expected one of"):
+        tiny_model.embed("other, dog", background="other")
 
 
 def test_every_preset_parses():
@@ -115,7 +139,7 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
 @pytest.mark.parametrize(
     "classes, message",
     [
-        (["sky", 3], "Got 3 for a class; expected a word, or a list"),
+        (["sky", 3], "Got 3 for a class"),
         ([["sky", 3]], "Got 3 for a word"),
         ([[" "], ["sky"]], "empty word"),
         ([["sky"], ["sky "]], "given twice"),
@@ -126,21 +150,3 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
 def test_lists_of_wordings_are_checked_as_text_is(classes, message):
     with pytest.raises(ValueError, match=message):
         check_classes(classes)
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        ["sky", ["horse", "pony"]],
-        (("sky",), ("horse", "pony")),
-        {"sky": [], "horse": "pony"},
-        {"sky": (), "horse": ["pony"]},
-    ],
-)
-def test_lists_and_dicts_are_words_too(given):
-    assert check_classes(given) == (("sky",), ("horse", "pony"))
-
-
-@pytest.mark.parametrize("classes", [(("a, b", "c;d"), ('"quoted"',)), (("sky",), ('5" nail', 'x "y, z" w'))])
-def test_classes_come_back_from_their_text(classes):
-    assert parse_vocabulary(as_text(classes)) == classes

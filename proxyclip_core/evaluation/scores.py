@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.evaluation.scenes import LabelledPicture, is_labelled
-from proxyclip_core.settings import default
-from proxyclip_core.words import Classes
+from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.settings import check_threshold, default
+from proxyclip_core.words import BACKGROUND_NAME, Classes
 
 PIXELS_AT_ONCE = 4_000_000  # counted together: numpy counts in int64, eight bytes a pixel
 
@@ -122,7 +123,9 @@ def _count(predicted: np.ndarray, truth: np.ndarray, classes: int) -> tuple[np.n
     return sums[0], sums[1], sums[2]
 
 
-def score_scenes(model, scenes: Iterable[LabelledPicture], *, fusion: str | None = None, **settings: Any) -> Score:
+def score_scenes(
+    model: ProxyCLIP, scenes: Iterable[LabelledPicture], *, fusion: str | None = None, **settings: Any
+) -> Score:
     """Segments every scene and scores the result. settings: as for `score_rows`, with distractors one number."""
     distractors = settings.pop("distractors", 0)
     rows = score_rows(model, scenes, [fusion or model.fusion], [distractors], **settings)
@@ -130,7 +133,7 @@ def score_scenes(model, scenes: Iterable[LabelledPicture], *, fusion: str | None
 
 
 def score_rows(
-    model,
+    model: ProxyCLIP,
     scenes: Iterable[LabelledPicture],
     fusions: Sequence[str],
     distractors: Sequence[int] = (0,),
@@ -140,16 +143,20 @@ def score_rows(
     side: int | None = default("side"),
     windows: str = default("windows"),
     templates: str | None = None,
+    background: str = default("background"),
+    threshold: float = default("threshold"),
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
 ) -> dict[tuple[str, int], Score]:
     """Scores by (fusion, number of distractors); each scene is encoded once for all of them.
 
-    model: a ProxyCLIP. distractors: how many classes of other scenes, drawn at random, each scene gets on top of its
-    own; words_of: more scenes to take them from. progress: what the scenes are counted through, such as `tqdm`.
-    Raises ValueError where other scenes have not so many classes.
+    distractors: how many classes of other scenes, drawn at random, each scene gets on top of its own; words_of: more
+    scenes to take them from. background: with "short" or "long" each scene's first class must be 'background'.
+    progress: what the scenes are counted through, such as `tqdm`. The rest as in `ProxyCLIP`.
+    Raises ValueError where other scenes have too few classes, or a setting does not fit.
     """
+    check_threshold(threshold, background != "none")
     scenes = list(scenes)
     known = classes_of([*scenes, *words_of])
     scores = {(fusion, count): Score() for fusion in fusions for count in distractors}
@@ -157,13 +164,18 @@ def score_rows(
         others = other_classes(scene, known)
         if len(others) < max(distractors):
             raise ValueError(f"{scene.name}: other scenes have {len(others)} words, not {max(distractors)}.")
+        if background in ("short", "long") and scene.names[0].casefold() != BACKGROUND_NAME:
+            raise ValueError(
+                f"{scene.name}: background is {background!r}, but class 0 of the label map is {scene.names[0]!r}. It "
+                f"must be called {BACKGROUND_NAME!r}."
+            )
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
         features = model.encode(scene.picture, side, windows)
         for fusion in fusions:
             dense = model.fuse(features, beta, gamma, fusion)
             for count in distractors:
-                vocabulary = model.embed((*scene.classes, *drawn[:count]), templates=templates)
-                result = model.classify(dense, vocabulary).segment()
+                vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)
+                result = model.classify(dense, vocabulary).segment(threshold)
                 scores[fusion, count].add(result.labels, scene, result.names)
     return scores
 

@@ -1,4 +1,4 @@
-"""A result as files: what the Download button gives.
+"""All files of a result in one zip: what the page's Download button gives.
 
 overlay.png      the picture with its regions, as it was looked at
 labels.png       16 bit, the picture's size: index into the names
@@ -6,7 +6,7 @@ names.txt/.json  one name a class, in order of the index
 masks/           one black and white picture a class
 coco.json        one annotation a class that was found, with its mask as COCO's RLE; category = index + 1
 result.npz       labels, confidence (score of the best class, 0..1), names
-settings.json    for the page and for `python -m proxyclip_core segment PICTURE --settings settings.json`
+settings.json    for the page and for `proxyclip segment PICTURE --settings settings.json`; and what computed it
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,28 +23,40 @@ import numpy as np
 from PIL import Image
 
 from proxyclip_core.export.coco import coco
+from proxyclip_core.export.label_map import label_png
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Segmentation
 
 
-def write_zip(path: Path, result: Segmentation, overlay: np.ndarray, settings: Settings, picture: str) -> None:
-    """Writes the zip. picture: the file's name, for the record; overlay (H, W, 3) uint8."""
+def write_zip(
+    path: Path,
+    result: Segmentation,
+    overlay: np.ndarray,
+    settings: Settings,
+    picture: str,
+    computed_with: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes the zip.
+
+    overlay: (H, W, 3) uint8. picture: the file's name, for the record. computed_with: what `ProxyCLIP.computed_with`
+    says; None takes it from the result. Raises ValueError where pycocotools is not installed.
+    """
     names = list(result.names)
     files = {
         "overlay.png": _png(overlay),
-        "labels.png": _png(result.labels),
+        "labels.png": label_png(result.labels),
         "names.txt": "".join(f"{name}\n" for name in names).encode(),
         "names.json": _json(names),
         "coco.json": _json(coco(result, picture)),
         "result.npz": _npz(result),
-        "settings.json": settings.to_json().encode(),
+        "settings.json": settings.to_json(computed_with or result.computed_with).encode(),
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # all but the small files are packed already
         for name, content in files.items():
             archive.writestr(name, content)
         found, nothing = set(np.unique(result.labels).tolist()), _png(np.zeros(result.labels.shape, np.uint8))
         for index, name in enumerate(names):
-            mask = _png(np.uint8(result.labels == index) * 255) if index in found else nothing
+            mask = _png((result.labels == index).astype(np.uint8) * 255) if index in found else nothing
             archive.writestr(f"masks/{mask_name(index, name)}", mask)
 
 

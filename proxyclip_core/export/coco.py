@@ -10,11 +10,19 @@ from proxyclip_core.types import Segmentation
 
 
 def coco(result: Segmentation, picture: str) -> dict[str, Any]:
-    """The COCO format: images, annotations and categories. Category numbers start at 1, as COCO's do."""
-    from pycocotools import mask as rle  # here, because only a download needs it
+    """The COCO format: images, annotations and categories. Category numbers start at 1, as COCO's do.
+
+    picture: the file's name. Raises ValueError where pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask as rle  # here, because nothing else in the core needs it
+    except ImportError:
+        raise ValueError(
+            "The COCO format needs pycocotools, which is not installed. Get it with: pip install 'proxyclip[export]'"
+        ) from None
 
     height, width = result.labels.shape
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for index in np.unique(result.labels).tolist():
         packed = rle.encode(np.asfortranarray(result.labels == index, dtype=np.uint8))
         annotations.append(
