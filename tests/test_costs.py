@@ -93,7 +93,7 @@ def test_attention_is_made_in_rows(features, monkeypatch):
 def test_other_settings_and_a_click_run_no_encoder(tiny_model, features, counter):
     words = tiny_model.embed("sky, hill")
     dense = tiny_model.fuse(features)
-    assert counter.during(lambda: tiny_model.segment(tiny_model.classify(dense, words), words)) == {}
+    assert counter.during(lambda: tiny_model.classify(dense, words).segment()) == {}
     click = flops(lambda: tiny_model.seed_attention(features, (20, 20)))
     assert click <= 2 * 196 * VFM_WIDTH * SLACK + 4 * 112 * 14 * 112  # one row of S, and one map to pixels
 
@@ -136,9 +136,9 @@ def test_words_of_all_classes_go_through_the_text_tower_at_once(model_without_ca
 
 def test_no_array_of_all_classes_at_picture_size(monkeypatch):
     count, size_hw = 100, (300, 400)
-    logits = ClassLogits(plan_windows(size_hw, side=None), torch.rand(2, count, 8, 8))
     monkeypatch.setattr(readout, "ENTRIES_AT_ONCE", 100_000)
-    blocks = [(rows, chunk, block.shape) for rows, chunk, block in readout.pixel_logits(logits)]
+    read_out = readout.pixel_logits(plan_windows(size_hw, side=None), torch.rand(2, count, 8, 8))
+    blocks = [(rows, chunk, block.shape) for rows, chunk, block in read_out]
     assert max(np.prod(shape) for _, _, shape in blocks) <= 100_000
     seen = sum((rows.stop - rows.start) * (chunk.stop - chunk.start) for rows, chunk, _ in blocks)
     assert seen == count * size_hw[0]  # and every class at every row once
@@ -148,12 +148,11 @@ def test_no_array_of_all_classes_at_picture_size(monkeypatch):
 def test_reading_out_allocates_nothing_of_classes_times_pixels(tiny_model, what):
     count, size_hw = 100, (600, 800)
     layout = plan_windows(size_hw, side=None)
-    words = child.vocabulary(tiny_model, count)
-    logits = ClassLogits(layout, torch.rand(layout.count, count, 8, 8))
+    logits = ClassLogits(layout, torch.rand(layout.count, count, 8, 8), child.vocabulary(tiny_model, count))
     calls = {
-        "segment": lambda: tiny_model.segment(logits, words),
-        "scores": lambda: tiny_model.scores(logits, words, 3),
-        "scores_at": lambda: tiny_model.scores_at(logits, words, (5, 5)),
+        "segment": logits.segment,
+        "scores": lambda: logits.scores(3),
+        "scores_at": lambda: logits.scores_at((5, 5)),
     }
     with LargestTensor() as largest:
         calls[what]()

@@ -241,6 +241,26 @@ def test_weights_of_another_model_are_refused(tmp_path, dino, clip_state):
         load_vfm("DINO B/16", CPU, FLOAT32, weights=tmp_path / "clip.safetensors")
 
 
+def test_memory_that_runs_out_is_called_that(tmp_path, dino, monkeypatch):
+    save_file(dino[1], tmp_path / "dino.safetensors")
+
+    def exhausted(*given, **named):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(weights, "safe_open", exhausted)
+    with pytest.raises(MemoryError, match=r"not enough to read dino\.safetensors"):
+        load_vfm("DINO B/8", CPU, FLOAT32, weights=tmp_path / "dino.safetensors")
+
+
+def test_whole_numbers_stay_whole_at_any_precision(tmp_path):
+    state = {"positions": torch.arange(1000), "weight": torch.ones(2)}
+    for name, write in (("a.safetensors", save_file), ("a.pt", torch.save)):
+        write(state, tmp_path / name)
+        found = weights.read_weights(tmp_path / name, lambda key: torch.bfloat16)
+        assert (found["positions"].dtype, found["weight"].dtype) == (torch.int64, torch.bfloat16)
+        assert torch.equal(found["positions"], state["positions"])
+
+
 @pytest.mark.parametrize("given", ["nowhere", "nowhere.safetensors", "."])
 def test_a_path_without_weights_is_named(tmp_path, given):
     with pytest.raises(pc.WeightsError, match="DINO B/8"):

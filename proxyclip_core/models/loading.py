@@ -6,7 +6,7 @@ import json
 import os
 import timeit
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from proxyclip_core.models.registry import (
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import (
-    DAMAGED,
     WeightsError,
     find_weights,
     is_available,
@@ -121,9 +120,8 @@ def load_clip(
     path = find_weights(spec, weights)
     with torch.device("meta"):  # without memory, to see which weights take `dtype`
         early = {name for name, _ in early_parameters(build_clip_network(spec))}
-    with _fitting(spec.name, path):
-        state = read_weights(path, lambda name: dtype if name in early else torch.float32)
-        network = _with_weights(lambda: build_clip_network(spec), state)
+    state = read_weights(path, lambda name: dtype if name in early else torch.float32)
+    network = _with_weights(lambda: build_clip_network(spec), state, _fitting(spec.name, path))
     del state  # or every weight would be there twice while they are packed
     encoder = ClipEncoder(network, spec.name, spec.mean, spec.std)
     encoder.word_cache = WordCache(encoder.text_digest, default_folder())
@@ -142,13 +140,13 @@ def load_vfm(
     """A VFM by name and patch size. weights: a file or folder to take them from."""
     spec = find_vfm(name, patch)
     path = find_weights(spec, weights)
-    with _fitting(spec.name, path):
-        state = read_weights(path, lambda name: dtype)
-        if any(key.startswith("image_encoder.") for key in state):
-            from timm.models.vision_transformer_sam import checkpoint_filter_fn
+    state = read_weights(path, lambda name: dtype)
+    if any(key.startswith("image_encoder.") for key in state):
+        from timm.models.vision_transformer_sam import checkpoint_filter_fn
 
+        with _fitting(spec.name, path):
             state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
-        network = _with_weights(lambda: build_vfm_network(spec), state)
+    network = _with_weights(lambda: build_vfm_network(spec), state, _fitting(spec.name, path))
     del state
     encoder = vfm_encoder(network, spec).to(device, dtype)
     pack_linears(network)
@@ -199,15 +197,18 @@ def build_vfm_network(spec: VfmSpec, **options) -> Network:
     return timm.create_model(spec.architecture, num_classes=0, **options)
 
 
-def _with_weights(build: Callable[[], Network], state: dict[str, torch.Tensor]) -> Network:
-    """A network that takes the tensors of `state` as its own, all of them and no other.
+def _with_weights(
+    build: Callable[[], Network], state: dict[str, torch.Tensor], fitting: AbstractContextManager
+) -> Network:
+    """A network that takes the tensors of `state` as its own, all of them and no other; `fitting` words what is wrong.
 
     It is built without memory first: random numbers for a hundred million weights take longer than reading the real
     ones, and those that are mapped from a file stay mapped.
     """
     with torch.device("meta"):
         network = build()
-    network.load_state_dict(state, assign=True)
+    with fitting:
+        network.load_state_dict(state, assign=True)
     if isinstance(getattr(network, "attn_mask", None), torch.Tensor):  # open_clip's causal mask is in no file
         network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf"), dtype=torch.float32).triu_(1)
     if any(tensor.is_meta for tensor in network.buffers()):  # rotary positions of DINOv3: computed when it is built
@@ -218,12 +219,10 @@ def _with_weights(build: Callable[[], Network], state: dict[str, torch.Tensor]) 
 
 @contextmanager
 def _fitting(name: str, path: Path):
-    """Turns what libraries raise for weights that do not fit into a message about the file."""
+    """Turns what is raised where weights do not fit into a message about the file."""
     try:
         yield
-    except WeightsError:
-        raise
-    except DAMAGED as error:
+    except (RuntimeError, LookupError, ValueError) as error:
         if ran_out_of_memory(error):
             raise MemoryError(f"The memory was not enough to load {name}.") from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -99,7 +99,16 @@ def vocabulary(model: ProxyCLIP, count: int) -> Vocabulary:
     width = model.clip.network.text_projection.shape[1]
     embeddings = F.normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(1)), dim=-1)
     names = tuple(f"class {number}" for number in range(count))
-    return Vocabulary(names, names, torch.arange(count), embeddings.to(model.device), False, "none", model.clip.name)
+    return Vocabulary(
+        names,
+        names,
+        torch.arange(count),
+        embeddings.to(model.device),
+        False,
+        "none",
+        model.clip.name,
+        model.clip.digest,
+    )
 
 
 # Each task prepares what it needs and returns the call that is timed. What the call returns is compared, not timed.
