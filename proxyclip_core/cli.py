@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import proxyclip_core
 from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
-from proxyclip_core.export import check_ours, is_label_png, write_label_map
+from proxyclip_core.export import check_ours, is_label_png, settings_in, write_label_map
 from proxyclip_core.loader import load
 from proxyclip_core.models.loading import PRECISIONS, complete_pair
 from proxyclip_core.models.registry import VFM_MODELS, find_vfm
@@ -45,12 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a word that the console cannot show is no reason to stop
             stream.reconfigure(errors="replace")
     try:
-        options = _options(arguments)
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            status = options.run(options)
-        sys.stdout.flush()
-        return status
+        try:
+            options = _options(arguments)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return options.run(options)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
@@ -142,10 +143,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """Options for rows of the table of settings; one that is not given leaves no trace, so that a file's value holds."""
+    """Options for rows of the table of settings. One that is not given leaves no trace: a file's value holds."""
     for name in names:
         row = SETTINGS[name]
-        note = TEXT_NOTES.get(name) or f"{row.tip} {row.expected} (default: {row.as_text(row.default)})"
+        note = TEXT_NOTES.get(name) or f"{row.tip[:-1]} ({row.expected}; default: {row.as_text(row.default)})"
         parser.add_argument(
             f"--{name}",
             type=_typed(row),
@@ -197,7 +198,7 @@ def _read_settings(path: Path) -> Settings:
     if not path.is_file():
         raise ValueError(f"There is no settings file at {path}.")
     try:
-        return Settings.from_json(path.read_text(encoding="utf-8-sig"))
+        return Settings.from_json(settings_in(path.read_text(encoding="utf-8-sig")))
     except UnicodeDecodeError:
         raise ValueError(f"{path}: These are no settings: the file is no text.") from None
     except ValueError as error:
@@ -208,13 +209,13 @@ def _pictures(options: argparse.Namespace) -> list[Path]:
     """The pictures among the arguments. The words, where they are the last one, become an option like any other."""
     pictures = list(options.inputs)
     if not options.settings and "words" not in options:
-        last = pictures.pop()
-        if not pictures or os.path.isfile(last):
+        options.words = pictures.pop()
+        if not pictures or os.path.isfile(options.words):
+            found = f"the last argument is a file, {options.words!r}" if pictures else "there is one argument alone"
             raise ValueError(
-                f"There are no words: the last argument, {last!r}, is a picture. Give them after it, such as "
-                "'sky; cloud, hill', or with --words or --settings."
+                f"There are no words: {found}. Give them after the pictures, such as 'sky; cloud, hill', or with "
+                "--words or --settings."
             )
-        options.words = last
     return [Path(picture) for picture in pictures]
 
 
@@ -297,7 +298,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         _check_writable(options.json)
     given = _given(options)
     settings = {name: given.get(name, SETTINGS[name].default) for name in EVALUATED}
-    check_threshold(settings["threshold"], settings["background"] != "none")
+    check_threshold(float(settings["threshold"] or 0), settings["background"] != "none")
     every_scene = list(read_scenes(index))
     scenes = every_scene[: options.limit]
     known = classes_of(every_scene)
@@ -307,8 +308,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     shown = ", ".join(f"{name} {SETTINGS[name].as_text(value)}" for name, value in settings.items())
     print(f"{len(scenes)} scenes, {model.clip.name}, {shown}, seed {options.seed}")
     print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}", flush=True)
-    record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "computed_with": model.computed_with()}
-    record |= {"rows": {}, "iou": {}}
+    record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
 
     def add(titles: dict[str, str], model: ProxyCLIP) -> None:
         progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
@@ -318,7 +318,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             plain, crowded = scores[fusion, 0], scores[fusion, others]
             print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
             row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
-            record["rows"][title], record["iou"][title] = row, plain.iou
+            for part, value in {"rows": row, "iou": plain.iou, "computed_with": model.computed_with()}.items():
+                record[part][title] = value
 
     proxy = f"proxy, {model.vfm.name}"
     add({"clip": "CLIP alone, own attention", "values": "CLIP alone, values", "proxy": proxy}, model)

@@ -1,74 +1,349 @@
-"""`python -m proxyclip_core`: what it writes and prints, and how it says what went wrong."""
+"""`proxyclip`: what it writes and prints, and how it says what went wrong."""
 
+from __future__ import annotations
+
+import copy
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import proxyclip_core
+from proxyclip_core import ProxyCLIP, complete_pair, export
 from proxyclip_core import cli as command_line
-from proxyclip_core.models.registry import VFM_MODELS, VfmSpec
-from proxyclip_core.settings import Settings
+from proxyclip_core.settings import SETTINGS, Settings
+
+MODELS = {"clip": "OpenAI B/16", "vfm": "DINO B/8"}
 
 
 @pytest.fixture
-def run(tiny_model, monkeypatch):
-    """Runs a command with the tiny model in place of the named one."""
-    monkeypatch.setattr(command_line, "load", lambda *names, **options: tiny_model)
-    row = VfmSpec(tiny_model.vfm.name, "Tiny", 8, "", "", "", 0)
-    monkeypatch.setitem(VFM_MODELS, row.name, row)
+def loaded(tiny_model, monkeypatch) -> list[tuple[tuple, dict]]:
+    """The names and options that models were loaded by; the tiny model answers in the name of all of them."""
+    calls = []
+
+    def load(clip, vfm, *, patch=None, **options):
+        calls.append(((clip, vfm), options))
+        encoders = copy.copy(tiny_model.clip), copy.copy(tiny_model.vfm)
+        encoders[0].name, encoders[1].name = complete_pair(clip, vfm, patch)
+        return ProxyCLIP(*encoders, options.get("fusion", "proxy"), options.get("templates", "simple7"))
+
+    monkeypatch.setattr(command_line, "load", load)
+    return calls
+
+
+@pytest.fixture
+def run(loaded, tmp_path, monkeypatch):
+    """Runs a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
     return lambda *arguments: command_line.main([str(argument) for argument in arguments])
 
 
-def test_segment_writes_what_the_library_gives(run, tiny_model, blocks, tmp_path, capsys):
-    Image.fromarray(blocks).save(tmp_path / "blocks.png")
-    options = ("--out", tmp_path / "out", "--side", 224, "--threshold", 0.3, "--background", "first")
-    assert run("segment", tmp_path / "blocks.png", "other, red; crimson, green", *options) == 0
-    labels = np.asarray(Image.open(tmp_path / "out" / "blocks_labels.png"))
-    names = json.loads((tmp_path / "out" / "blocks_names.json").read_text())
-    expected = tiny_model(blocks, "other, red; crimson, green", side=224, threshold=0.3, background=True)
-    assert names == ["other", "red", "green"]
-    assert np.array_equal(labels, expected.labels)
-    assert "red" in capsys.readouterr().out
+FAST = ("--side", "as-is", "--templates", "none")
 
 
-def test_segment_with_settings_from_the_page(run, tiny_model, blocks, tmp_path):
-    Image.fromarray(blocks).save(tmp_path / "blocks.png")
-    settings = Settings("OpenAI B/16", "DINO B/8", "red, green, blue", 1.0, 5.0, 224, "whole", "simple7")
-    (tmp_path / "settings.json").write_text(settings.to_json(), encoding="utf-8")
-    assert run("segment", tmp_path / "blocks.png", "--settings", tmp_path / "settings.json", "--out", tmp_path) == 0
-    labels = np.asarray(Image.open(tmp_path / "blocks_labels.png"))
-    expected = tiny_model(blocks, "red, green, blue", beta=1.0, gamma=5.0, side=224, windows="whole")
-    assert np.array_equal(labels, expected.labels)
+@pytest.fixture
+def pixels(blocks) -> np.ndarray:
+    """(56, 112, 3) uint8: a little of each of the four areas."""
+    return blocks[47:103, 59:171]
 
 
-def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
+@pytest.fixture
+def picture(pixels, tmp_path) -> str:
+    Image.fromarray(pixels).save(tmp_path / "blocks.png")
+    return "blocks.png"
+
+
+def labels_of(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def record_of(path: str) -> dict:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def usage_error(run, capsys, *arguments) -> str:
+    """What a command says that argparse refuses."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+# segment
+
+
+def test_segment_writes_what_the_library_gives(run, tiny_model, pixels, picture, capsys):
+    options = ("--out", "out", "--templates", "simple7", "--side", 224, "--threshold", 0.3, "--background", "first")
+    assert run("segment", picture, "other, red; crimson, green", *options) == 0
+    expected = tiny_model(
+        pixels, "other, red; crimson, green", side=224, threshold=0.3, background="first", templates="imagenet80"
+    )
+    assert np.array_equal(labels_of("out/blocks.png.proxyclip.png"), expected.labels)
+    record = record_of("out/blocks.png.proxyclip.json")
+    assert record["names"] == ["other", "red", "green"] and record["picture"] == "blocks.png"
+    assert record["shares"] == expected.coverage()
+    printed = capsys.readouterr().out
+    assert printed.startswith("blocks.png: Built-in and Built-in/8, float32 on cpu\n") and " red\n" in printed
+
+
+def test_the_record_holds_the_settings_and_what_computed_them(run, tiny_model, picture):
+    run("segment", picture, "red, green", "--beta", 1.4, *FAST)
+    saved = record_of("blocks.png.proxyclip.json")["settings"]
+    assert saved["computed_with"] == tiny_model.computed_with()
+    settings = Settings.from_json(json.dumps(saved))
+    assert (settings.words, settings.beta, settings.side, settings.templates) == ("red, green", 1.4, None, "none")
+
+
+def test_several_pictures_are_segmented_by_one_model(run, loaded, pixels, tmp_path, capsys):
+    for name in ("a.png", "a.webp", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    assert run("segment", "a.png", "a.webp", "b.png", "red, green", *FAST) == 0
+    assert len(loaded) == 1
+    written = sorted(path.name for path in tmp_path.iterdir() if "proxyclip" in path.name)
+    assert written == [f"{name}.proxyclip.{kind}" for name in ("a.png", "a.webp", "b.png") for kind in ("json", "png")]
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if "float32" in line] == [
+        "a.png",
+        "a.webp",
+        "b.png",
+    ]
+
+
+def test_with_words_as_an_option_all_arguments_are_pictures(run, pixels, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    assert run("segment", "a.png", "b.png", "--words", "red, green", *FAST) == 0
+    assert Path("b.png.proxyclip.png").is_file()
+
+
+def test_words_may_stand_after_an_option(run, picture):
+    assert run("segment", picture, *FAST, "red, green") == 0
+    assert record_of("blocks.png.proxyclip.json")["names"] == ["red", "green"]
+
+
+def test_a_broken_picture_does_not_stop_the_others(run, picture, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert run("segment", "broken.png", picture, "red, green", *FAST) == 1
+    assert "error: " in (said := capsys.readouterr().err) and "broken.png" in said
+    assert Path("blocks.png.proxyclip.png").is_file() and not Path("broken.png.proxyclip.png").exists()
+
+
+def test_what_was_not_written_here_is_left_alone(run, loaded, picture, capsys):
+    Path("blocks.png.proxyclip.png").write_bytes(Path(picture).read_bytes())
+    assert run("segment", picture, "red, green") == 1
+    assert "blocks.png.proxyclip.png is there already" in capsys.readouterr().err and not loaded
+    assert Path("blocks.png.proxyclip.png").read_bytes() == Path(picture).read_bytes()
+    assert run("segment", picture, "red, green", *FAST, "--force") == 0
+    assert export.is_label_png(Path("blocks.png.proxyclip.png"))
+
+
+def test_a_ground_truth_beside_the_picture_is_never_the_target(run, picture):
+    for name in ("blocks_labels.png", "blocks_names.json"):
+        Path(name).write_bytes(b"ground truth")
+    assert run("segment", picture, "red, green", *FAST) == 0
+    assert Path("blocks_labels.png").read_bytes() == Path("blocks_names.json").read_bytes() == b"ground truth"
+
+
+def test_what_was_written_here_is_replaced_and_is_no_picture(run, picture, capsys):
+    assert run("segment", picture, "red, green", *FAST) == 0
+    assert run("segment", picture, "blocks.png.proxyclip.png", "red, blue", *FAST) == 0
+    assert record_of("blocks.png.proxyclip.json")["names"] == ["red", "blue"]
+    assert "blocks.png.proxyclip.png is a label map that proxyclip wrote" in capsys.readouterr().err
+    assert not list(Path().glob("*.png.proxyclip.png.*")) and not list(Path().glob(".*"))
+
+
+def test_pictures_that_would_be_written_to_one_file_are_refused(run, loaded, pixels, tmp_path, capsys):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    assert run("segment", "x/a.png", "y/a.png", "red, green", "--out", "out") == 1
+    assert "x/a.png and y/a.png would both be written to out/a.png.proxyclip.png" in capsys.readouterr().err
+    assert not loaded and not Path("out").exists()
+
+
+# settings and models
+
+
+@pytest.fixture
+def saved(tmp_path) -> Settings:
+    settings = Settings(**MODELS, words="red, green, blue", beta=1.0, gamma=5.0, side=224, windows="whole")
+    (tmp_path / "settings.json").write_text(settings.to_json(), encoding="utf-8-sig")  # as some editors save it
+    return settings
+
+
+def test_segment_with_settings_from_the_page(run, loaded, tiny_model, pixels, picture, saved):
+    assert run("segment", picture, "--settings", "settings.json") == 0
+    assert loaded[0][0] == ("OpenAI B/16", "DINO B/8")
+    expected = tiny_model(
+        pixels, saved.words, beta=1.0, gamma=5.0, side=224, windows="whole", templates=saved.templates
+    )
+    assert np.array_equal(labels_of("blocks.png.proxyclip.png"), expected.labels)
+
+
+def test_the_record_of_a_result_serves_as_settings(run, picture):
+    run("segment", picture, "red, green", "--beta", 1.4, *FAST)
+    first = Path("blocks.png.proxyclip.json").read_bytes()
+    Path("kept.json").write_bytes(first)
+    assert run("segment", picture, "--settings", "kept.json") == 0
+    assert record_of("blocks.png.proxyclip.json")["settings"]["beta"] == 1.4
+
+
+def test_options_and_words_take_the_place_of_the_files(run, loaded, picture, saved):
+    options = ("--words", "sky, sea", "--gamma", 3.0, "--side", "as-is", "--vfm", "DINO B", "--patch", 16)
+    assert run("segment", picture, "--settings", "settings.json", *options) == 0
+    assert loaded[0][0] == ("OpenAI B/16", "DINO B/16")
+    kept = record_of("blocks.png.proxyclip.json")["settings"]
+    assert (kept["words"], kept["gamma"], kept["side"]) == ("sky, sea", 3.0, "as-is")  # 3.0 is the default, but said
+    assert (kept["beta"], kept["windows"]) == (1.0, "whole")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"{", "settings.json: These are no settings: the file is not JSON"),
+        (b"[]", "settings.json: These are no settings"),
+        (b"\xff\xfe\x00", "settings.json: These are no settings: the file is no text"),
+        (b'{"proxyclip_label_map": 1, "settings": null}', "settings.json: These are no settings"),
+    ],
+)
+def test_broken_settings_are_named(run, picture, content, message, capsys):
+    Path("settings.json").write_bytes(content)
+    assert run("segment", picture, "--settings", "settings.json") == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, names, kept",
+    [
+        (("--clip", "OpenAI B/16"), ("OpenAI B/16", None), ("OpenAI B/16", "DINO B/8")),
+        (("--vfm", "SAM B/16"), (None, "SAM B/16"), ("OpenAI B/16", "SAM B/16")),
+        (("--clip", "Built-in"), ("Built-in", None), ("Built-in", "Built-in/8")),
+        (("--patch", 4), (None, None), ("Built-in", "Built-in/4")),
+        ((), (None, None), ("Built-in", "Built-in/8")),
+    ],
+)
+def test_a_half_named_pair_is_completed_by_the_paper(run, loaded, picture, options, names, kept):
+    assert run("segment", picture, "red, green", *FAST, *options) == 0
+    settings = record_of("blocks.png.proxyclip.json")["settings"]
+    assert loaded[0][0] == names and (settings["clip"], settings["vfm"]) == kept
+
+
+@pytest.mark.parametrize("fusion", ["values", "clip"])
+def test_a_fusion_without_a_vfm_loads_none(run, loaded, picture, saved, fusion):
+    assert run("segment", picture, "red", "--clip", "OpenAI B/16", "--fusion", fusion, *FAST) == 0
+    assert run("segment", picture, "--settings", "settings.json", "--fusion", fusion) == 0
+    assert [names for names, _ in loaded] == [("OpenAI B/16", None)] * 2
+    assert all(options["fusion"] == fusion for _, options in loaded)
+
+
+def test_what_the_library_warns_of_is_one_plain_line(run, picture, monkeypatch, capsys):
+    tiny_load = command_line.load
+
+    def load(*names, **options):
+        warnings.warn("No other model is at hand, so the built-in one answers.", stacklevel=2)
+        return tiny_load(*names, **options)
+
+    monkeypatch.setattr(command_line, "load", load)
+    assert run("segment", picture, "red, green", *FAST) == 0
+    assert capsys.readouterr().err == "note: No other model is at hand, so the built-in one answers.\n"
+
+
+# evaluate
+
+
+@pytest.fixture
+def index(pixels, tmp_path) -> str:
     for name in ("a", "b"):
-        Image.fromarray(blocks).save(tmp_path / f"{name}.png")
-        Image.fromarray((np.arange(150)[:, None] // 75).repeat(230, 1).astype(np.uint8)).save(
-            tmp_path / f"{name}_l.png"
-        )
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        labels = (np.arange(56)[:, None] // 28).repeat(112, 1).astype(np.uint8)
+        Image.fromarray(labels).save(tmp_path / f"{name}_l.png")
     index = [
         {"file": "a.png", "labels": "a_l.png", "words": ["sky", "hill"]},
-        {"file": "b.png", "labels": "b_l.png", "words": ["boat", "sea"]},
+        {"file": "b.png", "labels": "b_l.png", "words": ["boat", "sea; water"]},
     ]
     (tmp_path / "scenes.json").write_text(json.dumps(index))
-    table = tmp_path / "table.json"
-    assert run("evaluate", "scenes", "--index", tmp_path / "scenes.json", "--side", 224, "--json", table) == 0
-    rows = json.loads(table.read_text())["rows"]
-    assert set(rows) == {"CLIP alone, own attention", "CLIP alone, values", "proxy, golden"}
-    assert all(0 <= value <= 1 for row in rows.values() for value in row.values())
-    lines = capsys.readouterr().out.splitlines()
+    return "scenes.json"
+
+
+def test_evaluate_prints_a_row_a_fusion(run, index, capsys):
+    assert run("evaluate", "scenes", "--index", index, "--vfm", "DINO B/8", *FAST, "--json", "table.json") == 0
+    titles = ["CLIP alone, own attention", "CLIP alone, values", "proxy, DINO B/8"]
+    table = record_of("table.json")
+    assert list(table["rows"]) == list(table["iou"]) == titles
+    assert all(0 <= value <= 1 for row in table["rows"].values() for value in row.values())
+    assert set(table["iou"][titles[0]]) == {"sky", "hill", "boat", "sea"}
+    assert np.mean(list(table["iou"][titles[2]].values())) == table["rows"][titles[2]]["miou"]
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     assert lines[0].startswith("2 scenes")
-    assert [line.split("  ")[0] for line in lines[2:]] == [
-        "CLIP alone, own attention",
-        "CLIP alone, values",
-        "proxy, golden",
-    ]
+    assert [line.split("  ")[0] for line in lines[2:]] == titles
     assert all(line.count("%") == 3 for line in lines[2:])
+    assert "/2 " in printed.err and printed.err.endswith("\r")  # how far it is, meanwhile
+
+
+def test_evaluate_scores_the_other_patch_sizes_that_are_at_hand(run, loaded, index, capsys):
+    assert run("evaluate", "scenes", "--index", index, *FAST) == 0
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[4:]] == [
+        "proxy, Built-in/8",
+        "proxy, Built-in/4",
+    ]
+    assert [names for names, _ in loaded] == [(None, None), ("Built-in", "Built-in/4")]
+
+
+def test_evaluate_takes_the_scenes_of_the_current_folder_unasked(run, index, capsys):
+    assert run("evaluate", "scenes") == 1
+    assert "no scenes at assets" in capsys.readouterr().err
+    Path("assets/examples/eval").mkdir(parents=True)
+    for path in Path().glob("*.*"):
+        path.rename(Path("assets/examples/eval") / path)
+    assert run("evaluate", "scenes", *FAST, "--limit", 1) == 0
+    assert capsys.readouterr().out.startswith("1 scenes")
+
+
+def test_evaluate_takes_a_background(run, index, capsys):
+    assert (
+        run(
+            "evaluate",
+            "scenes",
+            "--index",
+            index,
+            "--vfm",
+            "DINO B/8",
+            *FAST,
+            "--background",
+            "first",
+            "--threshold",
+            1,
+            "--json",
+            "t",
+        )
+        == 0
+    )
+    assert record_of("t")["iou"]["proxy, DINO B/8"] == {"boat": 0.5, "hill": 0, "sea": 0, "sky": 0.5}
+    assert run("evaluate", "scenes", "--index", index, "--background", "short") == 1
+    assert "class 0 of the label map is 'sky'" in capsys.readouterr().err
+
+
+def test_where_the_table_goes_is_looked_at_before_the_work(run, loaded, index, capsys):
+    for place in (".", "none/table.json"):
+        assert run("evaluate", "scenes", "--index", index, "--json", place) == 1
+        assert "table" in capsys.readouterr().err
+    assert not loaded
+
+
+@pytest.mark.parametrize("limit", ["0", "-3", "two"])
+def test_a_limit_is_a_number_of_scenes(run, index, limit, capsys):
+    said = usage_error(run, capsys, "evaluate", "scenes", "--index", index, f"--limit={limit}")
+    assert f"got {limit!r}; expected a whole number of 1 or more" in said
+
+
+# errors and consoles
 
 
 @pytest.mark.parametrize(
@@ -77,21 +352,104 @@ def test_evaluate_prints_a_row_a_fusion(run, blocks, tmp_path, capsys):
         (("segment", "none.png", "sky"), "no picture file at 'none.png'"),
         (("segment", "none.png", "sky,,hill"), "empty word"),
         (("segment", "none.png"), "There are no words"),
+        (("segment", "blocks.png", "blocks.png"), "There are no words: the last argument is a file, 'blocks.png'"),
+        (("segment", "blocks.png", "sky,", "grass"), "All words are one argument, in quotes"),
+        (("segment", ".", "sky"), "'.' is a folder"),
+        (("segment", "blocks.png", "sky", "--out", "blocks.png"), "--out is blocks.png, which is a file"),
         (("segment", "none.png", "--settings", "none.json"), "no settings file"),
+        (("segment", "blocks.png", "sky", "--clip", "OpenAI B/99"), "No CLIP is called"),
+        (
+            ("segment", "blocks.png", "sky, sea", "--threshold", "0.2"),
+            "threshold is 0.2, but no class is the background",
+        ),
         (("evaluate", "scenes", "--index", "none.json"), "no scenes at none.json"),
+        (("evaluate", "scenes", "--index", "blocks.png"), "blocks.png is not JSON"),
+        (("evaluate", "scenes", "--index", "blocks.png", "--threshold", "0.2"), "no class is the background"),
     ],
 )
-def test_errors_are_one_sentence_and_status_1(run, arguments, message, capsys):
+def test_errors_are_one_sentence_and_status_1(run, loaded, picture, arguments, message, capsys):
     assert run(*arguments) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ") and message in printed.err and printed.out == ""
+    assert printed.err.count("\n") == 1 and not loaded
 
 
-def test_a_real_process_without_weights_says_how_to_get_them(tmp_path):
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--side=abc", "side is 'abc'; expected 224 to 1024 pixels, or 'as-is'"),
+        ("--side=2000", "side is 2000; expected 224 to 1024 pixels"),
+        ("--beta=nan", "beta is nan; expected a number from 0 to 3"),
+        ("--gamma=0", "gamma is 0.0; expected a number from 0.5 to 20"),
+        ("--threshold=2", "threshold is 2.0; expected a number from 0 to 1"),
+        ("--background=", "background is ''; expected one of 'none', 'first', 'short', 'long'"),
+        ("--fusion=sum", "fusion is 'sum'; expected one of 'proxy', 'values', 'clip'"),
+        ("--patch=x", "got 'x'; expected a whole number of 1 or more"),
+        ("--nothing=1", "unrecognized arguments: --nothing=1"),
+    ],
+)
+def test_what_an_option_may_be_is_said(run, capsys, option, message):
+    assert message in usage_error(run, capsys, "segment", "a.png", "sky", option)
+
+
+def test_help_lists_every_setting_with_its_range_and_default(run, capsys):
+    with pytest.raises(SystemExit):
+        run("segment", "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"--{name} " in shown for name in SETTINGS)
+    rows = [row for row in SETTINGS.values() if row.kind != "text"]
+    assert all(f"{row.expected}; default: {row.as_text(row.default)})" in shown for row in rows)
+
+
+def test_the_version_is_the_packages(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--version")
+    assert capsys.readouterr().out == f"proxyclip {proxyclip_core.__version__}\n"
+
+
+def test_a_console_that_cannot_show_a_word_shows_the_rest(run, picture, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert run("segment", picture, "água, red", *FAST) == 0
+    assert b"?gua" in console.buffer.getvalue()
+    assert record_of("blocks.png.proxyclip.json")["names"] == ["água", "red"]
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (RuntimeError("[enforce fail] can't allocate memory: tried 9 bytes"), 1, "error: The memory of this machine"),
+        (MemoryError(), 1, "error: The memory of this machine"),
+    ],
+)
+def test_what_ends_a_command_early_is_no_traceback(run, picture, monkeypatch, error, status, said, capsys):
+    def load(*names, **options):
+        raise error
+
+    monkeypatch.setattr(command_line, "load", load)
+    assert run("segment", picture, "red") == status
+    shown = capsys.readouterr().err
+    assert shown.startswith(said) and bool(shown) == bool(said)
+
+
+def process(tmp_path, *arguments, **more) -> subprocess.CompletedProcess:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     environment.pop("PROXYCLIP_WEIGHTS", None)
-    command = [sys.executable, "-m", "proxyclip_core", "segment", "a.png", "sky", "--clip", "OpenAI L/14"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "proxyclip_core", *arguments]
+    return subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False, **more)
+
+
+def test_a_real_process_without_weights_says_how_to_get_them(tmp_path, picture):
+    done = process(tmp_path, "segment", str(tmp_path / picture), "sky", "--clip", "OpenAI L/14")
     assert done.returncode == 1
     assert "hf download timm/vit_large_patch14_clip_224.openai" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = process(tmp_path, "segment", "--help", stdout=writing)
+    os.close(writing)
+    assert done.returncode == 0 and done.stderr == ""

@@ -52,7 +52,12 @@ def write_label_map(path: Path, result: Segmentation, picture: str, force: bool 
         "settings": json.loads(result.settings.to_json(result.computed_with)) if result.settings else None,
     }
     _replace(path, label_png(result.labels))
-    _replace(path.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=1).encode())
+    _replace(path.with_suffix(".json"), _json(record))
+
+
+def _json(record: dict[str, Any]) -> bytes:
+    """As UTF-8, with halves of characters, which file names may hold, in JSON's own spelling."""
+    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace")
 
 
 def check_ours(path: Path) -> None:
@@ -65,12 +70,26 @@ def check_ours(path: Path) -> None:
             )
 
 
+def settings_in(text: str) -> str:
+    """The settings in the JSON file of a label map, as `Settings.from_json` reads them; any other text as it is."""
+    record = _record(text)
+    return json.dumps(record["settings"]) if "settings" in record else text
+
+
 def _is_record(path: Path) -> bool:
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return bool(_record(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return False
-    return isinstance(record, dict) and "proxyclip_label_map" in record
+
+
+def _record(text: str) -> dict[str, Any]:
+    """What `write_label_map` wrote; empty for any other text."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and "proxyclip_label_map" in record else {}
 
 
 def _replace(path: Path, content: bytes) -> None:
