@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
+from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP, cli, complete_pair
 from tests.replay import golden_clip, golden_vfm
 
 TINY_CLIP = {
@@ -51,6 +54,41 @@ def blocks() -> np.ndarray:
     picture[75:, :115], picture[75:, 115:] = (50, 70, 210), (230, 220, 90)
     noise = np.random.default_rng(0).normal(0, 6, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def four_areas(blocks) -> np.ndarray:
+    """(56, 112, 3) uint8: a little of each area of `blocks`, which is quick where it is taken as it is."""
+    return blocks[47:103, 59:171]
+
+
+@pytest.fixture
+def picture_file(four_areas, tmp_path) -> str:
+    """The name of a picture file in `tmp_path`."""
+    Image.fromarray(four_areas).save(tmp_path / "blocks.png")
+    return "blocks.png"
+
+
+@pytest.fixture
+def loaded(tiny_model, monkeypatch) -> list[tuple[tuple, dict]]:
+    """Names and options that the command line loads models by; the tiny model answers in the name of all of them."""
+    calls = []
+
+    def load(clip, vfm, *, patch=None, **options):
+        calls.append(((clip, vfm), options))
+        encoders = copy.copy(tiny_model.clip), copy.copy(tiny_model.vfm)
+        encoders[0].name, encoders[1].name = complete_pair(clip, vfm, patch)
+        return ProxyCLIP(*encoders, options.get("fusion", "proxy"), options.get("templates", "simple7"))
+
+    monkeypatch.setattr(cli, "load", load)
+    return calls
+
+
+@pytest.fixture
+def command(loaded, tmp_path, monkeypatch):
+    """Runs a command of the command line in the folder `tmp_path`; returns its exit status."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: cli.main([str(argument) for argument in arguments])
 
 
 class CallCounter:

@@ -14,12 +14,6 @@ from proxyclip_core.windows import plan_windows
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 255, 255], [0, 0, 1, 1]], dtype=np.uint8)
 
 
-@pytest.fixture
-def pixels(blocks) -> np.ndarray:
-    """(56, 112, 3) uint8: a little of each of the four areas."""
-    return blocks[47:103, 59:171]
-
-
 def truth(labels=TRUTH, words=("sky", "hill")) -> LabelledPicture:
     return LabelledPicture("scene.png", np.zeros((*labels.shape, 3), np.uint8), labels, words)
 
@@ -112,6 +106,13 @@ def test_borders_are_scored_only_where_they_are_wanted(monkeypatch):
         _ = score.border_f
 
 
+def test_borders_are_where_a_known_left_or_upper_neighbour_differs():
+    labels = np.array([[0, 0, 1], [0, 2, 1], [3, 3, 1]])
+    known = np.array([[1, 1, 1], [1, 1, 1], [1, 0, 1]], bool)
+    expected = [[0, 0, 1], [0, 1, 1], [1, 0, 0]]
+    assert evaluation.borders(labels, known).astype(int).tolist() == expected
+
+
 def test_border_f_score_allows_two_pixels():
     labels = np.zeros((20, 20), int)
     labels[:, 10:] = 1
@@ -132,10 +133,10 @@ def test_label_maps_must_fit():
         truth(words=("sky",))
 
 
-def test_scenes_are_read_and_scored(tmp_path, tiny_model, pixels):
-    labels = np.zeros(pixels.shape[:2], np.uint8)
+def test_scenes_are_read_and_scored(tmp_path, tiny_model, four_areas):
+    labels = np.zeros(four_areas.shape[:2], np.uint8)
     labels[28:] = 1
-    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(four_areas).save(tmp_path / "a.png")
     Image.fromarray(labels).save(tmp_path / "a_labels.png")
     entry = {"file": "a.png", "labels": "a_labels.png", "words": ["sky", "hill"]}
     (tmp_path / "scenes.json").write_text(json.dumps([entry]))
@@ -143,7 +144,7 @@ def test_scenes_are_read_and_scored(tmp_path, tiny_model, pixels):
     assert np.array_equal(scenes[0].labels, labels)
     score = evaluation.score_scenes(tiny_model, scenes, side=None)
     expected = Score()
-    expected.add(tiny_model(pixels, "sky, hill", side=None).labels, scenes[0])
+    expected.add(tiny_model(four_areas, "sky, hill", side=None).labels, scenes[0])
     assert score.miou == expected.miou
 
 
@@ -162,12 +163,12 @@ def test_label_maps_of_8_and_16_bits_are_read_as_they_are(tmp_path, dtype):
     assert evaluation.is_labelled(found).tolist() == [[True, True, False]]
 
 
-def test_a_result_scores_100_percent_against_what_was_written_of_it(tmp_path, tiny_model, pixels):
-    result = tiny_model(pixels, "red, green, blue", side=None)
+def test_a_result_scores_100_percent_against_what_was_written_of_it(tmp_path, tiny_model, four_areas):
+    result = tiny_model(four_areas, "red, green, blue", side=None)
     (tmp_path / "labels.png").write_bytes(export.label_png(result.labels))
     labels = evaluation.read_label_map(tmp_path / "labels.png")
     score = Score()
-    score.add(result.labels, LabelledPicture("a.png", pixels, labels, result.names))
+    score.add(result.labels, LabelledPicture("a.png", four_areas, labels, result.names))
     assert score.miou == 1 and score.border_f == 1
 
 
@@ -233,9 +234,9 @@ def test_borders_of_what_is_not_labelled_do_not_count():
     assert evaluation.border_f_score(labels, truth) == 1.0
 
 
-def test_distractors_can_come_from_scenes_that_are_not_scored(tiny_model, pixels):
-    labels = np.zeros(pixels.shape[:2], np.uint8)
-    scored, other = (LabelledPicture(name, pixels, labels, (name,)) for name in ("sky", "boat"))
+def test_distractors_can_come_from_scenes_that_are_not_scored(tiny_model, four_areas):
+    labels = np.zeros(four_areas.shape[:2], np.uint8)
+    scored, other = (LabelledPicture(name, four_areas, labels, (name,)) for name in ("sky", "boat"))
     scores = evaluation.score_rows(tiny_model, [scored], ["values"], [1], words_of=[other], side=None)
     assert set(scores["values", 1].union) == {"sky", "boat"}
     with pytest.raises(ValueError, match="other scenes have 1 words, not 2"):
@@ -269,9 +270,9 @@ def scene(name: str, *words) -> LabelledPicture:
     return LabelledPicture(name, np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), words)
 
 
-def test_synonyms_in_scenes_are_wordings_of_one_class(tmp_path, pixels):
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    Image.fromarray(np.zeros(pixels.shape[:2], np.uint8)).save(tmp_path / "b.png")
+def test_synonyms_in_scenes_are_wordings_of_one_class(tmp_path, four_areas):
+    Image.fromarray(four_areas).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros(four_areas.shape[:2], np.uint8)).save(tmp_path / "b.png")
     entry = {"file": "a.png", "labels": "b.png", "words": ["girl; woman", ["hill", "mountain"], '"palm, tall"']}
     (tmp_path / "scenes.json").write_text(json.dumps([entry]), encoding="utf-8-sig")
     (read,) = evaluation.read_scenes(tmp_path / "scenes.json")
@@ -279,12 +280,12 @@ def test_synonyms_in_scenes_are_wordings_of_one_class(tmp_path, pixels):
     assert read.names == ("girl", "hill", "palm, tall")
 
 
-def test_the_wordings_of_a_scene_are_what_the_model_is_asked(tiny_model, pixels):
-    labels = np.zeros(pixels.shape[:2], np.uint8)
+def test_the_wordings_of_a_scene_are_what_the_model_is_asked(tiny_model, four_areas):
+    labels = np.zeros(four_areas.shape[:2], np.uint8)
     labels[28:] = 1
-    labelled = LabelledPicture("a.png", pixels, labels, (("girl", "woman"), "hill"))
+    labelled = LabelledPicture("a.png", four_areas, labels, (("girl", "woman"), "hill"))
     expected = Score()
-    expected.add(tiny_model(pixels, "girl; woman, hill", side=None).labels, labelled)
+    expected.add(tiny_model(four_areas, "girl; woman, hill", side=None).labels, labelled)
     assert evaluation.score_scenes(tiny_model, [labelled], side=None).iou == expected.iou
 
 
@@ -295,9 +296,9 @@ def test_other_classes_share_no_wording_with_a_scenes_own():
     assert evaluation.other_classes(a, classes) == (("boat",), ("hill", "mountain"))
 
 
-def test_each_scene_is_counted_when_it_is_scored(tiny_model, pixels):
-    labels, seen = np.zeros(pixels.shape[:2], np.uint8), []
-    scenes = [LabelledPicture(name, pixels, labels, ("sky", "hill")) for name in ("a", "b")]
+def test_each_scene_is_counted_when_it_is_scored(tiny_model, four_areas):
+    labels, seen = np.zeros(four_areas.shape[:2], np.uint8), []
+    scenes = [LabelledPicture(name, four_areas, labels, ("sky", "hill")) for name in ("a", "b")]
 
     def watch(values):
         for value in values:
