@@ -117,7 +117,8 @@ def test_border_f_score_allows_two_pixels():
     labels = np.zeros((20, 20), int)
     labels[:, 10:] = 1
     assert evaluation.border_f_score(np.roll(labels, 2, axis=1)[:, 3:], labels[:, 3:]) == 1
-    assert evaluation.border_f_score(np.roll(labels, 4, axis=1)[:, 5:], labels[:, 5:]) == 0
+    assert evaluation.border_f_score(np.roll(labels, 3, axis=1)[:, 4:], labels[:, 4:]) == 0
+    assert evaluation.border_f_score(np.roll(labels, 3, axis=1)[:, 4:], labels[:, 4:], pixels=3) == 1
     assert evaluation.border_f_score(np.zeros((5, 5)), np.zeros((5, 5))) == 1
 
 
@@ -307,3 +308,15 @@ def test_each_scene_is_counted_when_it_is_scored(tiny_model, four_areas):
 
     evaluation.score_rows(tiny_model, scenes, ["values"], side=None, progress=watch)
     assert seen == ["a", "b"]
+
+
+def test_a_threshold_takes_pixels_to_the_background_that_a_scene_declares(tiny_model, four_areas):
+    labels = np.zeros(four_areas.shape[:2], np.uint8)
+    other, background = (LabelledPicture("a", four_areas, labels, (name, "hill")) for name in ("other", "background"))
+    ways = {"side": None, "threshold": 1.0}
+    assert evaluation.score_scenes(tiny_model, [other], background="first", **ways).iou == {"other": 1}
+    assert evaluation.score_scenes(tiny_model, [background], background="short", **ways).iou == {"background": 1}
+    with pytest.raises(ValueError, match="no class is the background"):
+        evaluation.score_scenes(tiny_model, [other], **ways)
+    with pytest.raises(ValueError, match="background is 'long', but class 0 of the label map is 'other'"):
+        evaluation.score_scenes(tiny_model, [other], background="long", **ways)
