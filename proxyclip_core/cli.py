@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 warnings.showwarning = _show_warning
                 return options.run(options)
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as it is where the shell has closed it
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
@@ -148,7 +149,7 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
     """Options for rows of the table of settings. One that is not given leaves no trace: a file's value holds."""
     for name in names:
         row = SETTINGS[name]
-        note = TEXT_NOTES.get(name) or f"{row.tip[:-1]} ({row.expected}; default: {row.as_text(row.default)})"
+        note = TEXT_NOTES.get(name) or f"{row.tip.rstrip('.')} ({row.expected}; default: {row.as_text(row.default)})"
         parser.add_argument(
             f"--{name}",
             type=_typed(row),
