@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
-        _say("error: The memory of this machine is not enough for that. Try a lower --side, or smaller models.")
+        said = str(error) if type(error) is MemoryError else ""
+        _say(f"error: {said or 'The memory was not enough.'} Try a lower --side, or smaller models.")
     return 1
 
 

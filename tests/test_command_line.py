@@ -290,8 +290,12 @@ def test_a_console_that_cannot_show_a_word_shows_the_rest(command, picture_file,
     "error, status, said",
     [
         (KeyboardInterrupt(), 130, ""),
-        (RuntimeError("[enforce fail] can't allocate memory: tried 9 bytes"), 1, "error: The memory of this machine"),
-        (MemoryError(), 1, "error: The memory of this machine"),
+        (
+            RuntimeError("[enforce fail] can't allocate memory: tried 9 bytes"),
+            1,
+            "error: The memory was not enough. Try",
+        ),
+        (MemoryError("Not enough to load SAM."), 1, "error: Not enough to load SAM. Try a lower --side"),
     ],
 )
 def test_what_ends_a_command_early_is_no_traceback(command, picture_file, monkeypatch, error, status, said, capsys):
