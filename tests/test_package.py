@@ -1,0 +1,127 @@
+"""The library as a package: what a wheel holds, that it works on its own, and that its lists of dependencies agree."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import proxyclip_core as pc
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCES = sorted((ROOT / "proxyclip_core").rglob("*.py"))
+AROUND = {"app", "assets", "demo", "tests"}  # what lies beside the library
+FOR_THE_PAGE = {"gradio", "gradio_client", "matplotlib", "spaces"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy so that nothing is left in the sources; without a network."""
+    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    unwanted = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build")
+    for name in ("proxyclip_core", "demo", "tests", "assets"):
+        shutil.copytree(ROOT / name, source / name, ignore=unwanted)
+    for name in ("app.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", built, source)
+    return next(built.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    """A folder that holds the installed wheel and nothing else of this repository."""
+    folder = tmp_path_factory.mktemp("installed")
+    _pip("install", "--target", folder, wheel)
+    return folder
+
+
+def test_the_wheel_holds_the_library_whole(wheel):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    files = (path for path in (ROOT / "proxyclip_core").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= held
+    assert {"proxyclip_core/py.typed", "proxyclip_core/models/builtin/clip.safetensors"} <= held
+
+
+def test_the_wheel_holds_nothing_but_the_library(wheel):
+    information = f"proxyclip-{pc.__version__}.dist-info"
+    assert {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()} == {"proxyclip_core", information}
+
+
+def test_the_installed_library_segments_from_an_empty_folder_without_a_network(installed, blocks, tmp_path):
+    script = (
+        "import sys, numpy as np, proxyclip_core as pc; assert pc.__file__.startswith(sys.argv[1]), pc.__file__\n"
+        "print(pc.load()(np.zeros((60, 90, 3), 'uint8'), ['sky', 'grass']).labels.shape)"
+    )
+    done = _run(installed, tmp_path, "-c", script, installed)
+    assert done.returncode == 0 and "(60, 90)" in done.stdout, done.stderr
+
+
+def test_the_installed_command_names_what_it_found(installed, tmp_path):
+    shutil.copy(ROOT / "assets" / "examples" / "farm.png", tmp_path / "picture.png")
+    done = _run(installed, tmp_path, "-m", "proxyclip_core", "segment", "picture.png", "sky, grass")
+    assert done.returncode == 0, done.stderr
+    assert "sky" in done.stdout or "grass" in done.stdout
+
+
+def test_the_command_is_installed_under_its_name(installed):
+    assert (installed / "bin" / "proxyclip").is_file() or (installed / "Scripts" / "proxyclip.exe").is_file()
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_library_reaches_for_nothing_around_it(source):
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    imported = {name.split(".")[0] for node in ast.walk(tree) for name in _imported_modules(node)}
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert not imported & (AROUND | FOR_THE_PAGE)
+    assert not {text for text in texts if re.match(r"(\.\./)*(assets|demo|tests)(/\S*)?$", text)}
+
+
+def test_requirements_are_those_of_the_library_the_page_and_its_downloads():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    extras = PROJECT["optional-dependencies"]
+    listed = [line for line in lines if not line.startswith("#")]
+    assert sorted(listed) == sorted(PROJECT["dependencies"] + extras["page"] + extras["export"])
+
+
+def test_a_space_gets_a_gradio_that_the_page_takes():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (gradio,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["page"] if line.startswith("gradio"))
+    (sdk,) = re.findall(r"^sdk_version: (\S+)$", readme, re.MULTILINE)
+    assert gradio.specifier.contains(sdk)
+
+
+def _pip(command: str, *arguments: str | Path) -> None:
+    quiet = ["--no-deps", "--quiet", "--disable-pip-version-check", "--no-index"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, *quiet, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def _run(installed: Path, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Python in an empty folder, with the installed library first on its path and no network."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "HF_"))}
+    environment |= {"PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub")}
+    environment |= {"PROXYCLIP_CACHE": str(folder / "cache")}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def _imported_modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
