@@ -1,0 +1,83 @@
+"""README.md is true: its paths exist, it names every folder, and its examples run on a machine without a network."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from proxyclip_core import cli
+from tests.serving import app_process
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PROSE = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+PYTHON = [block for language, block in FENCES if language == "python"]
+HTTP = [block for block in PYTHON if "gradio_client" in block]
+COMMANDS = [block for language, block in FENCES if language == "bash" and block.startswith("proxyclip ")]
+
+# In backquotes: a folder, or a file of one of these kinds; and whatever a link or a picture points to in this folder.
+QUOTED = re.findall(r"`([\w.-]+(?:/[\w.-]+)*(?:/|\.(?:py|md|txt|toml|json|png)))`", PROSE)
+LINKED = re.findall(r"\]\((?!https?:|#)([^)]+)\)", PROSE)
+FOLDERS = sorted(
+    {
+        path.parent.relative_to(ROOT).as_posix() + "/"
+        for top in ("assets", "demo", "proxyclip_core", "tests")
+        for path in (ROOT / top).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+)
+
+
+@pytest.fixture
+def in_a_copy(tmp_path, monkeypatch):
+    """The working folder is one with the example pictures, so that the examples leave nothing in the sources."""
+    shutil.copytree(ROOT / "assets" / "examples", tmp_path / "assets" / "examples")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted({*QUOTED, *LINKED}))
+def test_every_path_that_is_named_exists(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_is_named(folder):
+    assert folder in QUOTED or folder == "assets/"
+
+
+def test_a_picture_is_followed_through_ten_files_that_it_names():
+    walk = PROSE.split("### A picture and a vocabulary through the house")[1].split("\n## ")[0]
+    steps = re.findall(r"^\d+\. .*?(?=^\d+\. |\Z)", walk, re.MULTILINE | re.DOTALL)
+    assert len(steps) == 10 and all(re.search(r"`\S+\.py`", step) for step in steps)
+
+
+@pytest.mark.filterwarnings("ignore:No other model is at hand")
+def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys):
+    known: dict = {}
+    for block in (block for block in PYTHON if block not in HTTP):
+        exec(compile(block, "README.md", "exec"), known)
+    assert "pig" in capsys.readouterr().out
+    assert known["result"].labels.shape == known["scores"].shape == known["row"].shape
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_run(command, in_a_copy):
+    assert cli.main(shlex.split(command)[1:]) == 0
+
+
+def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, tmp_path):
+    (example,) = HTTP
+    known: dict = {}
+    with app_process(tmp_path / "hub") as url:
+        exec(compile(example.replace("http://127.0.0.1:7860", url), "README.md", "exec"), known)
+    assert "pig" in known["summary"]["names"]
+
+
+def test_torch_for_the_cpu_is_asked_for_as_the_library_asks_for_it():
+    (asked,) = re.findall(r'pip install "(torch[^"]*)"', README)
+    assert f'"{asked}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
