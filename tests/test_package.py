@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import proxyclip_core as pc
 
@@ -88,6 +90,18 @@ def test_the_library_reaches_for_nothing_around_it(source):
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert not imported & (AROUND | FOR_THE_PAGE)
     assert not {text for text in texts if re.match(r"(\.\./)*(assets|demo|tests)(/\S*)?$", text)}
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("proxyclip_core", ["export"]), ("demo", ["page", "export"])])
+def test_what_is_imported_is_declared(folder, extras):
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / folder).rglob("*.py"))
+    imported = {name.split(".")[0] for tree in trees for node in ast.walk(tree) for name in _imported_modules(node)}
+    from_elsewhere = imported - set(sys.stdlib_module_names) - AROUND - {"proxyclip_core"}
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras)]
+    declared = {canonicalize_name(Requirement(line).name) for lines in lists for line in lines}
+    known = packages_distributions()
+    unknown = {name for name in from_elsewhere if not {canonicalize_name(given) for given in known[name]} & declared}
+    assert not unknown
 
 
 def test_requirements_are_those_of_the_library_the_page_and_its_downloads():
