@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys):
         exec(compile(block, "README.md", "exec"), known)
     assert "pig" in capsys.readouterr().out
     assert known["result"].labels.shape == known["scores"].shape == known["row"].shape
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (\w[\w.]+)", README)) - {"venv", "pytest"}))
+def test_every_module_that_is_named_can_be_run(module):
+    found = find_spec(module)
+    assert found and (found.submodule_search_locations is None or find_spec(f"{module}.__main__"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
