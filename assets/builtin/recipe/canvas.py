@@ -6,23 +6,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from drawings import Drawing, Thing
 from PIL import Image, ImageFilter
-from stuff import PAINTERS, STUFF, noise
-from stuff import sky as paint_sky
+
+from assets.builtin.recipe.drawings import Drawing, Thing
+from assets.builtin.recipe.stuff import PAINTERS, STUFF, noise
+from assets.builtin.recipe.stuff import sky as paint_sky
+from proxyclip_core.evaluation import UNLABELLED, LabelledPicture
 
 Rng = np.random.Generator
-UNLABELLED = 65535
 
 
-@dataclass
-class Scene:
-    """One picture and what is in it."""
+@dataclass(frozen=True, eq=False)
+class Scene(LabelledPicture):
+    """A drawn picture with its ground truth; unlabelled is where too little of something shows.
 
-    picture: np.ndarray  # H x W x 3 uint8
-    labels: np.ndarray  # H x W uint16, index into words; UNLABELLED where too little of something shows
-    regions: np.ndarray  # H x W uint16, one number per thing or patch of stuff, without any name
-    words: list[str]
+    regions: (H, W) uint16, one number for each thing and each patch of stuff, without any name.
+    """
+
+    regions: np.ndarray
 
 
 class Bank:
@@ -53,7 +54,7 @@ class Canvas:
     def __init__(self, rng: Rng, height: int, width: int) -> None:
         self.rng, self.height, self.width = rng, height, width
         self.picture = np.full((height, width, 3), 128, np.float32)
-        self.names = np.full((height, width), UNLABELLED, np.uint16)
+        self.names = np.full((height, width), UNLABELLED, np.uint8)
         self.regions = np.zeros((height, width), np.uint16)
         self.words: list[str] = []
         self.count = 0
@@ -133,13 +134,12 @@ class Canvas:
         inside = np.clip(1.3 - ((x - foot_xy[0]) / rx) ** 2 - ((y - foot_xy[1]) / ry) ** 2, 0, 1)
         self.picture[y0:y1, x0:x1] *= (1 - 0.35 * inside)[..., None]
 
-    def finish(self, light: float) -> Scene:
+    def finish(self, light: float, name: str) -> Scene:
         """Light, blur and noise; words and labels of what is large enough to be seen."""
-        rng, picture = self.rng, self.picture
-        picture = picture * (1 + light * rng.normal(0, 0.12, 3)) * (
-            1 + light * rng.normal(0, 0.15)
-        ) + light * rng.normal(0, 12)
-        final = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+        rng = self.rng
+        lit = self.picture * (1 + light * rng.normal(0, 0.12, 3)) * (1 + light * rng.normal(0, 0.15))
+        lit = lit + light * rng.normal(0, 12)
+        final = Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
         if rng.random() < 0.5 * light:
             final = final.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
         picture = np.asarray(final)
@@ -148,6 +148,6 @@ class Canvas:
             picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
         counts = np.bincount(self.names[self.names != UNLABELLED], minlength=len(self.words))
         kept = np.flatnonzero(counts >= 0.0012 * self.height * self.width)
-        lookup = np.full(65536, UNLABELLED, np.uint16)
+        lookup = np.full(UNLABELLED + 1, UNLABELLED, np.uint8)
         lookup[kept] = np.arange(len(kept))
-        return Scene(picture, lookup[self.names], self.regions, [self.words[i] for i in kept])
+        return Scene(name, picture, lookup[self.names], tuple(self.words[i] for i in kept), self.regions)

@@ -10,11 +10,15 @@ import math
 import numpy as np
 import open_clip
 import torch
-from pools import Batch
-from stuff import STUFF
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from towers import CLIP_MEAN, CLIP_STD, clip_class, clip_tokens, clip_values, normalise, quick_attention, read_out
+
+from assets.builtin.recipe.pools import Batch
+from assets.builtin.recipe.stuff import STUFF
+from assets.builtin.recipe.towers import class_embedding, clip_tokens, clip_values, fast_attention, project
+from assets.builtin.recipe.weights import Network
+from proxyclip_core.models.registry import OPENAI_MEAN, OPENAI_STD
+from proxyclip_core.models.vit import normalise
 
 STUFF_WEIGHT = 8.0
 
@@ -40,7 +44,7 @@ def untile(values: Tensor, across: int) -> Tensor:
 
 
 def caption_losses(
-    visual: nn.Module, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor, frequency: Tensor
+    visual: Network, batch: Batch, across: int, vectors: Tensor, nothing: Tensor, scale: Tensor, frequency: Tensor
 ) -> dict[str, Tensor]:
     """The caption loss of pictures that are tiled across x across before they are seen, or that have so many captions.
 
@@ -51,11 +55,11 @@ def caption_losses(
     """
     apart = len(batch.pictures) == len(batch.present)
     pictures, patch = tile(batch.pictures, across) if apart else batch.pictures, visual.conv1.kernel_size[0]
-    with torch.autocast(batch.present.device.type, torch.bfloat16), quick_attention(pictures, patch):
-        tokens, _ = clip_tokens(visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
+    with torch.autocast(batch.present.device.type, torch.bfloat16), fast_attention(pictures, patch):
+        tokens = clip_tokens(visual, normalise(pictures, OPENAI_MEAN, OPENAI_STD))
         values = untile(clip_values(visual, tokens), across)  # T tiles x P x D
-        whole, mean = clip_class(visual, tokens), read_out(visual, values.mean(1))
-        places = read_out(visual, values)  # T x P x E
+        parts = class_embedding(visual, tokens), project(visual, values.mean(1)), project(visual, values)
+    whole, mean, places = (F.normalize(part.float(), dim=-1) for part in parts)  # T x E twice, T x P x E
     classes = torch.cat([vectors, F.normalize(nothing, dim=-1)[None]])
     prior = frequency.log()
     logits = scale * places @ classes.T  # T x P x (K + 1)

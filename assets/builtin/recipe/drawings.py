@@ -132,7 +132,11 @@ def install(work: Path, styles: list[str]) -> Path:
     if not all((modules / name.rpartition("@")[0]).is_dir() for name in wanted):
         if not (work / "package.json").exists():
             (work / "package.json").write_text('{"name": "emojiscenes", "private": true}\n')
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *wanted], cwd=work, check=True)
+        subprocess.run(
+            ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *wanted],
+            cwd=work,
+            check=True,
+        )
     return modules
 
 
@@ -229,6 +233,7 @@ def load_drawings(work: Path, styles: list[str], size: int = 112) -> list[Drawin
 
 
 def _fill_cache(cache: Path, folder: Path, wanted: list, size: int, follows_no_emoji: bool) -> None:
+    jobs: list[tuple[str, str, str | Path, int]]
     if (folder / "icons.json").exists():
         jobs = [(*row, size) for row in _svg_sources(folder, wanted, follows_no_emoji)]
     else:
@@ -236,7 +241,8 @@ def _fill_cache(cache: Path, folder: Path, wanted: list, size: int, follows_no_e
         keys = [(thing, label, code.lower().removesuffix("-fe0f")) for thing, label, code, _ in wanted]
         jobs = [(thing, label, files[key], size) for thing, label, key in keys if key in files]
     with Pool() as pool:
-        done = [row for row in pool.imap(_rasterise, jobs, chunksize=16) if row[2] is not None]
+        rows = pool.imap(_rasterise, jobs, chunksize=16)
+        done = [(thing, label, rgba) for thing, label, rgba in rows if rgba is not None]
     meta = [(thing, label, *rgba.shape[:2]) for thing, label, rgba in done]
     pixels = np.concatenate([rgba.reshape(-1) for *_, rgba in done])
     unfinished = cache.with_suffix(".part.npz")

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from drawings import STYLES, load_drawings, load_things
-from evaluate import SEEDS, split_bank, split_scenes
 from PIL import Image
-from scenes import UNLABELLED, Bank, Canvas, Scene
-from stuff import cloud_shape
+
+from assets.builtin.recipe.canvas import Bank, Canvas, Scene
+from assets.builtin.recipe.drawings import STYLES, load_drawings, load_things
+from assets.builtin.recipe.scoring import SEEDS, split_bank, split_scenes
+from assets.builtin.recipe.stuff import cloud_shape
+from proxyclip_core.evaluation import UNLABELLED
 
 SIZE_HW = (384, 512)
 # Layers are painted back to front. ('stuff', name, top): down from `top`, a share of the height; ('hills', name, top,
@@ -159,16 +161,15 @@ def compose(entry: dict, bank: Bank) -> Scene:
             look = rgba[:, ::-1] if size < 0 else rgba
             if not canvas.thing(name, look, (x * width, foot * height), abs(size), shadow=not in_air):
                 raise ValueError(f"{entry['title']}: {name} hides too much of something or leaves the picture; move it")
-    return canvas.finish(light=0.0)
+    return canvas.finish(light=0.0, name=entry["title"])
 
 
 def save_scene(scene: Scene, folder: Path, name: str) -> None:
-    """NAME.png and NAME_labels.png: a palette picture of indices into the words, 255 where nothing is named."""
+    """NAME.png and NAME_labels.png: a palette picture of indices into the words, UNLABELLED where nothing is named."""
     Image.fromarray(scene.picture).save(folder / f"{name}.png", optimize=True)
-    labels = np.where(scene.labels == UNLABELLED, 255, scene.labels).astype(np.uint8)
-    indexed = Image.fromarray(labels, "P")
+    indexed = Image.fromarray(scene.labels, "P")
     palette = np.random.default_rng(0).integers(40, 256, (256, 3), dtype=np.uint8)
-    palette[255] = 0
+    palette[UNLABELLED] = 0
     indexed.putpalette(palette.tobytes())
     indexed.save(folder / f"{name}_labels.png", optimize=True)
 

@@ -1,15 +1,14 @@
-"""Make the built-in pair: drawings, scenes, training, weights, scores, gallery. One command:
+"""Make the built-in pair: drawings, scenes, training, weights, scores, gallery. One command from the repository's root:
 
-    python assets/builtin/make.py --minutes 120 --device cpu
+    python -m assets.builtin.recipe --minutes 120 --device cpu
 
 It goes on from its last checkpoint when started again. The clock counts training; fetching, painting the first
-scenes and scoring come on top (some 15 minutes on two cores).
+scenes and scoring come on top.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -17,35 +16,36 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+from assets.builtin.recipe.canvas import Bank
+from assets.builtin.recipe.close_ups import CloseUps
+from assets.builtin.recipe.drawings import STYLES, load_drawings
+from assets.builtin.recipe.gallery import write_evaluation_scenes, write_gallery
+from assets.builtin.recipe.model_card import write_card
+from assets.builtin.recipe.pools import ScenePool, training_bank
+from assets.builtin.recipe.scoring import (
+    PAPER,
+    SEEDS,
+    close_up_accuracy,
+    distractors_for,
+    pair,
+    split_bank,
+    split_scenes,
+    table,
+)
+from assets.builtin.recipe.train_clip import CONFIG, STAGES, ClipTrainer
+from assets.builtin.recipe.train_vfm import CONFIGS, VfmTrainer
+from assets.builtin.recipe.tune import Watch, balance, choose_settings
+from assets.builtin.recipe.weights import VFMS, digest, export, read_networks
+from proxyclip_core.models.registry import BUILTIN_FOLDER
 
-from card import write_card  # noqa: E402
-from drawings import STYLES, load_drawings  # noqa: E402
-from evaluate import table  # noqa: E402
-from gallery import write_evaluation_scenes, write_gallery  # noqa: E402
-from method import Towers  # noqa: E402
-from names import CloseUps  # noqa: E402
-from pools import ScenePool, training_bank  # noqa: E402
-from scenes import Bank  # noqa: E402
-from towers import save_halves  # noqa: E402
-from train_clip import CONFIG, STAGES, ClipTrainer  # noqa: E402
-from train_vfm import CONFIGS, VfmTrainer  # noqa: E402
-from tune import Watch, balance, choose_reading  # noqa: E402
-
-VFM_SHARES = {"vfm_patch8": 0.4, "vfm_patch4": 0.6}  # of the minutes
-
-
-def export(state: dict[str, torch.Tensor], config: dict, out: Path, name: str) -> None:
-    """Half-precision weights and their configuration."""
-    save_halves(state, out / f"{name}.safetensors")
-    (out / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")
+CARD_FOLDER = Path(__file__).parents[1]
+ROOT = CARD_FOLDER.parents[1]
+VFM_SHARES = dict(zip(VFMS, (0.4, 0.6)))  # of the minutes
 
 
 def new_pool(bank: Bank, minutes: float, side: int, seed: int) -> ScenePool:
@@ -61,7 +61,7 @@ def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device
     seconds = 60 * minutes / (1 - STAGES["names"] if start else 1)  # finished weights know the names
     clip = ClipTrainer(pool, close_ups, seconds, device, seed, run, Watch(work))
     if not clip.resume() and start:
-        clip.start_from(Towers.read(start))
+        clip.start_from(read_networks(start)["clip"])
     clip.run()
     # the text tower is trained last, against the averaged vision tower: the model itself is what is kept
     export(clip.model.state_dict(), CONFIG, out, "clip")
@@ -70,7 +70,7 @@ def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device
 
 def train_vfms(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
     """Train the VFMs one after the other, the finer from the coarser, and write their weights; -> their logs."""
-    finished = Towers.read(start).vfms if start else {}
+    finished = read_networks(start) if start else {}
     bank, run = training_bank(work, seed), run_folder(work, start, minutes, seed)
     pool, logs, coarser = new_pool(bank, minutes, 336, seed + 3), {}, None
     for name, share in VFM_SHARES.items():
@@ -88,10 +88,7 @@ def train_vfms(work: Path, out: Path, start: Path | None, minutes: float, device
 
 def run_folder(work: Path, start: Path | None, minutes: float, seed: int) -> Path:
     """Where the checkpoints of one run lie. The weights that it started from are a part of its name."""
-    folder = work / f"run-{seed}-{minutes:g}"
-    if start:
-        weights = b"".join(path.read_bytes() for path in sorted(start.glob("*.safetensors")))
-        folder = work / f"{folder.name}-{hashlib.sha256(weights).hexdigest()[:8]}"
+    folder = work / "-".join(["run", str(seed), f"{minutes:g}", *([digest(start)] if start else [])])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -101,41 +98,51 @@ def _share_cores(sharers: int) -> None:
 
 
 def train(work: Path, out: Path, start: Path | None, minutes: float, device: str, seed: int) -> dict[str, list]:
-    """CLIP and the VFMs learn side by side: they share nothing, and half the cores each is more than all in turn."""
+    """CLIP and the VFMs are trained side by side: they share nothing, and half the cores each is more than all in
+    turn."""
     jobs = (train_clip, train_vfms)
     with ProcessPoolExecutor(len(jobs), get_context("spawn"), _share_cores, (len(jobs),)) as processes:
         running = [processes.submit(job, work, out, start, minutes, device, seed) for job in jobs]
         return {name: log for job in running for name, log in job.result().items()}
 
 
-def write_log(run: dict, logs: dict[str, list], start: Path | None, out: Path) -> None:
-    """log.json: every sitting's settings, and the towers' rows, whose minutes go on from those of the weights that
+def write_log(run: dict, logs: dict[str, list], start: Path | None, figures: Path) -> None:
+    """log.json: the settings of every run, and the networks' rows, whose minutes go on from those of the weights that
     training went on from."""
     before = json.loads((start / "log.json").read_text()) if start and (start / "log.json").exists() else {"runs": []}
-    for tower in ("clip", *VFM_SHARES):
-        rows = before.get(tower, [])
+    for network in ("clip", *VFMS):
+        rows = before.get(network, [])
         past = Counter(rows[-1] if rows else {})
-        for row in logs[tower]:
+        for row in logs[network]:
             row["minutes"] = round(row["minutes"] + past["minutes"], 1)
             if "steps" in row:
                 row["steps"] += past["steps"]
-        logs[tower] = rows + logs[tower]
-    (out / "log.json").write_text(json.dumps({"runs": [*before["runs"], run]} | logs) + "\n")
+        logs[network] = rows + logs[network]
+    (figures / "log.json").write_text(json.dumps({"runs": [*before["runs"], run]} | logs) + "\n")
 
 
-def score(work: Path, out: Path, scenes: int) -> None:
-    """Choose the reading on val, score every split with it, and write the figures and the card's tables."""
-    reading, tried = choose_reading(out, work)
-    print("reading", reading, flush=True)
-    splits = table(out, work, scenes, reading, ("val", "test-near", "test-far"))
-    scores = {"reading": asdict(reading), "scenes a split": scenes, "splits": splits, "tried on val": tried}
-    if out == HERE:  # the app reads the weights of the repository only
-        scores["app"] = score_app(work)
-    (out / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+def score(work: Path, weights: Path, figures: Path, scenes: int) -> None:
+    """Choose settings on val, score every split with them and with the paper's, and write scores.json; all in 0..1."""
+    networks, drawn = read_networks(weights), {split: split_bank(work, split) for split in SEEDS}
+    labelled = {split: split_scenes(bank, split, scenes) for split, bank in drawn.items()}
+    tuned, tried = choose_settings(networks, labelled["val"][:21])
+    splits = {}
+    for split, bank in drawn.items():
+        splits[split] = {
+            "paper": table(networks, labelled[split], PAPER),
+            "tuned": table(networks, labelled[split], tuned),
+            "other words": distractors_for(labelled[split]),
+            "close-ups, 1 of 5": close_up_accuracy(pair(networks["clip"]), bank, split),
+        }
+        print(split, splits[split], flush=True)
+    scores = {"tuned": tuned, "scenes a split": scenes, "splits": splits, "tried on val": tried}
+    if weights == BUILTIN_FOLDER:  # those that the command line knows
+        scores["app"] = score_command_line(work)
+    (figures / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
 
-def score_app(work: Path) -> dict:
-    """What the app's own code gets from the weights on the scenes in the repository; a test holds it to this."""
+def score_command_line(work: Path) -> dict:
+    """What the command line gets from the weights on the scenes in the repository; a test holds it to this."""
     command = [
         sys.executable,
         "-m",
@@ -148,45 +155,57 @@ def score_app(work: Path) -> dict:
         "Built-in/8",
     ]
     command += ["--device", "cpu", "--precision", "float32", "--templates", "simple7", "--json", str(work / "app.json")]
-    subprocess.run(command, cwd=HERE.parents[1], check=True)
+    subprocess.run(command, cwd=ROOT, check=True)
     return json.loads((work / "app.json").read_text())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m assets.builtin.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--minutes", type=float, default=120, help="training time")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--work", type=Path, default=Path.home() / ".cache/proxyclip-builtin", help="cache, checkpoints"
     )
-    parser.add_argument("--out", type=Path, default=HERE, help="where weights and figures go")
-    parser.add_argument("--examples", type=Path, help="where the gallery goes (default: examples/ beside --out)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="one folder for weights and figures (default: the weights go where the library reads them, in "
+        "proxyclip_core/models/builtin/, and the figures beside the model card, in assets/builtin/)",
+    )
+    parser.add_argument("--examples", type=Path, help="where the gallery goes (default: examples/ beside the figures)")
     parser.add_argument("--start", type=Path, help="a folder with finished weights to go on from")
     parser.add_argument("--scenes", type=int, default=50, help="scenes a split is scored on")
     parser.add_argument("--only", choices=("train", "score", "pictures"), help="one step alone")
-    args = parser.parse_args()
-    args.work, args.out = args.work.resolve(), args.out.resolve()
-    if args.start is not None and not (args.start / "clip.safetensors").is_file():
-        parser.error(f"--start {args.start} holds no clip.safetensors")
-    if args.start is not None and args.start.resolve() == args.out:
-        parser.error("--start and --out are the same folder; copy the weights to start from into another one")
-    args.out.mkdir(parents=True, exist_ok=True)
-    examples = args.examples or args.out.parent / "examples"
-    if args.only in (None, "train"):
-        load_drawings(args.work, list(STYLES))  # here, as both trainers would otherwise fetch them at once
+    options = parser.parse_args()
+    if options.start is not None and not (options.start / "clip.safetensors").is_file():
+        parser.error(f"--start {options.start} holds no clip.safetensors")
+    if options.start is not None and options.start.resolve() == (options.out or BUILTIN_FOLDER).resolve():
+        parser.error("--start is the folder that the weights go to; copy the weights to start from into another one")
+    return options
+
+
+def main() -> None:
+    """Runs the steps that the command line asks for."""
+    options = _options()
+    work = options.work.resolve()
+    weights, figures = (options.out or default for default in (BUILTIN_FOLDER, CARD_FOLDER))
+    weights.mkdir(parents=True, exist_ok=True)
+    examples = options.examples or figures.resolve().parent / "examples"
+    if options.only in (None, "train"):
+        load_drawings(work, list(STYLES))  # here, as both trainers would otherwise fetch them at once
         began = time.strftime("%Y-%m-%d")
-        logs = train(args.work, args.out, args.start, args.minutes, args.device, args.seed)
-        logs["balance"] = balance(args.out, args.work, args.start)
-        run = {"date": began, "minutes": args.minutes, "device": args.device, "seed": args.seed}
-        write_log(run, logs, args.start, args.out)
-    if args.only in (None, "pictures"):
-        write_gallery(args.work, examples)
-        write_evaluation_scenes(args.work, examples / "eval")
-    if args.only in (None, "score"):
-        score(args.work, args.out, args.scenes)
-    write_card(args.out)
-
-
-if __name__ == "__main__":
-    main()
+        logs = train(work, weights, options.start, options.minutes, options.device, options.seed)
+        logs["balance"] = balance(weights, work, options.start)
+        run = {"date": began, "minutes": options.minutes, "device": options.device, "seed": options.seed}
+        write_log(run, logs, options.start, figures)
+    if options.only in (None, "pictures"):
+        write_gallery(work, examples)
+        write_evaluation_scenes(work, examples / "eval")
+    if options.only in (None, "score"):
+        score(work, weights, figures, options.scenes)
+    write_card(figures)

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from drawings import STYLES, Drawing, Thing, load_drawings, load_things
-from scenes import UNLABELLED, Bank, make_scene
-from stuff import STUFF
-from stylise import colour_in, palette, variants
 from torch import Tensor
 from torch.nn import functional as F
 
+from assets.builtin.recipe.canvas import Bank
+from assets.builtin.recipe.drawings import STYLES, Drawing, Thing, load_drawings, load_things
+from assets.builtin.recipe.scenes import make_scene
+from assets.builtin.recipe.stuff import STUFF
+from assets.builtin.recipe.stylise import colour_in, palette, variants
+from proxyclip_core.evaluation import UNLABELLED
+
 Workers = get_context("fork").Pool  # forked, they share the drawings
 TRAIN_STYLES = [name for name, style in STYLES.items() if style.split == "train" and not style.bare]
+UNNAMED = 65535  # where no class number is
 BARE_STYLES = [name for name, style in STYLES.items() if style.bare]
 
 
@@ -38,7 +42,7 @@ def training_bank(work: Path, seed: int) -> Bank:
     """The seen styles less the held-out drawings, and the bare ones coloured in; each with three variants."""
     drawings = [drawing for drawing in load_drawings(work, TRAIN_STYLES) if not drawing.held_out]
     coloured, rng = Bank(drawings, load_things()), np.random.default_rng(seed)
-    jobs = [(drawing, None) for drawing in drawings]
+    jobs: list[tuple[Drawing, np.ndarray | None]] = [(drawing, None) for drawing in drawings]
     for drawing in load_drawings(work, BARE_STYLES):
         if drawing.thing in coloured.looks and not (STYLES[drawing.style].kin and drawing.held_out):
             jobs.append((drawing, coloured.look(rng, drawing.thing)))
@@ -47,7 +51,7 @@ def training_bank(work: Path, seed: int) -> Bank:
     return Bank([drawing for group in varied for drawing in group], load_things())
 
 
-_BANK: Bank | None = None  # set before the workers fork: they share its memory
+_BANK: Bank  # set before the workers fork: they share its memory
 
 
 def _paint(job: tuple[int, int, str | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,7 +59,7 @@ def _paint(job: tuple[int, int, str | None]) -> tuple[np.ndarray, np.ndarray, np
     seed, side, kind = job
     scene = make_scene(np.random.default_rng(seed), _BANK, (side, side), kind, light=1.0)
     number = {name: i for i, name in enumerate([*_BANK.things, *STUFF])}
-    lookup = np.full(65536, UNLABELLED, np.uint16)
+    lookup = np.full(UNLABELLED + 1, UNNAMED, np.uint16)
     lookup[: len(scene.words)] = [number[word] for word in scene.words]
     return scene.picture, lookup[scene.labels], scene.regions.astype(np.uint8)
 
@@ -118,9 +122,9 @@ class ScenePool:
             rows = (cell for row in np.array_split(labels, across) for cell in np.array_split(row, across, axis=1))
             for j, cell in enumerate(rows):
                 seen, counts = np.unique(cell, return_counts=True)
-                named = seen[(seen != UNLABELLED) & (counts > 0.004 * across**0.5 * cell.size)]
+                named = seen[(seen != UNNAMED) & (counts > 0.004 * across**0.5 * cell.size)]
                 present[i, j, torch.from_numpy(named.astype(np.int64))] = True
-                plain[i, j] = bool(counts[seen == UNLABELLED].sum() > 0.1 * cell.size)
+                plain[i, j] = bool(counts[seen == UNNAMED].sum() > 0.1 * cell.size)
         tint = 1 + 0.1 * torch.from_numpy(rng.standard_normal((batch, 3, 1, 1))).float()
         tone = 0.06 * torch.from_numpy(rng.standard_normal((batch, 1, 1, 1))).float()
         pictures = (pictures * tint + tone).clamp_(0, 1)

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from canvas import UNLABELLED, Bank, Canvas, Rng, Scene
-from stuff import STUFF, cloud_shape, noise
 
-__all__ = ["KINDS", "UNLABELLED", "Bank", "Canvas", "Scene", "make_scene"]
+from assets.builtin.recipe.canvas import Bank, Canvas, Rng, Scene
+from assets.builtin.recipe.stuff import STUFF, cloud_shape, noise
 
 SHARE_OF_HEIGHT = {"small": (0.13, 0.24), "medium": (0.2, 0.38), "large": (0.32, 0.55)}
 GROUNDS = ("grass", "sand", "snow", "field", "road")
@@ -29,7 +28,7 @@ def make_scene(
     kind = kind or KINDS[rng.integers(len(KINDS))]
     canvas = Canvas(rng, *size_hw)
     LAYOUTS[kind](canvas, bank)
-    return canvas.finish(light)
+    return canvas.finish(light, name=kind)
 
 
 def _clouds(canvas: Canvas, horizon: float, most: int = 3) -> None:

@@ -14,7 +14,8 @@ Rng = np.random.Generator
 
 def _flat_colours(rgb: Image.Image, count: int) -> tuple[np.ndarray, np.ndarray]:
     """-> flat picture H x W x 3 and colour index H x W."""
-    indexed = rgb.filter(ImageFilter.MedianFilter(3)).quantize(count, method=Image.Quantize.MEDIANCUT, dither=0)
+    smooth = rgb.filter(ImageFilter.MedianFilter(3))
+    indexed = smooth.quantize(count, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     return np.asarray(indexed.convert("RGB")), np.asarray(indexed)
 
 
@@ -89,9 +90,10 @@ def palette(rgba: np.ndarray, rng: Rng, count: int = 4) -> np.ndarray:
     """Some colours of a drawing, `count` x 3 in 0..255, the commonest first."""
     solid = rgba[rgba[..., 3] > 128][:, :3]
     row = Image.fromarray(solid[rng.integers(len(solid), size=2048)][None])
-    indexed = row.quantize(count, method=Image.Quantize.MEDIANCUT, dither=0)
+    indexed = row.quantize(count, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     common = np.argsort(-np.bincount(np.asarray(indexed).ravel(), minlength=count))
-    return np.resize(np.array(indexed.getpalette()[: 3 * count], float).reshape(-1, 3), (count, 3))[common]
+    colours = np.array((indexed.getpalette() or [])[: 3 * count], float).reshape(-1, 3)
+    return np.resize(colours, (count, 3))[common]
 
 
 def colour_in(rgba: np.ndarray, colours: np.ndarray, rng: Rng) -> np.ndarray:

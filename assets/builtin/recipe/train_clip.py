@@ -17,30 +17,34 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import torch
-from captions import Prompts, caption_losses
-from drawings import load_things
-from method import Towers
-from names import CloseUps
-from optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
-from pools import Batch, ScenePool, class_words
 from torch import Tensor, nn
 from torch.nn import functional as F
-from towers import (
-    CLIP_MEAN,
-    CLIP_STD,
-    class_and_mean,
+
+from assets.builtin.recipe.captions import Prompts, caption_losses
+from assets.builtin.recipe.close_ups import CloseUps
+from assets.builtin.recipe.drawings import load_things
+from assets.builtin.recipe.optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
+from assets.builtin.recipe.pools import Batch, ScenePool, class_words
+from assets.builtin.recipe.scoring import pair
+from assets.builtin.recipe.towers import (
+    class_embedding,
     clip_text,
     clip_tokens,
-    normalise,
-    quick_attention,
+    clip_values,
+    fast_attention,
+    project,
     smooth_positions,
 )
+from assets.builtin.recipe.weights import Network
+from proxyclip_core.models.registry import OPENAI_MEAN, OPENAI_STD
+from proxyclip_core.models.vit import normalise
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 280, "layers": 6, "width": 192, "head_width": 64, "patch_size": 14},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
@@ -74,7 +78,7 @@ TOGETHER = (
 TILES = [(False, *row) for row in APART] + [(True, *row) for row in TOGETHER]
 
 
-def new_clip() -> nn.Module:
+def new_clip() -> Network:
     """An untrained CLIP with smooth position embeddings."""
     cfg = copy.deepcopy(CONFIG)
     model = open_clip.CLIP(cfg["embed_dim"], cfg["vision_cfg"], cfg["text_cfg"])
@@ -94,7 +98,7 @@ class ClipTrainer:
         device: str,
         seed: int,
         folder: Path,
-        watch: Callable[[nn.Module, Tensor], float],
+        watch: Callable[[Network, Tensor], float],
     ) -> None:
         torch.manual_seed(seed)
         self.pool, self.close_ups, self.seconds, self.device, self.folder = pool, close_ups, seconds, device, folder
@@ -106,14 +110,16 @@ class ClipTrainer:
         self.nothing = nn.Parameter(torch.randn(CONFIG["embed_dim"], device=device))
         self.frequency = torch.full((pool.classes + 1,), 1 / pool.classes, device=device)  # of classes in captions
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.prompts: Prompts | None = None  # made when the text stage begins
-        self.spent, self.steps, self.log, self.stage = 0.0, 0, [], ""
+        self.prompts: Prompts  # made when the text stage begins
+        self.spent, self.steps, self.stage = 0.0, 0, ""
+        self.log: list[dict[str, Any]] = []
 
-    def start_from(self, towers: Towers) -> None:
-        """Go on from finished weights. They know the names, and their words' vectors are the table."""
-        self.model.load_state_dict(towers.clip.state_dict())
+    def start_from(self, finished: Network) -> None:
+        """Go on from finished weights. They know the names, and their words' embeddings are the table."""
+        self.model.load_state_dict(finished.state_dict())
         self.average.load_state_dict(self.model.state_dict())
-        self.table.data = towers.say(list(class_words(load_things()))).to(self.device)
+        names = [[name] for name in class_words(load_things())]
+        self.table.data = pair(finished).embed(names, templates="imagenet80").embeddings.clone().to(self.device)
         self.spent, self.stage = STAGES["names"] * self.seconds + 0.001, "finished"  # above it, however it is rounded
 
     def _enter(self, stage: str) -> None:
@@ -138,10 +144,11 @@ class ClipTrainer:
         self.model.visual.ln_post.bias.sub_(shift @ torch.linalg.pinv(self.model.visual.proj))
 
     def _see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        patch = CONFIG["vision_cfg"]["patch_size"]
-        with torch.autocast(self.device, torch.bfloat16), quick_attention(pictures, patch):
-            tokens, _ = clip_tokens(self.model.visual, normalise(pictures, CLIP_MEAN, CLIP_STD))
-            whole, mean = class_and_mean(self.model.visual, tokens)
+        """The class token's embedding and that of the mean value, (B, E) each, any length."""
+        visual, patch = self.model.visual, CONFIG["vision_cfg"]["patch_size"]
+        with torch.autocast(self.device, torch.bfloat16), fast_attention(pictures, patch):
+            tokens = clip_tokens(visual, normalise(pictures, OPENAI_MEAN, OPENAI_STD))
+            whole, mean = class_embedding(visual, tokens), project(visual, clip_values(visual, tokens).mean(1))
         return whole.float(), mean.float()
 
     def _name(self) -> dict[str, Tensor]:
@@ -189,7 +196,8 @@ class ClipTrainer:
     def run(self, renew_every: float = 600.0, watch_every: float = 900.0) -> None:
         """Train to the end of the clock; painting scenes anew counts as training time."""
         renewed = saved = watched = self.spent
-        noted, starts = {}, dict(zip(STAGES, (0.0, *STAGES.values())))
+        noted: dict[str, float] = {}
+        starts = dict(zip(STAGES, (0.0, *STAGES.values())))
         while self.spent < self.seconds:
             began = time.monotonic()
             share = self.spent / self.seconds
@@ -198,7 +206,7 @@ class ClipTrainer:
                 self._enter(stage)
                 noted = {}
             losses = {"names": self._name, "tiles": self._caption, "text": self._say}[stage]()
-            self._step(sum(losses.values()), (share - starts[stage]) / (STAGES[stage] - starts[stage]))
+            self._step(torch.stack([*losses.values()]).sum(), (share - starts[stage]) / (STAGES[stage] - starts[stage]))
             for name, loss in losses.items():
                 noted[name] = 0.95 * noted.get(name, float(loss.detach())) + 0.05 * float(loss.detach())
             if self.steps % 50 == 0:

@@ -13,17 +13,23 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
-from pools import ScenePool
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from towers import IMAGENET_MEAN, IMAGENET_STD, normalise, quick_attention, smooth_positions, vfm_patches
 
-CONFIGS = {
+from assets.builtin.recipe.optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
+from assets.builtin.recipe.pools import ScenePool
+from assets.builtin.recipe.towers import fast_attention, smooth_positions, vfm_patches
+from assets.builtin.recipe.weights import Network
+from proxyclip_core.attention import similarity_mean
+from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD
+from proxyclip_core.models.vit import normalise
+
+CONFIGS: dict[str, dict[str, Any]] = {
     "vfm_patch8": {"img_size": 280, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4, "num_classes": 0},
     "vfm_patch4": {"img_size": 140, "patch_size": 4, "embed_dim": 128, "depth": 5, "num_heads": 4, "num_classes": 0},
 }
@@ -53,7 +59,7 @@ MASK_STEEPNESS = 30.0
 def new_vfm(name: str) -> VisionTransformer:
     """An untrained tower with smooth position embeddings."""
     cfg = CONFIGS[name]
-    model = VisionTransformer(**cfg)
+    model: Network = VisionTransformer(**cfg)
     model.pos_embed.data.copy_(smooth_positions(cfg["img_size"] // cfg["patch_size"], cfg["embed_dim"])[None])
     return model
 
@@ -77,7 +83,7 @@ def region_loss(features: Tensor, target: Tensor, beta: float) -> Tensor:
     """
     rows = torch.randperm(features.shape[1])[:MOST_ROWS]  # large windows: a sample of the patches against all
     similarity, target = features[:, rows] @ features.transpose(1, 2), target[:, rows]
-    above = similarity - beta * similarity.detach().mean((1, 2), keepdim=True)
+    above = similarity - beta * similarity_mean(features.detach())[:, None, None]
     scores = GAMMA * above + F.logsigmoid(MASK_STEEPNESS * above)
     attended = scores.logsumexp(-1) - (scores + target.clamp(min=1e-6).log()).logsumexp(-1)
     alike, unlike = target.sum(-1), (1 - target).sum(-1).clamp(min=1)
@@ -97,16 +103,17 @@ class VfmTrainer:
         self.model = new_vfm(name).to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimisers = new_optimisers(self.model.parameters(), self.model.blocks)
-        self.spent, self.steps, self.log = 0.0, 0, []
+        self.spent, self.steps = 0.0, 0
+        self.log: list[dict[str, Any]] = []
 
-    def start_from(self, coarser: nn.Module) -> None:
+    def start_from(self, coarser: Network) -> None:
         """Take over the blocks of a tower with larger patches; patch and position embeddings are learnt anew."""
         for mine, theirs in zip(self.model.blocks, coarser.blocks, strict=False):
             mine.load_state_dict(theirs.state_dict())
         self.model.norm.load_state_dict(coarser.norm.state_dict())
         self.average.load_state_dict(self.model.state_dict())
 
-    def go_on_from(self, finished: nn.Module) -> None:
+    def go_on_from(self, finished: Network) -> None:
         """Finished weights of the same tower."""
         self.model.load_state_dict(finished.state_dict())
         self.average.load_state_dict(self.model.state_dict())
@@ -118,7 +125,7 @@ class VfmTrainer:
         batch = self.pool.draw(self.rng, count, side, zoom)
         pictures = normalise(batch.pictures, IMAGENET_MEAN, IMAGENET_STD).to(self.device)
         patch = self.model.patch_embed.patch_size[0]
-        with torch.autocast(self.device, torch.bfloat16), quick_attention(pictures, patch):
+        with torch.autocast(self.device, torch.bfloat16), fast_attention(pictures, patch):
             features = vfm_patches(self.model, pictures)
         target = target_similarity(batch.regions.to(self.device), patch)
         loss = region_loss(features, target, self.rng.uniform(*BETAS))

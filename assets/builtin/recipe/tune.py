@@ -1,127 +1,134 @@
-"""Choose on val what training leaves open: the mean with the weights it went on from, the balance of things and stuff,
-and how a scene is read."""
+"""Choose on val what training leaves open: how much is kept of the weights it went on from, how far things are favoured
+over stuff, and the settings that suit the pair."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import torch
-from drawings import load_things
-from evaluate import score_scenes, split_bank, split_scenes
-from method import Reading, Towers
-from scenes import Scene
-from stuff import STUFF
-from torch import Tensor, nn
-from torch.nn import functional as F
-from towers import CLIP_MEAN, CLIP_STD, clip_tokens, clip_values, normalise, save_halves
+from torch import Tensor
 
-# the whole picture in one window; the app's own; smaller windows that overlap by half
-VIEWS = ((280, 2048, 2048), (336, 2048, 2048), (448, 2048, 2048), (336, 336, 112), (280, 168, 84))
+import proxyclip_core as pc
+from assets.builtin.recipe.canvas import Scene
+from assets.builtin.recipe.drawings import load_things
+from assets.builtin.recipe.scoring import PAPER, Settings, distractors_for, pair, split_bank, split_scenes
+from assets.builtin.recipe.stuff import STUFF
+from assets.builtin.recipe.weights import Network, read_networks, save_weights
+from proxyclip_core.evaluation import score_rows, score_scenes
+
+VIEWS = ((280, "whole"), (336, "whole"), (448, "whole"), (336, "sliding"), (448, "sliding"))  # side, windows
+BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0, 12.0, 18.0)
 KEPT = (0.0, 0.25, 0.5, 0.75)  # of the weights that training went on from
 BIAS = "visual.ln_post.bias"
-SHIFTS = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0, 12.0, 18.0)
+SHARES = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def lean_to_things(towers: Towers, scenes: list[Scene], share: float) -> None:
-    """Take from every embedding of a picture `share` of the common length along the stuffs' common direction.
+def stuff_direction(model: pc.ProxyCLIP, scenes: Sequence[Scene]) -> Tensor:
+    """(D,) what the bias of CLIP's last norm loses so that every patch's embedding loses as much as it is long on
+    average, towards what all stuff has in common and things have not.
 
-    Things of a style that was never seen are known less surely than stuff, which is drawn by the same formulas
-    everywhere, and so would lose to it. The shift goes into the bias of CLIP's last norm.
+    Things of an unseen style are recognised less surely than stuff, which is drawn by the same formulas everywhere, and
+    so would lose to it. A share of this direction, taken off, makes up for that.
     """
-    visual, names = towers.clip.visual, [thing.name for thing in load_things()]
-    toward = towers.say(list(STUFF)).mean(0) - towers.say(names).mean(0)
-    toward = (toward / toward.norm()) @ torch.linalg.pinv(visual.proj.data)
-    visual.ln_post.bias.data = visual.ln_post.bias.data - share * embedding_length(towers, scenes) * toward
+    things = model.embed([[thing.name] for thing in load_things()]).embeddings.mean(0)
+    towards = model.embed([[name] for name in STUFF]).embeddings.mean(0) - things
+    dense = [model.fuse(model.encode(scene.picture, windows="whole"), fusion="values") for scene in scenes[:4]]
+    visual: Network = model.clip.network.visual
+    length = torch.stack([features.tokens.norm(dim=1).mean() for features in dense]).mean()
+    return length * (towards / towards.norm()) @ torch.linalg.pinv(visual.proj.data)
 
 
-def balance(folder: Path, work: Path, start: Path | None, how: str = "vfm_patch8", count: int = 21) -> list[dict]:
-    """Choose on val and write into CLIP's weights how far they lean to the things and, where training went on from
-    other weights, how much of those they keep; -> everything tried.
+def balance(folder: Path, work: Path, start: Path | None, vfm: str = "vfm_patch8", count: int = 21) -> list[dict]:
+    """Choose on val, and write into CLIP's weights, how far things are favoured and, where training went on from other
+    weights, how much of those is kept; -> everything tried, in percent.
 
-    The mean of the two knows drawings that were not seen better than either. What counts is the mean of the mIoU with
-    the scene's own words and the one among 40 others: the former alone would lean too far.
+    What counts is the sum of the mIoU with the scene's own words and the one among others: the former alone would
+    favour things too far.
     """
-    towers, scenes = Towers.read(folder), split_scenes(split_bank(work, "val"), "val", count)
-    trained = copy.deepcopy(towers.clip.state_dict())
-    begun = Towers.read(start).clip.state_dict() if start else trained
+    networks, scenes = read_networks(folder), split_scenes(split_bank(work, "val"), "val", count)
+    trained, others = networks["clip"].state_dict(), distractors_for(scenes)
+    begun = read_networks(start)["clip"].state_dict() if start else trained
     tried: list[dict] = []
-
-    def blend(kept: float) -> Towers:
-        clip = copy.deepcopy(towers.clip)
+    blends: dict[float, tuple[Network, Tensor, Tensor]] = {}  # kept -> network, its bias, its stuff direction
+    for kept in KEPT if start else (0.0,):
+        clip = copy.deepcopy(networks["clip"])
         clip.load_state_dict({name: torch.lerp(trained[name], begun[name], kept) for name in trained})
-        return Towers(clip, towers.vfms)
+        blends[kept] = clip, clip.visual.ln_post.bias.data.clone(), stuff_direction(pair(clip), scenes)
 
-    blends = {kept: blend(kept) for kept in (KEPT if start else (0.0,))}  # each says its words once, for all shifts
+    def favour_things(kept: float, share: float) -> Network:
+        clip, bias, direction = blends[kept]
+        clip.visual.ln_post.bias.data = bias - share * direction
+        return clip
 
-    def lean(kept: float, shift: float) -> Towers:
-        norm = blends[kept].clip.visual.ln_post
-        norm.bias.data = torch.lerp(trained[BIAS], begun[BIAS], kept)
-        lean_to_things(blends[kept], scenes, shift)
-        return blends[kept]
+    def score(choice: tuple[float, float]) -> float:
+        model = pair(favour_things(*choice), networks[vfm])
+        scores = score_rows(model, scenes, ["proxy"], (0, others), **PAPER)
+        alone, among = (round(100 * scores["proxy", words].miou, 1) for words in (0, others))
+        tried.append({"kept": choice[0], "share": choice[1], "miou": alone, f"miou among {others} others": among})
+        print("balance", tried[-1], flush=True)
+        return alone + among
 
-    def score(pair: tuple[float, float]) -> float:
-        alone, among = score_scenes(lean(*pair), scenes, how, Reading())
-        row = {"kept": pair[0], "shift": pair[1], "miou": alone["miou"], "miou among 40 others": among["miou"]}
-        print("balance", row, flush=True)
-        tried.append(row)
-        return alone["miou"] + among["miou"]
-
-    scored = {pair: score(pair) for pair in product(blends, SHIFTS)}
-    kept, shift = max(scored, key=scored.get)
-    scored |= {pair: score(pair) for pair in ((kept, shift - 0.1), (kept, shift + 0.1))}
-    kept, shift = max(scored, key=scored.get)
-    save_halves(lean(kept, shift).clip.state_dict(), folder / "clip.safetensors")
+    scored = {choice: score(choice) for choice in product(blends, SHARES)}
+    kept, share = max(scored, key=scored.__getitem__)
+    scored |= {choice: score(choice) for choice in ((kept, share - 0.1), (kept, share + 0.1))}
+    best = max(scored, key=scored.__getitem__)
+    save_weights(favour_things(*best).state_dict(), folder / "clip.safetensors")
     return tried
 
 
+class GivenWords(pc.ProxyCLIP):
+    """A CLIP whose text tower is not trained yet: vectors given beforehand stand in for its words.
+
+    vectors: word -> (E,) of unit length.
+    """
+
+    def __init__(self, clip: pc.ClipEncoder, vectors: dict[str, Tensor]) -> None:
+        super().__init__(clip, None, fusion="values", templates="none")
+        self.vectors = vectors
+
+    def embed(self, *arguments, **options) -> pc.Vocabulary:
+        vocabulary = super().embed(*arguments, **options)
+        return replace(vocabulary, embeddings=torch.stack([self.vectors[word] for word in vocabulary.queries]))
+
+
 class Watch:
-    """How well CLIP's values alone, leaning to the things, name what is in `count` val scenes: a learning curve."""
+    """How well CLIP's values alone, with things favoured, name what is in `count` val scenes: a learning curve."""
 
     def __init__(self, work: Path, count: int = 12, shares: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)) -> None:
         self.scenes, self.shares = split_scenes(split_bank(work, "val"), "val", count), shares
         self.names = [*(thing.name for thing in load_things()), *STUFF]
 
-    def __call__(self, clip: nn.Module, vectors: Tensor) -> float:
-        """vectors: K x E unit, one for every class of EmojiScenes; -> mIoU in percent, at the best share."""
+    def __call__(self, clip: Network, vectors: Tensor) -> float:
+        """vectors (K, E) unit, one for every class of EmojiScenes -> mIoU in percent, at the best share."""
+        clip = copy.deepcopy(clip).cpu()
+        words = dict(zip(self.names, vectors.detach().cpu()))
+
+        def model() -> pc.ProxyCLIP:
+            return GivenWords(pair(clip).clip, words)
+
+        bias, direction = clip.visual.ln_post.bias.data, stuff_direction(model(), self.scenes)
         found = []
         for share in self.shares:
-            towers = Towers(copy.deepcopy(clip).cpu(), {})
-            towers.teach(self.names, vectors.detach().cpu())
-            lean_to_things(towers, self.scenes, share)
-            found.append(score_scenes(towers, self.scenes, "values", Reading(), others=0)[0]["miou"])
-        return max(found)
+            clip.visual.ln_post.bias.data = bias - share * direction
+            found.append(score_scenes(model(), self.scenes).miou)
+        return round(100 * max(found), 1)
 
 
-@torch.no_grad()
-def embedding_length(towers: Towers, scenes: list[Scene]) -> float:
-    """The mean norm of the places' embeddings, before they are made unit vectors."""
-    visual, norms = towers.clip.visual, []
-    for scene in scenes[:4]:
-        picture = torch.tensor(scene.picture).permute(2, 0, 1)[None].float() / 255
-        picture = F.interpolate(picture, (336, 336), mode="bilinear", antialias=True)
-        tokens, _ = clip_tokens(visual, normalise(picture, CLIP_MEAN, CLIP_STD))
-        out = visual.transformer.resblocks[-1].attn.out_proj(clip_values(visual, tokens))
-        norms.append((visual.ln_post(out) @ visual.proj).norm(dim=-1).mean())
-    return float(torch.stack(norms).mean())
+def choose_settings(
+    networks: dict[str, Network], scenes: Sequence[Scene], vfm: str = "vfm_patch8"
+) -> tuple[Settings, list[dict]]:
+    """-> the settings with the highest mIoU on these scenes, and every one tried."""
+    model, tried = pair(networks["clip"], networks[vfm]), []
 
+    def miou(settings: Settings) -> float:
+        score = score_scenes(model, scenes, **settings)
+        tried.append(settings | {"miou": score.miou, "border f": score.border_f})
+        return score.miou
 
-def choose_reading(folder: Path, work: Path, how: str = "vfm_patch8", count: int = 21) -> tuple[Reading, list[dict]]:
-    """-> the best reading on `count` val scenes, by mIoU over classes, and every setting tried."""
-    towers = Towers.read(folder)
-    scenes = split_scenes(split_bank(work, "val"), "val", count)
-    tried: list[dict] = []
-
-    def miou(reading: Reading) -> float:
-        found, _ = score_scenes(towers, scenes, how, reading, others=0)
-        tried.append(asdict(reading) | found)
-        return found["miou"]
-
-    views = [Reading(side, window, stride) for side, window, stride in VIEWS]
-    best = max(views, key=miou)
-    best = max([replace(best, beta=beta) for beta in BETAS], key=miou)
-    best = max([replace(best, gamma=gamma) for gamma in GAMMAS], key=miou)
-    return best, tried
+    best = max([PAPER | {"side": side, "windows": windows} for side, windows in VIEWS], key=miou)
+    best = max([best | {"beta": beta} for beta in BETAS], key=miou)
+    return max([best | {"gamma": gamma} for gamma in GAMMAS], key=miou), tried

@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image
-from pools import Batch
-from scenes import Bank
-from stuff import PAINTERS
 from torch import Tensor
 from torch.nn import functional as F
+
+from assets.builtin.recipe.canvas import Bank
+from assets.builtin.recipe.pools import Batch
+from assets.builtin.recipe.stuff import PAINTERS
 
 SIDE = 112  # pixels of a drawing's canvas
 GROUND_SIDE, GROUNDS_EACH = 280, 8
@@ -48,9 +49,9 @@ class CloseUps:
 
         Half of them stand on a plain colour, half on some stuff, which their caption then names too.
         """
-        which = rng.integers(0, len(self.looks), count)
+        drawn = rng.integers(0, len(self.looks), count)
         own = rng.random(count) < plain
-        which = torch.from_numpy(np.where(own, which - which % 4, which))  # first of 4: unvaried
+        which = torch.from_numpy(np.where(own, drawn - drawn % 4, drawn))  # first of 4: unvaried
         looks = self._moved(self.looks[which].float() / 255, rng, window, (0.45, 1.0))
         looks = torch.where(torch.from_numpy(own)[:, None, None, None], looks, self._tinted(looks, rng))
         colour = torch.from_numpy(rng.random((count, 3, 1, 1))).float()
@@ -72,9 +73,9 @@ class CloseUps:
     def _tinted(looks: Tensor, rng: np.random.Generator) -> Tensor:
         """Premultiplied B x 4 x S x S with every drawing's colours mixed anew, a tenth of them to grey."""
         count = len(looks)
-        mix = np.eye(3) + rng.normal(0, 0.12, (count, 3, 3))
-        mix = np.where(rng.random((count, 1, 1)) < 0.1, 1 / 3, mix)
-        mix, shift = torch.from_numpy(mix).float(), torch.from_numpy(rng.normal(0, 0.06, (count, 3, 1, 1))).float()
+        mixed = np.eye(3) + rng.normal(0, 0.12, (count, 3, 3))
+        mixed = np.where(rng.random((count, 1, 1)) < 0.1, 1 / 3, mixed)
+        mix, shift = torch.from_numpy(mixed).float(), torch.from_numpy(rng.normal(0, 0.06, (count, 3, 1, 1))).float()
         alpha = looks[:, 3:]
         colour = torch.einsum("bij,bjhw->bihw", mix, looks[:, :3]) + shift * alpha
         return torch.cat([colour.clamp(min=0).minimum(alpha), alpha], 1)
@@ -90,7 +91,7 @@ class CloseUps:
         cos, sin = np.cos(turn) / size, np.sin(turn) / size
         rows = np.stack([[cos * mirror, -sin * mirror, -shift_x / size], [sin, cos, -shift_y / size]])
         theta = torch.from_numpy(rows * stretch[:, None]).permute(2, 0, 1).float()
-        grid = F.affine_grid(theta, (count, 4, window, window), align_corners=False)
+        grid = F.affine_grid(theta, [count, 4, window, window], align_corners=False)
         field = torch.from_numpy(rng.normal(0, 0.035, (count, 2, 4, 4))).float()
         bent = F.interpolate(field, (window, window), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         return F.grid_sample(looks, grid + bent, mode="bilinear", align_corners=False)

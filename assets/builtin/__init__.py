@@ -1,0 +1,1 @@
+"""The built-in models: their card, their figures and, in `recipe`, how they are made."""
