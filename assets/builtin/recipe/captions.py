@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from assets.builtin.recipe.pools import Batch
 from assets.builtin.recipe.stuff import STUFF
 from assets.builtin.recipe.towers import class_embedding, clip_tokens, clip_values, fast_attention, project
-from assets.builtin.recipe.weights import Network
 from proxyclip_core.models.registry import OPENAI_MEAN, OPENAI_STD
-from proxyclip_core.models.vit import normalise
+from proxyclip_core.models.vit import Network, normalise
 
 STUFF_WEIGHT = 8.0
 

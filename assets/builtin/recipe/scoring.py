@@ -16,15 +16,17 @@ from assets.builtin.recipe.drawings import Drawing, load_drawings, load_things
 from assets.builtin.recipe.pools import TRAIN_STYLES
 from assets.builtin.recipe.scenes import KINDS, make_scene
 from assets.builtin.recipe.towers import class_embedding
-from assets.builtin.recipe.weights import VFMS, Network
+from assets.builtin.recipe.weights import VFMS
 from proxyclip_core.evaluation import LabelledPicture, score_rows
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
+from proxyclip_core.models.vit import Network
+from proxyclip_core.settings import default
 
 SPLIT_STYLES = {"test-near": ["twemoji"], "test-far": ["openmoji"]}
 SEEDS = {"val": 11, "test-near": 23, "test-far": 37}
 SIZES = ((320, 320), (320, 448), (320, 384))
 Settings = dict[str, Any]  # of `score_rows`: beta, gamma, side, windows
-PAPER: Settings = {"beta": 1.2, "gamma": 3.0, "side": 336, "windows": "sliding"}
+PAPER: Settings = {name: default(name) for name in ("beta", "gamma", "side", "windows")}
 TEMPLATES = "simple7"  # a tenth of the time of 80, and the words' directions are nearly the same
 DISTRACTORS = 40
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from assets.builtin.recipe.weights import Network
-from proxyclip_core.models.vit import resample_positions
+from proxyclip_core.models.vit import Network, resample_positions
 
 
 def positions_for(table: Tensor, grid_hw: tuple[int, int]) -> Tensor:

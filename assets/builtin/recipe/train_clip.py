@@ -40,9 +40,8 @@ from assets.builtin.recipe.towers import (
     project,
     smooth_positions,
 )
-from assets.builtin.recipe.weights import Network
 from proxyclip_core.models.registry import OPENAI_MEAN, OPENAI_STD
-from proxyclip_core.models.vit import normalise
+from proxyclip_core.models.vit import Network, normalise
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 128,

@@ -24,10 +24,9 @@ from torch.nn import functional as F
 from assets.builtin.recipe.optimise import descend, follow, new_optimisers, read_checkpoint, write_checkpoint
 from assets.builtin.recipe.pools import ScenePool
 from assets.builtin.recipe.towers import fast_attention, smooth_positions, vfm_patches
-from assets.builtin.recipe.weights import Network
 from proxyclip_core.attention import similarity_mean
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD
-from proxyclip_core.models.vit import normalise
+from proxyclip_core.models.vit import Network, normalise
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "vfm_patch8": {"img_size": 280, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4, "num_classes": 0},

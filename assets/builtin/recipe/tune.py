@@ -17,8 +17,9 @@ from assets.builtin.recipe.canvas import Scene
 from assets.builtin.recipe.drawings import load_things
 from assets.builtin.recipe.scoring import PAPER, Settings, distractors_for, pair, split_bank, split_scenes
 from assets.builtin.recipe.stuff import STUFF
-from assets.builtin.recipe.weights import Network, read_networks, save_weights
+from assets.builtin.recipe.weights import read_networks, save_weights
 from proxyclip_core.evaluation import score_rows, score_scenes
+from proxyclip_core.models.vit import Network
 
 VIEWS = ((280, "whole"), (336, "whole"), (448, "whole"), (336, "sliding"), (448, "sliding"))  # side, windows
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0, 12.0, 18.0)

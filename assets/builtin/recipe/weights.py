@@ -6,15 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import open_clip
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-# An nn.Module. For type checkers any part of one is "Tensor | Module", which fits no call.
-Network = Any
+from proxyclip_core.models.vit import Network
+
 VFMS = ("vfm_patch8", "vfm_patch4")
 
 
