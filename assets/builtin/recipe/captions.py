@@ -1,4 +1,4 @@
-"""The caption loss of the built-in CLIP, and the prompts that its text tower learns.
+"""The caption loss of the built-in CLIP, and the prompts that its text tower is trained on.
 
 B pictures, N patches, D width, E embedding, K classes.
 """
@@ -18,6 +18,7 @@ from assets.builtin.recipe.stuff import STUFF
 from assets.builtin.recipe.towers import class_embedding, clip_tokens, clip_values, fast_attention, project
 from proxyclip_core.models.registry import OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vit import Network, normalise
+from proxyclip_core.words import prompts_for
 
 STUFF_WEIGHT = 8.0
 
@@ -47,10 +48,11 @@ def caption_losses(
 ) -> dict[str, Tensor]:
     """The caption loss of pictures that are tiled across x across before they are seen, or that have so many captions.
 
-    Each tile answers for its own caption alone. Attention crosses the tiles, so without them every place learns to
-    speak for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are;
+    Each tile answers for its own caption alone. Attention crosses the tiles, so without them every patch learns to
+    answer for the whole picture, and nothing is found in it. vectors: K x E unit; nothing: E, what unnamed grounds are;
     frequency: K + 1, how often captions name each class, and nothing. It is added to the logits here, so that the
-    vectors need not hold it: a word of the sky in every other caption would win everywhere over one of 559 things.
+    vectors need not encode it: a word such as sky, in every other caption, would otherwise win everywhere over one of
+    559 things.
     """
     apart = len(batch.pictures) == len(batch.present)
     pictures, patch = tile(batch.pictures, across) if apart else batch.pictures, visual.conv1.kernel_size[0]
@@ -71,24 +73,24 @@ def caption_losses(
     return {
         "class": named(scale * whole @ vectors.T + prior[:-1], together) / across,  # one token for so many captions
         "mean": named(scale * mean @ vectors.T + prior[:-1], batch.present),
-        "somewhere": named(pooled, batch.present),  # each word of the caption is said by some place
-        "everywhere": -inside.mean(),  # each place says a word of the caption
-        "shares": missing.mean(),  # and no word of the caption leaves nothing to the others
+        "somewhere": named(pooled, batch.present),  # each word of the caption is matched by some patch
+        "everywhere": -inside.mean(),  # each patch matches a word of the caption
+        "shares": missing.mean(),  # and no word of the caption takes all patches
     }
 
 
 class Prompts:
     """Every word of every class in every template, tokenised once.
 
-    Stuff is drawn STUFF_WEIGHT times as often as a thing: it is in every scene, and its few words would else be the
-    ones that the text tower says least exactly.
+    Words for stuff are drawn STUFF_WEIGHT times as often as words for things: stuff is in every scene, and its few
+    words would otherwise be embedded least exactly.
     """
 
     def __init__(self, words: list[tuple[str, ...]], context_length: int) -> None:
         tokenizer = open_clip.SimpleTokenizer(context_length=context_length)
-        templates = [*open_clip.OPENAI_IMAGENET_TEMPLATES, lambda c: c, lambda c: f"a {c}"]
         rows = [(k, word) for k, group in enumerate(words) for word in group]
-        self.tokens = torch.stack([tokenizer([template(word) for template in templates]) for _, word in rows]).int()
+        prompts = [[*prompts_for(word, "imagenet80"), word, f"a {word}"] for _, word in rows]
+        self.tokens = torch.stack([tokenizer(of_word) for of_word in prompts]).int()
         self.classes = torch.tensor([k for k, _ in rows])
         weight = np.where(self.classes.numpy() < len(words) - len(STUFF), 1.0, STUFF_WEIGHT)
         self.chance = weight / weight.sum()

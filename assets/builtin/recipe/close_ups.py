@@ -1,6 +1,6 @@
 """Single drawings on simple grounds, composited in batches: the quickest way to learn what things are called.
 
-Whole scenes teach stuff at once and things hardly at all; a few minutes of this first and the scenes take over.
+From whole scenes stuff is learnt at once and things hardly at all, so a few minutes of this come first.
 """
 
 from __future__ import annotations

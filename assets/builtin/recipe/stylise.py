@@ -1,6 +1,6 @@
-"""Other hands for the training drawings: ink outlines, flat colours, sketches, shifted hues, other proportions.
+"""Other styles for the training drawings: ink outlines, flat colours, sketches, shifted hues, other proportions.
 
-The towers see a dozen artists; without this they learn those artists rather than the things.
+There are a dozen artists; without this the networks learn how these draw rather than what they draw.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def bend(rgba: np.ndarray, rng: Rng) -> np.ndarray:
     padded = np.pad(rgba, ((margin, margin), (margin, margin), (0, 0)))
     field = np.stack([ndimage.zoom(rng.normal(0, 0.035, (4, 4)), [s / 4 for s in padded.shape[:2]]) for _ in range(2)])
     y, x = np.mgrid[-1 : 1 : padded.shape[0] * 1j, -1 : 1 : padded.shape[1] * 1j]
-    stretch, lean = np.exp(rng.normal(0, 0.12)), rng.normal(0, 0.1)
-    from_y, from_x = y * stretch + field[0], (x + lean * y) / stretch + field[1]
+    stretch, shear = np.exp(rng.normal(0, 0.12)), rng.normal(0, 0.1)
+    from_y, from_x = y * stretch + field[0], (x + shear * y) / stretch + field[1]
     at = [(from_y + 1) / 2 * (padded.shape[0] - 1), (from_x + 1) / 2 * (padded.shape[1] - 1)]
     soft = np.asarray(Image.fromarray(padded).convert("RGBa"))  # premultiplied, or edges take what is transparent
     moved = np.dstack([ndimage.map_coordinates(soft[..., c], at, order=1) for c in range(4)])

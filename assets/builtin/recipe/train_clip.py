@@ -1,12 +1,13 @@
 """Train the built-in CLIP from captions alone: which words are in the picture, never where.
 
-Three stages of one clock. Names: single drawings on simple grounds, because whole scenes from nothing teach the stuff
-at once and the things hardly at all. Tiles: close-ups and crops of scenes, each with its own caption, tiled into larger
-windows. In both, a table of class vectors stands in for the text tower, as contrast from nothing stalls. Text: the
-text tower learns the table's directions for every word in every template.
+Three stages on one clock. Names: single drawings on simple grounds, because an untrained network learns stuff from
+whole scenes at once, and things hardly at all. Tiles: close-ups and crops of scenes, each with its own caption, tiled
+into larger windows. In both, each class has a trainable vector in place of a text embedding (all of them are `table`),
+as contrastive training of two untrained towers stalls. Text: the text tower is trained to give these vectors'
+directions for every word in every template.
 
-From the first step the loss is read from the last block's class token and from the mean of its values, over tiles also
-from its values place by place. The values thereby speak the language of the words, which proxy attention relies on.
+From the first step the loss is computed from the last block's class token and from the mean of its values, over tiles
+also from its values patch by patch. That aligns the values with the words, which proxy attention relies on.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class ClipTrainer:
         """New optimisers; what one stage hands to the next."""
         if self.stage == "names":
             self._fold_centre()
-        if stage == "text":  # it learns to say what the averaged tower sees
+        if stage == "text":  # for what the averaged vision tower sees
             self.model.load_state_dict(self.average.state_dict())
             self.prompts = Prompts(list(class_words(load_things()).values()), CONFIG["text_cfg"]["context_length"])
             text = [p for n, p in self.model.named_parameters() if not n.startswith(("visual.", "logit_scale"))]
@@ -151,7 +152,7 @@ class ClipTrainer:
         return whole.float(), mean.float()
 
     def _name(self) -> dict[str, Tensor]:
-        """Close-ups against all things. Centring each batch's embeddings is what makes the names take off."""
+        """Close-ups against all things. Without centring each batch's embeddings the accuracy does not rise."""
         batch = self.close_ups.draw(self.rng, 256, 56, plain=0.6)
         things = batch.present[:, : len(self.close_ups.names)].int().argmax(1).to(self.device)
         vectors, scale = F.normalize(self.table[: len(self.close_ups.names)], dim=-1), self.model.logit_scale.exp()
@@ -173,14 +174,14 @@ class ClipTrainer:
         vectors, scale = F.normalize(self.table, dim=-1), self.model.logit_scale.exp()
         return caption_losses(self.model.visual, batch, across, vectors, self.nothing, scale, self.frequency)
 
-    def _say(self) -> dict[str, Tensor]:
-        """The text tower learns the table's directions."""
+    def _embed(self) -> dict[str, Tensor]:
+        """Prompts against the table's directions."""
         prompts, classes = (part.to(self.device) for part in self.prompts.draw(self.rng, 256))
         target = F.normalize(self.table.detach(), dim=-1)
         with torch.autocast(self.device, torch.bfloat16):
-            said = clip_text(self.model, prompts)
-        direction = 1 - (said * target[classes]).sum(-1).mean()
-        return {"say": F.cross_entropy(20 * said @ target.T, classes), "direction": 3 * direction}
+            embedded = clip_text(self.model, prompts)
+        direction = 1 - (embedded * target[classes]).sum(-1).mean()
+        return {"word": F.cross_entropy(20 * embedded @ target.T, classes), "direction": 3 * direction}
 
     def _step(self, loss: Tensor, progress: float) -> None:
         """progress: of the stage, 0..1; the rate warms up and follows a cosine in each."""
@@ -204,7 +205,7 @@ class ClipTrainer:
             if stage != self.stage:
                 self._enter(stage)
                 noted = {}
-            losses = {"names": self._name, "tiles": self._caption, "text": self._say}[stage]()
+            losses = {"names": self._name, "tiles": self._caption, "text": self._embed}[stage]()
             self._step(torch.stack([*losses.values()]).sum(), (share - starts[stage]) / (STAGES[stage] - starts[stage]))
             for name, loss in losses.items():
                 noted[name] = 0.95 * noted.get(name, float(loss.detach())) + 0.05 * float(loss.detach())

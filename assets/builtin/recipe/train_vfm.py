@@ -51,12 +51,12 @@ WINDOWS = {
 }
 MOST_REGIONS = 48
 MOST_ROWS = 400
-BETAS, GAMMA = (1.0, 1.6), 3.0  # the paper's range and its number: the masks are learnt for these
+BETAS, GAMMA = (1.0, 1.6), 3.0  # the paper's range and its number: the attention is trained for these
 MASK_STEEPNESS = 30.0
 
 
 def new_vfm(name: str) -> VisionTransformer:
-    """An untrained tower with smooth position embeddings."""
+    """An untrained network with smooth position embeddings."""
     cfg = CONFIGS[name]
     model: Network = VisionTransformer(**cfg)
     model.pos_embed.data.copy_(smooth_positions(cfg["img_size"] // cfg["patch_size"], cfg["embed_dim"])[None])
@@ -93,7 +93,7 @@ def region_loss(features: Tensor, target: Tensor, beta: float) -> Tensor:
 
 
 class VfmTrainer:
-    """One tower, its optimiser, its averaged weights and its clock."""
+    """One network, its optimiser, its averaged weights and its clock."""
 
     def __init__(self, name: str, pool: ScenePool, seconds: float, device: str, seed: int, folder: Path) -> None:
         torch.manual_seed(seed)
@@ -106,14 +106,14 @@ class VfmTrainer:
         self.log: list[dict[str, Any]] = []
 
     def start_from(self, coarser: Network) -> None:
-        """Take over the blocks of a tower with larger patches; patch and position embeddings are learnt anew."""
+        """Take over the blocks of a network with larger patches; patch and position embeddings are learnt anew."""
         for mine, theirs in zip(self.model.blocks, coarser.blocks, strict=False):
             mine.load_state_dict(theirs.state_dict())
         self.model.norm.load_state_dict(coarser.norm.state_dict())
         self.average.load_state_dict(self.model.state_dict())
 
     def go_on_from(self, finished: Network) -> None:
-        """Finished weights of the same tower."""
+        """Finished weights of the same network."""
         self.model.load_state_dict(finished.state_dict())
         self.average.load_state_dict(self.model.state_dict())
 

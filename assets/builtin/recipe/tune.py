@@ -24,7 +24,6 @@ from proxyclip_core.models.vit import Network
 VIEWS = ((280, "whole"), (336, "whole"), (448, "whole"), (336, "sliding"), (448, "sliding"))  # side, windows
 BETAS, GAMMAS = (1.0, 1.2, 1.6, 2.0), (3.0, 5.0, 8.0, 12.0, 18.0)
 KEPT = (0.0, 0.25, 0.5, 0.75)  # of the weights that training went on from
-BIAS = "visual.ln_post.bias"
 SHARES = (-0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
