@@ -189,8 +189,8 @@ def write_gallery(work: Path, folder: Path) -> None:
                 "file": f"{name}.png",
                 "labels": f"{name}_labels.png",
                 "title": entry["title"],
-                "words": scene.words,
-                "text": ", ".join(scene.words),
+                "words": scene.names,
+                "text": ", ".join(scene.names),
                 "licence": credit,
             }
         )
@@ -203,7 +203,7 @@ def write_evaluation_scenes(work: Path, folder: Path, split: str = "test-near", 
     rows = []
     for i, scene in enumerate(split_scenes(split_bank(work, split), split, count)):
         save_scene(scene, folder, f"{i:02d}")
-        rows.append({"file": f"{i:02d}.png", "labels": f"{i:02d}_labels.png", "words": scene.words})
+        rows.append({"file": f"{i:02d}.png", "labels": f"{i:02d}_labels.png", "words": scene.names})
     (folder / "scenes.json").write_text(json.dumps(rows, indent=0) + "\n")
 
 

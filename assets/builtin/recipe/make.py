@@ -156,7 +156,8 @@ def score_command_line(work: Path) -> dict:
     ]
     command += ["--device", "cpu", "--precision", "float32", "--templates", "simple7", "--json", str(work / "app.json")]
     subprocess.run(command, cwd=ROOT, check=True)
-    return json.loads((work / "app.json").read_text())
+    record = json.loads((work / "app.json").read_text())
+    return {key: record[key] for key in ("scenes", "settings", "computed_with", "rows")}
 
 
 def _options() -> argparse.Namespace:

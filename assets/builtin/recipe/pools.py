@@ -60,7 +60,7 @@ def _paint(job: tuple[int, int, str | None]) -> tuple[np.ndarray, np.ndarray, np
     scene = make_scene(np.random.default_rng(seed), _BANK, (side, side), kind, light=1.0)
     number = {name: i for i, name in enumerate([*_BANK.things, *STUFF])}
     lookup = np.full(UNLABELLED + 1, UNNAMED, np.uint16)
-    lookup[: len(scene.words)] = [number[word] for word in scene.words]
+    lookup[: len(scene.words)] = [number[name] for name in scene.names]
     return scene.picture, lookup[scene.labels], scene.regions.astype(np.uint8)
 
 

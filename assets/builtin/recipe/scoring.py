@@ -17,7 +17,7 @@ from assets.builtin.recipe.pools import TRAIN_STYLES
 from assets.builtin.recipe.scenes import KINDS, make_scene
 from assets.builtin.recipe.towers import class_embedding
 from assets.builtin.recipe.weights import VFMS
-from proxyclip_core.evaluation import LabelledPicture, score_rows
+from proxyclip_core.evaluation import LabelledPicture, classes_of, other_classes, score_rows
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vit import Network
 from proxyclip_core.settings import default
@@ -59,8 +59,8 @@ def pair(clip: Network, vfm: Network | None = None) -> pc.ProxyCLIP:
 
 def distractors_for(scenes: Sequence[LabelledPicture]) -> int:
     """DISTRACTORS, or as many words as every one of these scenes finds among the others."""
-    everything = {word for scene in scenes for word in scene.words}
-    return min([DISTRACTORS, *(len(everything - set(scene.words)) for scene in scenes)])
+    known = classes_of(scenes)
+    return min([DISTRACTORS, *(len(other_classes(scene, known)) for scene in scenes)])
 
 
 def table(networks: dict[str, Network], scenes: Sequence[LabelledPicture], settings: Settings) -> dict[str, dict]:
