@@ -24,8 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from proxyclip_core import attention, seeds
-from proxyclip_core.cpu import chosen_kernels
-from proxyclip_core.cpu.products import quick_products
+from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
@@ -236,7 +235,7 @@ class ProxyCLIP:
         vfm = seeds.require_vfm(features) if fusion == "proxy" else None
         grid_hw = features.clip_grid if vfm is None else seeds.grid_of(vfm)
         at_once, parts = _at_once(VFM_WINDOWS_AT_ONCE, self.device), []
-        with quick_products(self.device):
+        with fast_products(self.device):
             for first in range(0, features.layout.count, at_once):
                 some = slice(first, first + at_once)
                 if fusion == "clip":

@@ -1,5 +1,15 @@
-"""Faster products on a CPU."""
+"""Faster inference on a CPU. This is its door; PROXYCLIP_PLAIN=1 turns off all that is behind it.
 
-from proxyclip_core.cpu.products import chosen_kernels
+    speed_up(encoder)               once, when its weights are where they stay
+    with fast_products(device):     around every run of a network, on any device
+    chosen_kernels()                what was chosen for this CPU, for records
+    prefers_bfloat16()              whether "auto" is bfloat16 on this CPU
+    keep_freed_memory()             for programs, not for libraries: it changes the whole process
+"""
 
-__all__ = ["chosen_kernels"]
+from proxyclip_core.cpu.kernels import chosen_kernels, prefers_bfloat16
+from proxyclip_core.cpu.linear import speed_up
+from proxyclip_core.cpu.memory import keep_freed_memory
+from proxyclip_core.cpu.products import fast_products
+
+__all__ = ["chosen_kernels", "fast_products", "keep_freed_memory", "prefers_bfloat16", "speed_up"]

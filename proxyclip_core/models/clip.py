@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from proxyclip_core.cpu.products import quick_products
+from proxyclip_core.cpu import fast_products
 from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
-from proxyclip_core.models.vit import RGB, Network, chunked_residual, normalise, resample_positions
+from proxyclip_core.models.vit import RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
 from proxyclip_core.models.word_cache import WordCache
 
@@ -74,9 +74,14 @@ class ClipEncoder:
         and it is one block of many; but an error in a word shifts its score in every pixel.
         """
         self.network.to(device)
-        for _, parameter in early_parameters(self.network):
-            parameter.data = parameter.data.to(dtype)
+        for layer in self.picture_layers:
+            layer.to(dtype)
         return self
+
+    @property
+    def picture_layers(self) -> tuple[nn.Module, ...]:
+        """What a picture goes through before the last block."""
+        return early_layers(self.network)
 
     @property
     def last_block(self) -> Network:
@@ -97,7 +102,7 @@ class ClipEncoder:
         positions = tower.positional_embedding
         grid_positions = resample_positions(positions[1:], tower.grid_size, tuple(patches.shape[-2:]))
         tokens = tower.ln_pre(tokens + torch.cat([positions[:1], grid_positions]).to(self.dtype))
-        with quick_products(tokens.device):
+        with fast_products(tokens.device):
             for block in tower.transformer.resblocks[:-1]:
                 tokens = run_block(block, tokens)
         return tokens.float()
@@ -179,7 +184,7 @@ class ClipEncoder:
         network = self.network
         tokens = (network.token_embedding(tree.ids) + network.positional_embedding[tree.positions])[None]  # (1, N, D)
         *early, last = network.transformer.resblocks
-        with quick_products(tokens.device):
+        with fast_products(tokens.device):
             for block in early:
                 tokens = run_block(block, tokens, tree.mask)
             end = run_block(last, tokens, tree.mask, rows=tree.ends)  # (1, P, D)
@@ -191,7 +196,7 @@ def run_block(
 ) -> torch.Tensor:
     """One block of open_clip's transformers, step by step: (B, T, D) -> (B, T, D), or `rows` (R,) of it alone.
 
-    As nn.MultiheadAttention has a quick path of its own, it would not take the one of `quick_products`.
+    The forward of nn.MultiheadAttention is not called, because it would not take the kernels of `fast_products`.
     mask (T, T): added to the scores.
     """
     normed, attention = block.ln_1(tokens), block.attn
@@ -203,15 +208,19 @@ def run_block(
     query, key, value = (F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
     attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
     tokens = tokens + block.ls_1(attention.out_proj(attended))
-    return chunked_residual(tokens, lambda some: block.ls_2(block.mlp(block.ln_2(some))))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
 
 
-def early_parameters(network: Network) -> list[tuple[str, nn.Parameter]]:
-    """Names and weights of what a picture goes through before CLIP's last block."""
+def early_layers(network: Network) -> tuple[nn.Module, ...]:
+    """What a picture goes through before the last block of an open_clip.CLIP."""
     tower = network.visual
-    parts = (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
-    early = {id(parameter) for part in parts for parameter in part.parameters()}
-    return [(name, parameter) for name, parameter in network.named_parameters() if id(parameter) in early]
+    return (tower.conv1, tower.ln_pre, *tower.transformer.resblocks[:-1])
+
+
+def early_weights(network: Network) -> set[str]:
+    """The names of the weights of `early_layers`."""
+    early = {id(weight) for layer in early_layers(network) for weight in layer.parameters()}
+    return {name for name, weight in network.named_parameters() if id(weight) in early}
 
 
 def _refuse_unless_plain(network: Network, name: str) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import timeit
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
-from proxyclip_core.cpu.products import pack_linears
-from proxyclip_core.models.clip import ClipEncoder, early_parameters
+from proxyclip_core.cpu import prefers_bfloat16, speed_up
+from proxyclip_core.models.clip import ClipEncoder, early_weights
 from proxyclip_core.models.registry import (
     BUILTIN_FOLDER,
     ClipSpec,
@@ -87,8 +84,8 @@ def choose_device(device: str) -> torch.device:
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """The precision of the encoders; what comes after them, and the text, is float32 in any case.
 
-    "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where that is clearly faster;
-    float32 on MPS.
+    "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where it multiplies that
+    natively; else float32.
     """
     if precision not in ("auto", *PRECISIONS):
         raise ValueError(f"precision is {precision!r}; expected 'auto', {', '.join(map(repr, PRECISIONS))}.")
@@ -96,20 +93,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         return PRECISIONS[precision]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and _bfloat16_pays() else torch.float32
-
-
-@lru_cache
-def _bfloat16_pays() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in less than two thirds of the time that float32 takes.
-
-    Measured, in some 20 ms, because what a CPU lists among its features says little about its speed.
-    """
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        tokens, weight = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
-        seconds[dtype] = min(timeit.repeat(lambda: F.linear(tokens, weight), number=1, repeat=8))  # noqa: B023
-    return 1.5 * seconds[torch.bfloat16] < seconds[torch.float32]
+    return torch.bfloat16 if device.type == "cpu" and prefers_bfloat16() else torch.float32
 
 
 def load_clip(
@@ -119,14 +103,13 @@ def load_clip(
     spec = find_clip(name)
     path = find_weights(spec, weights)
     with torch.device("meta"):  # without memory, to see which weights take `dtype`
-        early = {name for name, _ in early_parameters(build_clip_network(spec))}
+        early = early_weights(build_clip_network(spec))
     state = read_weights(path, lambda name: dtype if name in early else torch.float32)
     network = _with_weights(lambda: build_clip_network(spec), state, _fitting(spec.name, path))
     del state  # or every weight would be there twice while they are packed
     encoder = ClipEncoder(network, spec.name, spec.mean, spec.std)
     encoder.word_cache = WordCache(encoder.text_digest, default_folder())
-    encoder.to(device, dtype)
-    pack_linears(*network.visual.transformer.resblocks[:-1])
+    speed_up(encoder.to(device, dtype))
     return encoder
 
 
@@ -149,7 +132,7 @@ def load_vfm(
     network = _with_weights(lambda: build_vfm_network(spec), state, _fitting(spec.name, path))
     del state
     encoder = vfm_encoder(network, spec).to(device, dtype)
-    pack_linears(network)
+    speed_up(encoder)
     return encoder
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from proxyclip_core.cpu.products import quick_products
-from proxyclip_core.models.vit import POSITION_MODES, RGB, Network, chunked_residual, normalise, resample_positions
+from proxyclip_core.cpu import fast_products
+from proxyclip_core.models.vit import POSITION_MODES, RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
 
 
@@ -53,6 +54,11 @@ class PatchEncoder:
         return self
 
     @property
+    def picture_layers(self) -> tuple[nn.Module, ...]:
+        """What a picture goes through: all of it."""
+        return (self.network,)
+
+    @property
     def patch(self) -> int:
         """Side of a patch, in pixels of what enters the network."""
         return self.network.patch_embed.proj.kernel_size[0]
@@ -68,7 +74,7 @@ class PatchEncoder:
         if self.input_side:
             pixels = F.interpolate(pixels, size=(self.input_side,) * 2, mode="bilinear", align_corners=False)
         pixels = pixels.to(self.dtype)
-        with quick_products(pixels.device):
+        with fast_products(pixels.device):
             if self.positions in ("scale", "size"):
                 return self._plain_vit(pixels).float()
             height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])
@@ -89,5 +95,5 @@ class PatchEncoder:
         tokens = network.norm_pre(tokens + torch.cat([positions[:1], grid_positions]))
         for block in network.blocks:
             tokens = tokens + block.drop_path1(block.ls1(block.attn(block.norm1(tokens))))
-            tokens = chunked_residual(tokens, lambda some: block.drop_path2(block.ls2(block.mlp(block.norm2(some)))))  # noqa: B023
+            tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
         return network.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, grid_hw)

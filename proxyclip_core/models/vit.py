@@ -1,11 +1,11 @@
-"""What both encoders share: pixels as a network wants them, positions on another grid, a residual in chunks.
+"""What both encoders share: pixels as a network wants them, positions on another grid.
 
-Axes: B windows, h x w patches, N = h * w, D width, T tokens.
+Axes: B windows, h x w patches, N = h * w, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,6 @@ import torch.nn.functional as F
 
 Network = Any  # open_clip and timm declare no types of their networks' parts
 RGB = tuple[float, float, float]
-
-TOKENS_AT_ONCE = {"cpu": 512}
 
 POSITION_MODES = ("scale", "size", "timm", "native")
 
@@ -44,25 +42,14 @@ def resample_positions(
 
 def _bicubic(native: int, grid: int, mode: str) -> torch.Tensor:
     """(grid, native): bicubic interpolation of one axis as a matrix."""
-    each = torch.eye(native, dtype=torch.float32)[
-        None, :, None
-    ]  # (1, native, 1, native): one place of the axis a channel
+    # (1, native, 1, native): one place of the axis a channel
+    each = torch.eye(native, dtype=torch.float32)[None, :, None]
     if mode == "scale":
         scale = (1.0, (grid + 0.1) / native)
         rows = F.interpolate(each, scale_factor=scale, mode="bicubic", align_corners=False)
     else:
         rows = F.interpolate(each, size=(1, grid), mode="bicubic", align_corners=False)
     return rows[0, :, 0].T
-
-
-def chunked_residual(tokens: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """tokens + change(tokens) for a change that asks of no token about another; in place. tokens (B, T, D).
-
-    On a CPU some tokens at a time: what an MLP holds between its layers, four times as wide, stays in the cache then.
-    """
-    for some in tokens.split(TOKENS_AT_ONCE.get(tokens.device.type, tokens.shape[1]), dim=1):
-        some += change(some)
-    return tokens
 
 
 def check_finite(name: str, parts: Sequence[torch.Tensor]) -> None:
