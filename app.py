@@ -43,6 +43,7 @@ def main() -> None:
     from demo.examples import FOLDER
     from demo.models import Models
     from demo.ui import LAUNCH, build_demo
+    from proxyclip_core.cpu import keep_freed_memory
 
     try:
         default_clip, default_vfm = pc.default_models(None if arguments.vfm else arguments.patch)
@@ -51,6 +52,8 @@ def main() -> None:
         models = Models(arguments.device)
     except ValueError as error:
         sys.exit(f"app.py: {error}")
+    if models.device.type == "cpu":
+        keep_freed_memory()
     on_device = where_to_compute(models)
     demo = build_demo(models, clip, vfm, on_device, examples=FOLDER)
     address = {"server_name": arguments.host, "server_port": arguments.port, "share": arguments.share}

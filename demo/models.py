@@ -14,7 +14,6 @@ from typing import Any
 import proxyclip_core as pc
 from demo.menus import Spec, size
 from demo.one_thread import in_one_thread
-from proxyclip_core.cpu.memory import keep_freed_memory
 from proxyclip_core.models import loading, weights
 
 POLL_SECONDS = 0.3  # between looks at how far a download is
@@ -47,7 +46,6 @@ class Models:
         self.device = loading.choose_device(device)
         self._where = lambda function: function
         if self.device.type == "cpu":
-            keep_freed_memory()
             self._where = in_one_thread
         self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
         self._fetched = fetched or fetched_bytes

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import proxyclip_core as pc
-from proxyclip_core.cpu import products as cpu_products
+from proxyclip_core.cpu import kernels, linear
 from proxyclip_core.models import weights
 from proxyclip_core.models.loading import (
     build_clip_network,
@@ -148,13 +148,14 @@ def packed(request, monkeypatch) -> bool:
     """Whether all linear layers are packed for oneDNN, as the large ones of real models are where that pays."""
     if request.param and not torch.backends.mkldnn.is_available():
         pytest.skip("this torch was built without oneDNN")
-    monkeypatch.setattr(cpu_products, "PACKED_FROM", 0)
-    monkeypatch.setattr(cpu_products, "packing_pays", lambda dtype: request.param)
+    packing = frozenset({torch.float32} if request.param else ())
+    monkeypatch.setattr(linear, "PACKED_FROM", 0)
+    monkeypatch.setattr(kernels, "_of_this_cpu", lambda: kernels.Kernels(packing=packing))
     return request.param
 
 
 def count_packed(network: torch.nn.Module) -> int:
-    return sum(isinstance(module, cpu_products.PackedLinear) for module in network.modules())
+    return sum(isinstance(module, linear.PackedLinear) for module in network.modules())
 
 
 def test_a_packed_clip_sees_the_same(tmp_path, clip_state, packed):

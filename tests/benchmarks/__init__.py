@@ -1,1 +1,1 @@
-"""What things cost: `python -m proxyclip_core bench`. See bench.py for the command, rows.py for the goals."""
+"""What things cost: `python -m tests.benchmarks --help`. rows.py holds the table and its goals."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.child import Result
+from tests.benchmarks.jobs import Result
 from tests.benchmarks.runner import Runner
 
 SIDES = (224, 336, 448, 672, 896, 1344)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from tests.benchmarks.beside import SLOWER, Pair
 from tests.benchmarks.growth import Curve
 from tests.benchmarks.rows import Line
 
@@ -82,6 +83,27 @@ def growth_table(curves: Sequence[Curve]) -> str:
     return _table(("what grows", "exponent of time", "points: time (peak)"), body)
 
 
+def pairs_table(pairs: Sequence[Pair]) -> str:
+    """Rows here and in another checkout."""
+    body = []
+    for pair in pairs:
+        in_words = _megabytes if pair.row == "memory" else _seconds
+        body.append((pair.row, in_words(pair.here), in_words(pair.there), f"{pair.ratio:.2f}"))
+    slower = [pair.row for pair in pairs if pair.ratio > SLOWER]
+    verdict = f"By more than a tenth above: {', '.join(slower)}." if slower else "No row is above by more than a tenth."
+    return f"{_table(('row', 'here', 'there', 'here / there'), body)}\n\n{verdict}"
+
+
+def tricks_table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """How much longer a picture takes on one thread without each trick."""
+    base = found[""]
+    body = [("nothing", *(_seconds(seconds) for seconds in base.values()))]
+    for name, seconds in found.items():
+        if name:
+            body.append((name, *(f"{seconds[precision] / base[precision] - 1:+.1%}" for precision in base)))
+    return _table(("turned off", *base), body)
+
+
 def as_json(device: str, settings: dict, speeds: dict, lines: Sequence[Line], curves: Sequence[Curve]) -> dict:
     """All numbers: times in seconds, memory in bytes, speeds in operations a second."""
     return {
@@ -101,7 +123,7 @@ def _seconds(value: float | None) -> str:
     return f"{value * 1000:.0f} ms" if value < 0.1 else f"{value:.2f} s"
 
 
-def _megabytes(count: int | None) -> str:
+def _megabytes(count: float | None) -> str:
     return f"{count / 1e6:.0f} MB" if count else ""
 
 

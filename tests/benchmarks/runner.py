@@ -9,35 +9,52 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from tests.benchmarks.child import Job, Result
+from tests.benchmarks.jobs import Job, Result
 
 ROOT = Path(__file__).parents[2]
 PAGE_SECONDS = 120  # after which a page is given up
+
+Measure = Callable[[Job], Result]
+Name, Value = TypeVar("Name"), TypeVar("Value")
 
 
 class MeasurementError(RuntimeError):
     """A process that was to be measured failed; the message is the last it said."""
 
 
-def run_in_child(job: Job) -> Result:
-    """Measures a job in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.child", json.dumps(asdict(job))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def run_in_child(job: Job, root: Path = ROOT, environment: Mapping[str, str] | None = None) -> Result:
+    """Measures a job in a process of its own. root: the checkout whose code runs. environment: what is added to it."""
+    # Without the defaults: an older checkout does not know every field.
+    given = {field.name: getattr(job, field.name) for field in fields(Job)}
+    given = {name: value for name, value in given.items() if value != getattr(Job, name, None)}
+    command = [sys.executable, "-m", "tests.benchmarks.child", json.dumps(given)]
+    variables = os.environ | (environment or {})
+    done = subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MeasurementError(f"{job.task}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return Result(**json.loads(done.stdout.splitlines()[-1]))
 
 
+def alternate(calls: Mapping[Name, Callable[[], Value]], rounds: int) -> dict[Name, list[Value]]:
+    """The values of all calls, which take turns: what slows a machine down for a while then slows all of them."""
+    found: dict[Name, list[Value]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            found[name].append(call())
+    return found
+
+
 class Runner:
     """Measures each job once. common: what every job has by default. folder: for weights and kept arrays."""
 
-    def __init__(self, common: Job, folder: Path, measure: Callable[[Job], Result] = run_in_child) -> None:
+    def __init__(self, common: Job, folder: Path, measure: Measure = run_in_child) -> None:
         self.common = replace(common, weights=str(folder))
         self.folder = folder
         self._measure = measure
@@ -82,7 +99,7 @@ class Runner:
         return sum(flops / self.speeds.get(name, self.speeds["float32"]) for name, flops in result.flops.items())
 
 
-def time_import(repeats: int = 3) -> tuple[Result, list[str]]:
+def time_import(repeats: int = 3, root: Path = ROOT) -> tuple[Result, list[str]]:
     """`import proxyclip_core` in fresh processes: its best time, and which heavy libraries came along."""
     program = (
         "import json, sys, time; start = time.perf_counter(); import proxyclip_core; "
@@ -92,7 +109,7 @@ def time_import(repeats: int = 3) -> tuple[Result, list[str]]:
     )
     runs = []
     for _ in range(repeats):
-        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MeasurementError(f"import proxyclip_core: {done.stderr.strip().splitlines()[-1]}")
         runs.append(json.loads(done.stdout))
@@ -100,8 +117,8 @@ def time_import(repeats: int = 3) -> tuple[Result, list[str]]:
     return Result(seconds), heavy
 
 
-def time_page(folder: Path) -> Result:
-    """`python app.py` until its page answers."""
+def time_page(folder: Path, root: Path = ROOT) -> Result:
+    """`python app.py` until its page answers. folder: for its cache and what it says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -110,7 +127,7 @@ def time_page(folder: Path) -> Result:
     said = folder / "page.txt"
     with said.open("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=output)
         try:
             while not _answers(port):
                 waited = time.perf_counter() - start

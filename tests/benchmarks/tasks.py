@@ -1,0 +1,168 @@
+"""What is timed: ours through the stages, as a person's picture goes, and the plain baseline.
+
+Each task prepares what it needs and returns the call that is timed. What the call returns is compared, not timed.
+
+Axes: K classes, E embedding, H x W picture pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from proxyclip_core import ProxyCLIP, Vocabulary
+from proxyclip_core.models.word_cache import WordCache
+from proxyclip_core.windows import plan_windows
+from tests import reference
+from tests.benchmarks.jobs import Job
+
+WORDS = ("sky", "hill", "horse", "grass", "person")
+TEMPLATES = "imagenet80"
+BETA, GAMMA = 1.2, 3.0
+OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
+
+Call = Callable[[], dict[str, object]]
+
+
+def picture(size_hw: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8: plain rectangles and a little noise, the same every time."""
+    rng = np.random.default_rng(0)
+    height, width = size_hw
+    pixels = np.full((height, width, 3), 128.0)
+    for _ in range(40):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        tall, wide = (int(share * side) for share, side in zip(rng.uniform(0.05, 0.5, 2), size_hw))
+        pixels[top : top + tall, left : left + wide] = rng.uniform(20, 235, 3)
+    return np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
+
+
+def vocabulary(model: ProxyCLIP, count: int) -> Vocabulary:
+    """K classes in random directions: reading out does not ask what an embedding means."""
+    width = model.clip.network.text_projection.shape[1]
+    embeddings = F.normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(1)), dim=-1)
+    names = tuple(f"class {number}" for number in range(count))
+    return Vocabulary(
+        names=names,
+        queries=names,
+        query_class=torch.arange(count),
+        embeddings=embeddings.to(model.device),
+        has_background=False,
+        templates="none",
+        clip_name=model.clip.name,
+        clip_id=model.clip.digest,
+    )
+
+
+def _remembering(model: ProxyCLIP, cache: WordCache | None) -> ProxyCLIP:
+    """The same networks with another word cache, or none."""
+    clip = copy.copy(model.clip)
+    clip.word_cache = cache
+    return ProxyCLIP(clip, model.vfm)
+
+
+def our_text(model: ProxyCLIP, job: Job) -> Call:
+    forgetful, words = _remembering(model, None), [[word] for word in WORDS]
+    return lambda: {"embeddings": forgetful.embed(words, templates=TEMPLATES).embeddings}
+
+
+def our_picture(model: ProxyCLIP, job: Job) -> Call:
+    image, words = picture(job.size_hw), vocabulary(model, job.classes)
+
+    def call() -> dict[str, object]:
+        dense = model.fuse(model.encode(image, job.side, job.windows), BETA, GAMMA)
+        logits = model.classify(dense, words)
+        return {"labels": logits.segment().labels, "logits": logits}
+
+    return call
+
+
+def our_settings(model: ProxyCLIP, job: Job) -> Call:
+    features, words = model.encode(picture(job.size_hw), job.side, job.windows), vocabulary(model, job.classes)
+
+    def call() -> dict[str, object]:
+        logits = model.classify(model.fuse(features, OTHER_BETA, OTHER_GAMMA), words)
+        return {"labels": logits.segment().labels}
+
+    return call
+
+
+def our_known_words(model: ProxyCLIP, job: Job) -> Call:
+    dense = model.fuse(model.encode(picture(job.size_hw), job.side, job.windows), BETA, GAMMA)
+    folder = Path(tempfile.mkdtemp(dir=job.weights or None))
+    filled = WordCache(model.clip.text_digest, folder)
+    for word, embedding in zip(WORDS, vocabulary(model, len(WORDS)).embeddings):
+        filled.put(word, TEMPLATES, embedding)
+
+    def call() -> dict[str, object]:
+        reader = _remembering(model, WordCache(model.clip.text_digest, folder))  # knows them from disk alone
+        words = reader.embed([[word] for word in WORDS], templates=TEMPLATES)
+        return {"labels": model.classify(dense, words).segment().labels}
+
+    return call
+
+
+def our_click(model: ProxyCLIP, job: Job) -> Call:
+    features = model.encode(picture(job.size_hw), job.side, job.windows)
+    height, width = job.size_hw
+    return lambda: {"map": model.seed_attention(features, (width // 2, height // 2), BETA, GAMMA)}
+
+
+def our_read_out(model: ProxyCLIP, job: Job) -> Call:
+    """Classes to labels alone, without the encoders."""
+    words = vocabulary(model, job.classes)
+    dense = model.fuse(model.encode(picture(job.size_hw), job.side, job.windows))
+    return lambda: {"labels": model.classify(dense, words).segment().labels}
+
+
+def our_session(model: ProxyCLIP, job: Job) -> Call:
+    """Words, a picture, other settings and a click: what a person does first, for its memory."""
+    steps = [task(model, job) for task in (our_text, our_picture)]
+    return lambda: [step() for step in steps] and our_settings(model, job)() and our_click(model, job)()
+
+
+def plain_text(model: ProxyCLIP, job: Job) -> Call:
+    return lambda: {"embeddings": reference.text_embeddings(model.clip, WORDS, TEMPLATES)}
+
+
+def plain_picture(model: ProxyCLIP, job: Job) -> Call:
+    words = vocabulary(model, job.classes)
+    scaled = plan_windows(job.size_hw, job.side).scaled_hw
+    image = np.asarray(Image.fromarray(picture(job.size_hw)).resize(scaled[::-1], Image.Resampling.BICUBIC))
+
+    def call() -> dict[str, object]:
+        with torch.device(model.device):
+            logits = reference.picture_logits(
+                model.clip, model.vfm, image, words.embeddings, job.size_hw, beta=BETA, gamma=GAMMA
+            )
+        return {"labels": reference.labels(logits.cpu(), words.query_class)[0], "logits": logits}
+
+    return call
+
+
+def plain_session(model: ProxyCLIP, job: Job) -> Call:
+    text, image = plain_text(model, job), plain_picture(model, job)
+    return lambda: text() and image()
+
+
+TASKS = {
+    task.__name__: task
+    for task in (
+        our_text,
+        our_picture,
+        our_settings,
+        our_known_words,
+        our_click,
+        our_read_out,
+        our_session,
+        plain_text,
+        plain_picture,
+        plain_session,
+    )
+}
