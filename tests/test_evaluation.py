@@ -178,6 +178,8 @@ def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         evaluation.read_label_map(tmp_path / "named.png")
     Image.new("L", (4, 4)).save(tmp_path / "large.png")
+    monkeypatch.setattr(evaluation.scenes, "MAX_PIXELS", 16)
+    assert evaluation.read_label_map(tmp_path / "large.png").shape == (4, 4)
     monkeypatch.setattr(evaluation.scenes, "MAX_PIXELS", 15)
     with pytest.raises(ValueError, match="million pixels"):
         evaluation.read_label_map(tmp_path / "large.png")
