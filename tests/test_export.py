@@ -92,6 +92,7 @@ def test_coco_masks_decode_to_the_labels(result):
         assert (left, top) == (columns.min(), rows.min())
         assert (left + width - 1, top + height - 1) == (columns.max(), rows.max())
         seen += mask
+        assert (row["image_id"], row["iscrowd"]) == (written["images"][0]["id"], 0)
     assert (seen == 1).all()
     assert [row["id"] for row in written["annotations"]] == list(range(1, len(written["annotations"]) + 1))
     assert written["images"] == [{"id": 1, "file_name": "blocks.png", "width": 230, "height": 150}]
@@ -114,6 +115,7 @@ def test_a_label_map_and_its_record_say_all_of_the_result(result, tmp_path):
     assert (np.asarray(Image.open(tmp_path / "a.png")) == result.labels).all()
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     record = json.loads(text)
+    assert "água" in text  # for people, not only for programs
     assert (record["picture"], record["labels"]) == ("blocks.png", "a.png")
     assert record["names"] == list(result.names) and record["shares"] == result.coverage()
     assert record["settings"]["computed_with"] == result.computed_with
