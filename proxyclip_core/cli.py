@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 import proxyclip_core
-from proxyclip_core.cpu.memory import keep_freed_memory
+from proxyclip_core.cpu import keep_freed_memory
 from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
 from proxyclip_core.export import check_ours, is_label_png, settings_in, write_label_map
 from proxyclip_core.loader import load
