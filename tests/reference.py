@@ -1,8 +1,12 @@
 """The method as the paper states it and its authors run it, with nothing saved: the plain baseline.
 
 One window at a time, the attention matrix repeated for every head, text at the full 77 tokens, logits of all queries
-at picture size. Written from the paper's formulas (Sec. 3) on the same networks; `proxyclip_core` must agree with it,
-and the benchmarks are measured against it.
+at picture size. Written from the paper's formulas (Sec. 3); `proxyclip_core` must agree with it, and the benchmarks are
+measured against it.
+
+What it shares with `proxyclip_core` are the encoders up to the last features of the VFM and up to CLIP's last block.
+The benchmarks load these with PROXYCLIP_PLAIN=1 and timm's unfused attention, so that they too are as in the authors'
+code; up to 360fd2f the baseline ran with the CPU's faster kernels, and ratios from then are too low.
 
 Axes: N patches, D CLIP width, Q queries, K classes, H x W pixels.
 """
@@ -35,7 +39,7 @@ def window_logits(
 ) -> torch.Tensor:
     """One padded window (1, 3, H, W) in 0..1 -> (1, Q, H, W) cosine logits at its pixels."""
     tokens = clip.encode_windows(window)
-    rows, columns = clip.grid_of(window.shape[-2:])
+    rows, columns = clip.grid_of((window.shape[-2], window.shape[-1]))
     block, tower = clip.last_block, clip.network.visual
     heads, width = block.attn.num_heads, tokens.shape[-1]
     value = F.linear(block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)[2]

@@ -1,9 +1,8 @@
-"""What each stage may cost, counted and never timed; and the benchmark's own tables.
+"""What each stage may cost, counted and never timed.
 
 Axes: B windows, N patches of the VFM, M of CLIP, D CLIP width, C VFM width, E embedding, P prompts, L tokens.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +12,9 @@ import pytest
 import torch
 
 from proxyclip_core import attention, readout
-from proxyclip_core import cli as command_line
 from proxyclip_core.types import ClassLogits
 from proxyclip_core.windows import plan_windows
-from tests.benchmarks import child, growth, report, rows
-from tests.benchmarks.child import Job, Result
-from tests.benchmarks.runner import MeasurementError, Runner
+from tests.benchmarks import meters, tasks
 from tests.conftest import TINY_CLIP
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +26,7 @@ SLACK = 1.02  # resampling of positions and the like
 
 def flops(action) -> float:
     """Operations of an action, in all precisions."""
-    return sum(child.count_flops(action).values())
+    return sum(meters.count_flops(action).values())
 
 
 def block_flops(tokens: int, width: int, mlp_ratio: float) -> float:
@@ -148,7 +144,7 @@ def test_no_array_of_all_classes_at_picture_size(monkeypatch):
 def test_reading_out_allocates_nothing_of_classes_times_pixels(tiny_model, what):
     count, size_hw = 100, (600, 800)
     layout = plan_windows(size_hw, side=None)
-    logits = ClassLogits(layout, torch.rand(layout.count, count, 8, 8), child.vocabulary(tiny_model, count))
+    logits = ClassLogits(layout, torch.rand(layout.count, count, 8, 8), tasks.vocabulary(tiny_model, count))
     calls = {
         "segment": logits.segment,
         "scores": lambda: logits.scores(3),
@@ -178,103 +174,3 @@ def test_importing_the_core_brings_in_no_heavy_library():
     heavy = ("gradio", "matplotlib", "timm", "open_clip")
     done = subprocess.run([sys.executable, "-c", program, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.fixture
-def tiny_runner(tiny_model, tmp_path, capsys):
-    """The benchmark with tiny networks, in this process."""
-
-    def measure(job: Job) -> Result:
-        return Result(speeds={"float32": 1e9}) if job.task == "speeds" else child.measure(job, tiny_model)
-
-    return Runner(Job("weights", size_hw=(112, 168), side=None, repeats=1), tmp_path, measure)
-
-
-def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
-    monkeypatch.setattr(child, "TEMPLATES", "simple7")
-    monkeypatch.setattr(rows, "MANY", 40)
-    known = rows.rows_for("cpu", "float32")
-    known = {name: row for name, row in known.items() if name not in ("page", "import", "classes")}
-    lines = {name: rows.measure_row(row, name, tiny_runner) for name, row in known.items()}
-    lines["classes"] = rows.many_classes(tiny_runner, size_hw=(150, 200))
-    for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes"):
-        assert lines[name].seconds > 0, lines[name].note
-        assert lines[name].times_floor > 0
-    assert ("logits <= 1e-05", True) in lines["exact-float32"].goals
-    assert "labels 100.00% equal" in lines["exact-float32"].note
-    assert lines["memory"].plain_peak_bytes > 0
-    table = report.rows_table(list(lines.values()))
-    assert all(line.title in table for line in lines.values())
-    kept = json.loads(json.dumps(report.as_json("cpu", {}, {}, list(lines.values()), [])))
-    assert kept["rows"][0]["ratio"] == lines["text"].ratio
-
-
-def test_a_job_is_measured_once(tmp_path, capsys):
-    seen = []
-    run = Runner(Job("weights"), tmp_path, lambda job: (seen.append(job.task), Result(1.0))[1])
-    run("our_click"), run("our_click"), run("our_click", precision="bfloat16")
-    assert seen == ["our_click", "our_click"]
-
-
-def test_a_row_says_that_its_process_failed(tmp_path, capsys):
-    def fail(job: Job) -> Result:
-        raise MeasurementError("our_click: out of memory")
-
-    line = rows.measure_row(rows.click, "click", Runner(Job("weights"), tmp_path, fail))
-    assert not line.met
-    assert line.note == "our_click: out of memory"
-
-
-def test_goals_are_judged_by_ratio():
-    line = rows.Line("a row", seconds=2.0, plain_seconds=10.0, goals=[("4x", True), ("labels >= 99%", False)])
-    assert line.ratio == 5
-    assert not line.met
-    assert "4x: yes, labels >= 99%: NO" in report.rows_table([line])
-    assert report.rows_table([line]).endswith("Short of its goal: a row.")
-
-
-def test_least_time_follows_from_each_precisions_speed(tmp_path, capsys):
-    run = Runner(Job("weights"), tmp_path, lambda job: Result(speeds={"float32": 10.0, "bfloat16": 40.0}))
-    assert run.floor_seconds(Result(flops={"float32": 20.0, "bfloat16": 40.0})) == 3
-    assert run.floor_seconds(Result()) is None
-
-
-def test_flops_are_counted_by_precision():
-    def products():
-        torch.ones(2, 3) @ torch.ones(3, 4)
-        torch.ones(2, 3, dtype=torch.bfloat16) @ torch.ones(3, 5, dtype=torch.bfloat16)
-        heads = torch.ones(1, 2, 7, 4)
-        torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
-
-    assert child.count_flops(products) == {"float32": 2 * 2 * 3 * 4 + 2 * 2 * 2 * 7 * 7 * 4, "bfloat16": 2 * 2 * 3 * 5}
-
-
-@pytest.mark.parametrize(("repeats", "at_least", "runs"), [(0, 9, 0), (3, 0, 3), (3, 9, 5), (1, 999, child.MOST_RUNS)])
-def test_short_tasks_are_timed_more_often(monkeypatch, repeats, at_least, runs):
-    seconds = iter([1.0, *[2.0] * 40])  # the first, which is not timed, is the fastest here
-    monkeypatch.setattr(child, "_seconds", lambda call, device: next(seconds))
-    assert child.best_seconds(None, repeats, None, at_least) == (2.0 if runs else 1.0)
-    assert len(list(seconds)) == 40 - runs
-
-
-def test_exponent_of_a_power_law():
-    exponent, factor = growth.fit([1, 2, 4, 8], [3 * x**1.5 for x in (1, 2, 4, 8)])
-    assert (exponent, factor) == pytest.approx((1.5, 3))
-
-
-def test_growth_of_the_benchmark(tiny_runner, tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, "WINDOW", 112)
-    curves = growth.measure_growth(tiny_runner, (56, 112), (2, 5), (1, 2), large_hw=(100, 120))
-    assert [len(curve.seconds) for curve in curves] == [2, 2, 2]
-    assert "windows of 336 pixels" in report.growth_table(curves)
-    pytest.importorskip("matplotlib")
-    growth.plot(curves, tmp_path / "growth.png")
-    assert (tmp_path / "growth.png").stat().st_size > 1000
-
-
-def test_the_command_names_what_it_does_not_know(capsys, monkeypatch, tmp_path):
-    assert command_line.main(["bench", "--rows", "speed", "--device", "cpu"]) == 1
-    assert "No row is called speed. Known here: text, exact-auto, exact-float32" in capsys.readouterr().err
-    monkeypatch.setattr(command_line, "BENCHMARKS", tmp_path / "nowhere")
-    assert command_line.main(["bench"]) == 1
-    assert "Run it in the repository" in capsys.readouterr().err

@@ -16,9 +16,7 @@ CPU = torch.device("cpu")
 PLAIN, BOTH = frozenset(), frozenset({torch.float32, torch.bfloat16})
 FLOAT32 = frozenset({torch.float32})
 
-pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN"
-)
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
 
 
 @pytest.fixture
@@ -42,9 +40,7 @@ def test_plain_and_fast_agree(tiny_model, fast_model, blocks, monkeypatch):
     monkeypatch.setenv("PROXYCLIP_PLAIN", "1")
     plain, plain_features = tiny_model(blocks, words, side=None), tiny_model.encode(blocks, side=None)
     for name in ("clip_tokens", "vfm"):
-        torch.testing.assert_close(
-            getattr(fast_features, name), getattr(plain_features, name), atol=2e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(getattr(fast_features, name), getattr(plain_features, name), atol=2e-5, rtol=1e-4)
     assert (fast.labels == plain.labels).mean() > 0.999
     assert fast.computed_with["kernels"] != plain.computed_with["kernels"]
 
@@ -73,7 +69,9 @@ def test_a_fast_encoder_changes_its_precision_as_a_plain_one(tiny_model, fast_mo
     for plain, fast in ((tiny_model.clip, fast_model.clip), (tiny_model.vfm, fast_model.vfm)):
         plain = copy.deepcopy(plain).to(CPU, torch.bfloat16)
         fast.to(CPU, torch.bfloat16)
-        precisions = [{name: weight.dtype for name, weight in one.network.state_dict().items()} for one in (plain, fast)]
+        precisions = [
+            {name: weight.dtype for name, weight in one.network.state_dict().items()} for one in (plain, fast)
+        ]
         assert precisions[0] == precisions[1]
         exact = tiny_model.vfm if fast is fast_model.vfm else tiny_model.clip
         similarity = F.cosine_similarity(exact.encode_windows(windows), fast.encode_windows(windows), dim=1)

@@ -26,7 +26,7 @@ def with_onednn(monkeypatch):
     ("found", "expected"),
     [
         (ZEN5, Kernels(FLOAT32, BOTH, BOTH)),
-        (Cpu("AMD EPYC 9654", frozenset({"avx512_f", "avx512_bf16"})), Kernels(FLOAT32, BOTH, BFLOAT16)),
+        (Cpu("AMD EPYC 9654", frozenset({"avx512_f", "avx512_bf16"})), Kernels(NONE, BFLOAT16, BFLOAT16)),
         (Cpu("AMD EPYC 7763", frozenset({"avx2"})), TORCHS_OWN),
         (Cpu("Intel(R) Xeon(R) Platinum 8480+", frozenset({"avx512f", "amx_bf16"})), Kernels(NONE, BFLOAT16, NONE)),
         (Cpu("Intel(R) Xeon(R) Platinum 8375C", frozenset({"avx512f"})), TORCHS_OWN),
@@ -54,7 +54,9 @@ def test_one_variable_turns_everything_off(monkeypatch, value, plain):
     monkeypatch.setattr(kernels, "_of_this_cpu", lambda: choose(ZEN5))
     monkeypatch.setenv("PROXYCLIP_PLAIN", value)
     assert set(cpu.chosen_kernels().values()) == (
-        {"torch's own"} if plain else {"oneDNN in float32", "packed in bfloat16 and float32", "in chunks in bfloat16 and float32"}
+        {"torch's own"}
+        if plain
+        else {"oneDNN in float32", "packed in bfloat16 and float32", "in chunks in bfloat16 and float32"}
     )
     assert cpu.prefers_bfloat16() is not plain
     assert choose_precision("auto", CPU) == (torch.float32 if plain else torch.bfloat16)

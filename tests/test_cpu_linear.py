@@ -14,9 +14,7 @@ from proxyclip_core.cpu import kernels, linear, speed_up
 from proxyclip_core.cpu.kernels import TORCHS_OWN, Kernels
 from proxyclip_core.cpu.linear import PackedLinear, onednn_linear
 
-pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN"
-)
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch was built without oneDNN")
 native_bfloat16 = pytest.mark.skipif(
     not kernels.this_cpu().native_bfloat16, reason="oneDNN may have no bfloat16 on this CPU"
 )

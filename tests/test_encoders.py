@@ -184,3 +184,16 @@ def test_positions_are_resampled_as_by_torchs_bicubic(mode):
 def test_unknown_position_mode_is_refused(tiny_vfm):
     with pytest.raises(ValueError, match="scale, size, timm, native"):
         PatchEncoder(tiny_vfm.network, "Other", tiny_vfm.mean, tiny_vfm.std, positions="learned")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_block_step_by_step_is_open_clips(tiny_clip, rng, masked):
+    block = tiny_clip.network.transformer.resblocks[0]
+    tokens = torch.randn(2, 9, 32, generator=rng)
+    mask = torch.full((9, 9), float("-inf")).triu(1) if masked else None
+    expected = block(tokens, attn_mask=mask)
+    torch.testing.assert_close(clip_module.run_block(block, tokens, mask), expected, atol=1e-5, rtol=1e-5)
+    if masked:
+        rows = torch.tensor([8, 2])
+        found = clip_module.run_block(block, tokens, mask, rows)
+        torch.testing.assert_close(found, expected[:, rows], atol=1e-5, rtol=1e-5)

@@ -1,10 +1,10 @@
 """Faster inference on a CPU. This is its door; PROXYCLIP_PLAIN=1 turns off all that is behind it.
 
-    speed_up(encoder)               once, when its weights are where they stay
-    with fast_products(device):     around every run of a network, on any device
-    chosen_kernels()                what was chosen for this CPU, for records
-    prefers_bfloat16()              whether "auto" is bfloat16 on this CPU
-    keep_freed_memory()             for programs, not for libraries: it changes the whole process
+speed_up(encoder)               once, when its weights are where they stay
+with fast_products(device):     around every run of a network, on any device
+chosen_kernels()                what was chosen for this CPU, for records
+prefers_bfloat16()              whether "auto" is bfloat16 on this CPU
+keep_freed_memory()             for programs, not for libraries: it changes the whole process
 """
 
 from proxyclip_core.cpu.kernels import chosen_kernels, prefers_bfloat16

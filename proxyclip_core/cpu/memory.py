@@ -1,4 +1,4 @@
-"""What glibc, the C library of most Linux systems, does with memory that was freed. Elsewhere nothing is changed."""
+"""What glibc, the C library of most Linux systems, does with freed memory. Elsewhere nothing changes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MAPPED_FROM = 32_000_000  # bytes; the most that glibc itself would rise to
 
 
 def give_memory_back() -> None:
-    """Hands the freed memory between what is still in use back to the system, where glibc would keep it."""
+    """Returns freed memory to the system, also what lies between blocks that are in use."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def keep_freed_memory() -> None:
-    """Keeps some of what is freed from now on for what comes next, in one place for all threads of this process.
+    """Makes this process keep some freed memory for its next allocations, in one place for all threads.
 
-    By itself glibc gives the scores of one head back to the system and asks for as much a moment later; the system then
-    clears every page anew, which took up to a tenth of the time of a picture in float32.
+    Without it glibc returns the scores of one attention head to the system and asks for as much again a moment later,
+    and each time the system clears every page.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")

@@ -1,4 +1,4 @@
-"""The command `python -m tests.benchmarks`: rows against the plain baseline, growth, another checkout, the CPU's tricks."""
+"""The command `python -m tests.benchmarks`: the table, how cost grows, another checkout beside, the CPU's tricks."""
 
 from __future__ import annotations
 

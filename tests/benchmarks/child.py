@@ -12,6 +12,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,8 +49,8 @@ def load_model(job: Job) -> ProxyCLIP:
         os.environ[PLAIN_VARIABLE] = "1"
     else:
         tricks.prepare(job.without)
-    files = {f"{name}_weights": Path(job.weights) / f"{name}.safetensors" for name in ("clip", "vfm")}
-    return load(job.clip, job.vfm, device=job.device, precision=job.precision, **files)
+    clip, vfm = (Path(job.weights) / f"{name}.safetensors" for name in ("clip", "vfm"))
+    return load(job.clip, job.vfm, device=job.device, precision=job.precision, clip_weights=clip, vfm_weights=vfm)
 
 
 def measure(job: Job, model: ProxyCLIP) -> Result:
@@ -67,10 +68,10 @@ def measure(job: Job, model: ProxyCLIP) -> Result:
 
 def _keep(outcome: dict[str, object], path: str) -> None:
     """Saves what a call returned. Patch logits are carried to the picture's pixels first: (K, H, W)."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, value in outcome.items():
         if isinstance(value, ClassLogits):
-            rows, columns = value.layout.to_picture(value.values.shape[-2:])
+            rows, columns = value.layout.to_picture((value.values.shape[-2], value.values.shape[-1]))
             value = rows @ value.layout.tile(value.values.cpu()) @ columns.T
         arrays[name] = value.float().cpu().numpy() if isinstance(value, torch.Tensor) else value
     np.savez(path, **arrays)

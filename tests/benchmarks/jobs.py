@@ -36,7 +36,8 @@ class Job:
 class Result:
     """seconds, cpu_seconds: of the best run, by the clock and on all cores together.
 
-    peak_bytes: of the process (on CUDA: of the card), from its start to the last timed run. flops: by precision. speeds: operations a second of a large matrix product, by precision (task "speeds" only).
+    peak_bytes: of the process (on CUDA: of the card), from its start to the last timed run. flops: by precision.
+    speeds: operations a second of a large matrix product, by precision (task "speeds" only).
     """
 
     seconds: float = float("nan")

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 PAGE_SECONDS = 120  # after which a page is given up
 
 Measure = Callable[[Job], Result]
-Name, Value = TypeVar("Name"), TypeVar("Value")
+Name = TypeVar("Name")
+Value = TypeVar("Value")
 
 
 class MeasurementError(RuntimeError):

@@ -29,6 +29,7 @@ BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
 
 Call = Callable[[], dict[str, object]]
+Task = Callable[[ProxyCLIP, Job], Call]
 
 
 def picture(size_hw: tuple[int, int]) -> np.ndarray:
@@ -123,8 +124,8 @@ def our_read_out(model: ProxyCLIP, job: Job) -> Call:
 
 def our_session(model: ProxyCLIP, job: Job) -> Call:
     """Words, a picture, other settings and a click: what a person does first, for its memory."""
-    steps = [task(model, job) for task in (our_text, our_picture)]
-    return lambda: [step() for step in steps] and our_settings(model, job)() and our_click(model, job)()
+    text, image = our_text(model, job), our_picture(model, job)
+    return lambda: text() | image() | our_settings(model, job)() | our_click(model, job)()
 
 
 def plain_text(model: ProxyCLIP, job: Job) -> Call:
@@ -132,14 +133,15 @@ def plain_text(model: ProxyCLIP, job: Job) -> Call:
 
 
 def plain_picture(model: ProxyCLIP, job: Job) -> Call:
-    words = vocabulary(model, job.classes)
+    words, vfm = vocabulary(model, job.classes), model.vfm
+    assert vfm is not None  # a job names one
     scaled = plan_windows(job.size_hw, job.side).scaled_hw
     image = np.asarray(Image.fromarray(picture(job.size_hw)).resize(scaled[::-1], Image.Resampling.BICUBIC))
 
     def call() -> dict[str, object]:
         with torch.device(model.device):
             logits = reference.picture_logits(
-                model.clip, model.vfm, image, words.embeddings, job.size_hw, beta=BETA, gamma=GAMMA
+                model.clip, vfm, image, words.embeddings, job.size_hw, beta=BETA, gamma=GAMMA
             )
         return {"labels": reference.labels(logits.cpu(), words.query_class)[0], "logits": logits}
 
@@ -148,10 +150,10 @@ def plain_picture(model: ProxyCLIP, job: Job) -> Call:
 
 def plain_session(model: ProxyCLIP, job: Job) -> Call:
     text, image = plain_text(model, job), plain_picture(model, job)
-    return lambda: text() and image()
+    return lambda: text() | image()
 
 
-TASKS = {
+TASKS: dict[str, Task] = {
     task.__name__: task
     for task in (
         our_text,

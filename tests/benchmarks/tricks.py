@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from proxyclip_core.cpu import keep_freed_memory, kernels
-from tests.benchmarks.jobs import Job, Result
+from tests.benchmarks.jobs import Job
 from tests.benchmarks.runner import Measure, alternate
 
 # Name -> what is turned off: fields of `kernels.Kernels`, and the allocator's setting.
