@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,12 +15,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
-try:
-    import spaces  # lends a GPU on Hugging Face ZeroGPU; it must come before torch
-except ImportError:
-    spaces = None
-
-GPU_SECONDS = 60  # asked of ZeroGPU for one event of the page
+with contextlib.suppress(ImportError):
+    import spaces  # noqa: F401  lends a GPU on Hugging Face ZeroGPU; it must come before torch
 
 
 def read_arguments() -> argparse.Namespace:
@@ -46,30 +41,22 @@ def main() -> None:
     from proxyclip_core.cpu import keep_freed_memory
 
     try:
-        default_clip, default_vfm = pc.default_models(None if arguments.vfm else arguments.patch)
-        clip = pc.find_clip(arguments.clip or default_clip).name
-        vfm = pc.find_vfm(arguments.vfm or default_vfm, arguments.patch).name
+        clip, vfm = pc.complete_pair(arguments.clip, arguments.vfm, arguments.patch)
         models = Models(arguments.device)
     except ValueError as error:
         sys.exit(f"app.py: {error}")
     if models.device.type == "cpu":
         keep_freed_memory()
-    on_device = where_to_compute(models)
-    demo = build_demo(models, clip, vfm, on_device, examples=FOLDER)
-    address = {"server_name": arguments.host, "server_port": arguments.port, "share": arguments.share}
+    demo = build_demo(models, clip, vfm, examples=FOLDER)
+    address: dict[str, Any] = {
+        "server_name": arguments.host,
+        "server_port": arguments.port,
+        "share": arguments.share,
+    }
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
     # The first result then comes sooner; the page is already open meanwhile.
     threading.Thread(target=warm_up, args=(models, clip, vfm), daemon=True).start()
     demo.block_thread()
-
-
-def where_to_compute(models: Models) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What the functions that compute are wrapped in: a lent GPU on ZeroGPU, one thread for all of them on a CPU."""
-    if models.device.type == "cpu":
-        from demo.one_thread import in_one_thread
-
-        return in_one_thread
-    return spaces.GPU(duration=GPU_SECONDS) if spaces else lambda function: function
 
 
 def warm_up(models: Models, clip: str, vfm: str) -> None:

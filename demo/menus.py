@@ -1,10 +1,16 @@
-"""What the menus say of the models: what is on this machine, what would be downloaded, and the licences."""
+"""What the menus say: which models are here, what would be downloaded, the licences; and the names of results."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
 
 import proxyclip_core as pc
 
 Spec = pc.ClipSpec | pc.VfmSpec
+CURRENT = "The current result"
+ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
+OWN_ATTENTION = "CLIP's own attention"
 
 
 def clip_choices() -> list[tuple[str, str]]:
@@ -62,3 +68,17 @@ def _origin(spec: Spec) -> str:
         return f"{where}. Licence: {spec.licence}. {spec.note}".rstrip()
     # A licence that limits the use is said in full by the row's note.
     return f"{where}. {spec.note or f'Licence: {spec.licence}.'}"
+
+
+def result_names(vfms: Iterable[str]) -> list[str]:
+    """What the current result can be compared with: CLIP without a VFM, and every VFM at each of its patch sizes."""
+    return [*ALONE, *vfms]
+
+
+def variant(name: str, settings: pc.Settings) -> pc.Settings:
+    """The settings of a result by its name; `settings` are the current result's. Raises ValueError for no such name."""
+    if name == CURRENT:
+        return settings
+    if name in ALONE:
+        return replace(settings, fusion=ALONE[name])
+    return replace(settings, fusion="proxy", vfm=pc.find_vfm(name).name)

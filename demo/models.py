@@ -1,19 +1,22 @@
-"""The few models that are in memory."""
+"""The few models that are in memory, and where they compute."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import proxyclip_core as pc
+from demo import limits
 from demo.menus import Spec, size
-from demo.one_thread import in_one_thread
+from demo.one_thread import in_one_thread, run_next
 from proxyclip_core.models import loading, weights
 
 POLL_SECONDS = 0.3  # between looks at how far a download is
@@ -23,11 +26,23 @@ KEPT = 2  # encoders of each kind; two of the largest pairs fit into 16 GB
 
 @dataclass(frozen=True)
 class Download:
-    """How far the download of a model's weights is. done, total: bytes; the total is the registry's, so about."""
+    """How far the download of a model's weights is, in bytes. total: an estimate, from the registry."""
 
     name: str
     done: int
     total: int
+
+
+class Provider(Protocol):
+    """Whatever gives models by name: `Models`, or a stand-in in tests. See there."""
+
+    def get(self, clip: str, vfm: str, say: Say = ...) -> pc.ProxyCLIP: ...
+
+    def ready(self, clip: str, vfm: str) -> bool: ...
+
+    def fetch(self, clip: str, vfm: str) -> Iterator[Download]: ...
+
+    def on_device(self, function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 
 class Models:
@@ -44,19 +59,29 @@ class Models:
     ) -> None:
         """device: as for `pc.load`; raises ValueError for one that is not there. The rest is for tests."""
         self.device = loading.choose_device(device)
-        self._where = lambda function: function
-        if self.device.type == "cpu":
-            self._where = in_one_thread
         self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
         self._fetched = fetched or fetched_bytes
         self._clips: OrderedDict[str, Any] = OrderedDict()
         self._vfms: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
+    def on_device(self, function: Callable[..., Any], borrows: bool = True) -> Callable[..., Any]:
+        """The function, run where models compute: in one thread on a CPU, with a lent GPU on Hugging Face ZeroGPU.
+
+        borrows: whether a GPU is lent for it. What the function takes and gives must survive pickling then, as it runs
+        in a process of its own. This is the only place that decides any of this.
+        """
+        if self.device.type == "cpu":
+            return in_one_thread(function)
+        spaces: Any = sys.modules.get("spaces")  # app.py imports it, where it is installed, before torch
+        return spaces.GPU(duration=limits.GPU_SECONDS)(function) if spaces and borrows else function
+
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
 
-        Raises ValueError for an unknown name and WeightsError where weights cannot be had; what is loaded stays then.
+        Raises ValueError for an unknown name and WeightsError where weights cannot be had or read; the models that are
+        in memory stay then. For this an encoder leaves only when the new pair has loaded: meanwhile there are up to
+        KEPT + 1 of each kind in memory.
         """
         clip_spec, vfm_spec = pc.find_clip(clip), pc.find_vfm(vfm)
         # Both fetched before either is loaded: neither memory nor time is spent on half a model. And fetched before the
@@ -66,9 +91,9 @@ class Models:
                 if not pc.is_available(spec):
                     say(done, f"Downloading {spec.name} ({size(spec)}) …")
                 self._fetch(spec)
-        # The lock is taken in the one thread, and not before: a caller who held it while waiting for that thread would
-        # never get there if the thread itself asks for a model.
-        return self._where(self._take_both)(clip_spec.name, vfm_spec.name, say)
+        # The lock is taken in the one thread, and not before: otherwise one caller could hold the lock and wait for the
+        # thread, while the thread waits for the lock.
+        return self.on_device(self._take_both, borrows=False)(clip_spec.name, vfm_spec.name, say)
 
     def ready(self, clip: str, vfm: str) -> bool:
         """Whether both are in memory or their weights on this machine. Raises ValueError for an unknown name."""
@@ -87,32 +112,43 @@ class Models:
     def _fetch_one(self, spec: Spec) -> Iterator[Download]:
         total = spec.megabytes * 1_000_000
         yield Download(spec.name, min(self._fetched(spec), total), total)
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            running = pool.submit(self._fetch, spec)
-            while not wait([running], timeout=POLL_SECONDS).done:
-                yield Download(spec.name, min(self._fetched(spec), total), total)
-            running.result()
+        # A daemon goes on where nobody listens any more, and neither they nor the server's end wait for it.
+        running: Future[Path] = Future()
+        threading.Thread(target=run_next, args=(running, partial(self._fetch, spec)), daemon=True).start()
+        while not wait([running], timeout=POLL_SECONDS).done:
+            yield Download(spec.name, min(self._fetched(spec), total), total)
+        running.result()
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
         with self._lock:
-            return pc.ProxyCLIP(
+            model = pc.ProxyCLIP(
                 self._take(self._clips, clip, self._load_clip, partial(say, 0.4)),
                 self._take(self._vfms, vfm, self._load_vfm, partial(say, 0.6)),
             )
+            for kept in (self._clips, self._vfms):
+                while len(kept) > KEPT:
+                    kept.popitem(last=False)
+            return model
 
     def _take(self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]) -> Any:
         if name not in kept:
-            while len(kept) >= KEPT:  # before loading, so that no more than KEPT are ever in memory
-                kept.popitem(last=False)
             say(f"Loading {name} …")
             kept[name] = load(name, self.device, loading.choose_precision("auto", self.device))
         kept.move_to_end(name)
         return kept[name]
 
 
+def ready_vfms(models: Provider, clip: str) -> list[str]:
+    """VFMs that can be used with this CLIP without a download."""
+    return [name for name in pc.VFM_MODELS if models.ready(clip, name)]
+
+
 def fetched_bytes(spec: Spec) -> int:
     """Bytes of a model's weights that are in the Hugging Face cache so far, unfinished files included."""
     from huggingface_hub import constants  # slow to import
 
-    blobs = Path(constants.HF_HUB_CACHE) / f"models--{spec.repo.replace('/', '--')}" / "blobs"
-    return sum(path.stat().st_size for path in blobs.glob("*") if path.is_file())
+    blobs, total = Path(constants.HF_HUB_CACHE) / f"models--{spec.repo.replace('/', '--')}" / "blobs", 0
+    for path in blobs.glob("*"):
+        with suppress(FileNotFoundError):  # a file that is complete gets another name
+            total += path.stat().st_size
+    return total

@@ -6,14 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from demo.answers.segment import Look
+from demo.draw.drawing import Look
 
 KEY = "proxyclip-look"
 DEFAULTS = {name: getattr(Look(), name) for name in ("opacity", "outlines", "names")}
 
 
 def store() -> gr.BrowserState:
-    # Nothing secret is in it; a fixed word lets the next start of the server read what this one wrote.
+    """What they like, in the browser. It is no secret: a fixed word lets the next start of the server read it again."""
     return gr.BrowserState(dict(DEFAULTS), storage_key=KEY, secret=KEY)
 
 

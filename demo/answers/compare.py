@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo.answers import ground_truth as truth
-from demo.answers import segment as callbacks
-from demo.answers.segment import Look
-from demo.draw import overlay as render
-from demo.variants import LABELS, Bench, Variant, variant_of
+from demo import menus
+from demo.answers import ground_truth
+from demo.draw.drawing import Look
+from demo.draw.legend import percent
+from demo.stages import Stages
 
-CURRENT = "The current result"
 LOOK = Look(opacity=0.75)
 
 
@@ -27,55 +26,42 @@ class Shown:
     labels: np.ndarray
     miou: float | None
     seconds: float
-    timed_fully: bool
 
     @property
     def caption(self) -> str:
         score = "" if self.miou is None else f"mIoU {self.miou * 100:.1f} % · "
-        rest = "" if self.timed_fully else " (the rest was there)"
-        return f"{self.name} · {score}{self.seconds:.2f} s{rest}"
-
-
-def choices(vfms: Sequence[str]) -> list[str]:
-    """What can be compared: CLIP without a VFM, and every VFM at each of its patch sizes."""
-    return [*LABELS.values(), *vfms]
+        return f"{self.name} · {score}{self.seconds:.2f} s"
 
 
 def suggested(vfm: str, vfms: Sequence[str]) -> list[str]:
     """What the sheet opens with: CLIP without a VFM, and the page's VFM at all patch sizes that are here."""
     family = vfm.rsplit("/", 1)[0]
-    return choices([name for name in vfms if name.rsplit("/", 1)[0] == family])
+    return menus.result_names(name for name in vfms if name.rsplit("/", 1)[0] == family)
 
 
-def variant(bench: Bench, name: str) -> Variant:
-    return bench.current if name == CURRENT else variant_of(name)
-
-
-def show(bench: Bench, name: str, true: truth.Truth | None) -> Shown:
-    """One result, computed where it is not there yet."""
-    staged, chosen = bench.staged, variant(bench, name)
-    labels = bench.labels(chosen)
-    shown = render.shown_labels(labels, staged.picture.shape[:2])
+def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None) -> Shown:
+    """One result, computed where it is not there yet. Raises ValueError for an unknown name."""
+    settings = menus.variant(name, stages.settings)
+    labels = stages.result(settings).labels
     return Shown(
-        f"{name} ({bench.vfm})" if name == CURRENT else name,
-        callbacks.draw_labels(staged.picture, shown, staged, LOOK),
+        f"{name} ({stages.settings.vfm})" if name == menus.CURRENT else name,
+        stages.drawing(settings).draw(LOOK),
         labels,
-        truth.score(labels, staged.vocabulary.names, true)[0] if true else None,
-        *bench.seconds(chosen),
+        ground_truth.score(labels, stages.words().names, true)[0] if true else None,
+        stages.seconds(settings),
     )
 
 
-def pair(bench: Bench, left: str, right: str, true: truth.Truth | None) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+def pair(
+    stages: Stages, left: str, right: str, true: ground_truth.GroundTruth | None
+) -> tuple[tuple[np.ndarray, np.ndarray], str]:
     """Two results for the slider, and how much they differ as HTML."""
-    one, other = show(bench, left, true), show(bench, right, true)
-    differ = html.escape(render.percent(float((one.labels != other.labels).mean())))
+    one, other = show(stages, left, true), show(stages, right, true)
+    differ = html.escape(percent(float((one.labels != other.labels).mean())))
     captions = "<br>".join(
         f"<strong>{side}:</strong> {html.escape(shown.caption)}" for side, shown in (("Left", one), ("Right", other))
     )
-    return (
-        one.drawn,
-        other.drawn,
-    ), f"<p>{captions}<br>They differ on {differ} of the picture.</p>"
+    return (one.drawn, other.drawn), f"<p>{captions}<br>They differ on {differ} of the picture.</p>"
 
 
 def is_running(shown: str) -> bool:

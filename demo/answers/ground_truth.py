@@ -4,52 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
 import proxyclip_core as pc
 from demo.examples import Example
-from demo.session import file_digest
-from demo.variants import Bench
+from demo.stages import Stages, classes_of, file_digest
 from proxyclip_core import evaluation
+from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled
 
 # Pairs of patches for one curve: enough for a smooth one, and 100 MB less than what `correspondence` takes unasked.
 PAIRS = 60_000
-ROWS = 96  # patches whose CLIP attention is looked at: a row at a time costs the more the finer the grid
+ROWS = (
+    96  # patches whose CLIP attention is looked at; it is computed row by row, and a row takes longer on a finer grid
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """labels: (H, W) uint8 index into words, or evaluation.UNLABELLED."""
+class GroundTruth:
+    """labels: (H, W) uint8 or uint16 index into words; see `evaluation.scenes.is_labelled` for the rest."""
 
     labels: np.ndarray
     words: tuple[str, ...]
 
 
-def of(bench: Bench, label_map: str | None, examples: Iterable[Example]) -> Truth | None:
-    """The truth of the staged picture: an uploaded label map first, else that of the gallery; None where is none."""
-    staged = bench.staged
+def of(stages: Stages, label_map: str | None, examples: Iterable[Example]) -> GroundTruth | None:
+    """The truth of the picture: an uploaded label map first, else that of the gallery; None where there is none."""
     if label_map:
-        return of_upload(label_map, staged.logits.layout.size_hw, staged.vocabulary.names)
-    return of_example(staged.settings.picture, examples)
-
-
-def of_example(picture: str, examples: Iterable[Example]) -> Truth | None:
-    """The truth of a picture that is one of the gallery's, by its content."""
-    digest = file_digest(picture)
+        return of_upload(label_map, stages.overlay().size_hw, stages.words().names)
     for example in examples:
-        if example.labels and _digest_of(example.picture) == digest:
-            words = tuple(group[0] for group in pc.parse_vocabulary(example.words))
-            return Truth(evaluation.read_label_map(example.labels), words)
+        if example.labels and file_digest(example.picture) == stages.digest:
+            words = tuple(group[0] for group in classes_of(example.words))
+            return GroundTruth(evaluation.read_label_map(example.labels), words)
     return None
 
 
-_digest_of = lru_cache(maxsize=256)(file_digest)
-
-
-def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> Truth:
+def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> GroundTruth:
     """A label map for a picture of `size_hw`, index into the result's `names`. Raises ValueError with the remedy."""
     try:
         labels = evaluation.read_label_map(path)
@@ -60,53 +51,49 @@ def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> Trut
             f"The label map has {labels.shape[1]} × {labels.shape[0]} pixels, but the picture "
             f"{size_hw[1]} × {size_hw[0]}. Give one of the same size."
         )
-    known = labels[labels != evaluation.UNLABELLED]
+    unlabelled = UNLABELLED if labels.dtype == np.uint8 else UNLABELLED_16
+    known = labels[is_labelled(labels)]
     if known.size and int(known.max()) >= len(names):
         raise ValueError(
             f"The label map holds the value {int(known.max())}, but the {len(names)} classes are numbered from 0 to "
-            f"{len(names) - 1}, in the order of the words. 255 stands for pixels that do not count."
+            f"{len(names) - 1}, in the order of the words. {unlabelled} stands for pixels that do not count."
         )
-    return Truth(labels, tuple(names)[: evaluation.UNLABELLED])  # a byte a pixel numbers no more
+    return GroundTruth(labels, tuple(names)[:unlabelled])  # a map cannot number more than that
 
 
-def score(labels: np.ndarray, names: Sequence[str], truth: Truth) -> tuple[float | None, list[str]]:
+def score(labels: np.ndarray, names: Sequence[str], truth: GroundTruth) -> tuple[float | None, list[str]]:
     """mIoU in 0..1 of a result (H, W) index into `names`, and the true words it was not asked for.
 
     Those words' pixels do not count. None where no true word was asked for.
     """
-    own = {name.casefold(): index for index, name in enumerate(names)}
-    count = len(truth.words)
-    predicted = np.full(max(len(names), 1), count)  # any class that the truth does not know
-    true = np.append(np.arange(count), np.full(256 - count, evaluation.UNLABELLED)).astype(np.uint8)
+    own, count = {name.casefold(): index for index, name in enumerate(names)}, len(truth.words)
+    predicted = np.full(max(len(names), 1), count, np.uint16)  # any class that the truth does not know
+    true = np.full(int(np.iinfo(truth.labels.dtype).max) + 1, UNLABELLED_16, np.uint16)
     missing = []
     for index, word in enumerate(truth.words):
         if word.casefold() in own:
-            predicted[own[word.casefold()]] = index
-        else:
-            true[index] = evaluation.UNLABELLED
-            if (truth.labels == index).any():
-                missing.append(word)
+            predicted[own[word.casefold()]] = true[index] = index
+        elif (truth.labels == index).any():
+            missing.append(word)
     reference = true[truth.labels]
-    if (reference == evaluation.UNLABELLED).all():
+    if not is_labelled(reference).any():
         return None, missing
-    empty = np.broadcast_to(np.uint8(0), (*reference.shape, 3))
-    total = evaluation.Score()
-    total.add(
-        predicted[labels],
-        evaluation.LabelledPicture("truth", empty, reference, truth.words),
-        (*truth.words, "anything else"),
-    )
+    nothing = np.broadcast_to(np.uint8(0), (*reference.shape, 3))
+    total = evaluation.Score(with_borders=False)
+    picture = evaluation.LabelledPicture("truth", nothing, reference, truth.words)
+    total.add(predicted[labels], picture, (*truth.words, "anything else"))
     return total.miou, missing
 
 
-def curve_of_vfm(features: pc.ImageFeatures, truth: Truth) -> evaluation.PrecisionRecall:
+def curve_of_vfm(features: pc.ImageFeatures, truth: GroundTruth) -> evaluation.PrecisionRecall:
     """Fig. 1 of the paper for a VFM: 'same class' from the similarity of its patches."""
-    labels = evaluation.labels_on_patches(truth.labels, features.layout, tuple(features.vfm.shape[-2:]))
-    return evaluation.correspondence(features.vfm, labels, PAIRS)
+    vfm: torch.Tensor = features.vfm  # type: ignore[assignment]  # asked of a VFM's features alone
+    labels = evaluation.labels_on_patches(truth.labels, features.layout, (vfm.shape[-2], vfm.shape[-1]))
+    return evaluation.correspondence(vfm, labels, PAIRS)
 
 
-@torch.inference_mode()
-def curve_of_values(model: pc.ProxyCLIP, features: pc.ImageFeatures, truth: Truth) -> evaluation.PrecisionRecall:
+@torch.no_grad()
+def curve_of_values(model: pc.ProxyCLIP, features: pc.ImageFeatures, truth: GroundTruth) -> evaluation.PrecisionRecall:
     """The same from the similarity of CLIP's values."""
     values = model.clip.values(features.clip_tokens.to(model.device)).cpu()  # (B, N, D)
     maps = values.transpose(1, 2).unflatten(2, features.clip_grid)
@@ -114,8 +101,10 @@ def curve_of_values(model: pc.ProxyCLIP, features: pc.ImageFeatures, truth: Trut
     return evaluation.correspondence(maps, labels, PAIRS)
 
 
-@torch.inference_mode()
-def curve_of_attention(model: pc.ProxyCLIP, features: pc.ImageFeatures, truth: Truth) -> evaluation.PrecisionRecall:
+@torch.no_grad()
+def curve_of_attention(
+    model: pc.ProxyCLIP, features: pc.ImageFeatures, truth: GroundTruth
+) -> evaluation.PrecisionRecall:
     """The same from CLIP's own attention: how much of its attention one patch gives to another."""
     labels = evaluation.labels_on_patches(truth.labels, features.layout, features.clip_grid).flatten(1)  # (B, N)
     known = (labels >= 0).nonzero()  # (any, 2): window, patch

@@ -1,118 +1,26 @@
-"""Arrays -> pictures and figures of the tabs that look inside. Nothing of gradio in here.
+"""Figures as SVG whose text and axes take the page's own text colour: they read in light and in dark, at any size.
 
-Figures are SVG whose text and axes take the page's own text colour, so they read in light and in dark and are sharp
-at any size. matplotlib is used through its objects; pyplot would share state between visitors.
-
-Axes: H x W pixels of the picture as drawn. Points are (x, y) in these pixels.
+matplotlib is used through its objects, as pyplot would share state between visitors.
 """
 
 from __future__ import annotations
 
-import html
 import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 
+from demo.draw.legend import PALETTE, hex_colour
 from proxyclip_core import SimilarityStatistics
 from proxyclip_core.evaluation import PrecisionRecall
 
-# Okabe and Ito's, told apart by colour-blind people, the blue lighter for dark pages; lines differ in dashes as well.
-COLOURS = ("#2B8CCB", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Blue, vermilion, green, rose, sky, orange, in this order: lines differ in dashes as well.
+COLOURS = tuple(hex_colour(PALETTE[place]) for place in (4, 3, 0, 5, 1, 2))
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)), (0, (6, 2)))
-SEED_COLOURS = ("#FFD400", "#00E5FF", "#FF5CE1", "#7CFF4D")  # bright: they lie on pictures and on dark heat
 INK = "#010203"  # of text and axes until `to_svg` makes it the page's own
-HEAT = "inferno"
-STRIP = 26  # pixels of the colour bar under a map
-UNIT_SIDE = 480  # pixels of the longer side of a picture on which a marker has its plain size
-SHARPER = 4  # markers are drawn this much larger and shrunk, for smooth edges
-
-Box = tuple[float, float, float, float]
-
-
-def heat_map(
-    picture: np.ndarray, values: np.ndarray, seed_xy: tuple[float, float], box: Box | None, number: int
-) -> np.ndarray:
-    """What a seed attends to, laid over the picture in grey, with a marker and a colour bar below.
-
-    picture (H, W, 3) uint8, values (H, W) float, NaN where nothing can be attended to -> (H + STRIP, W, 3) uint8.
-    The colours run from the map's own lowest to its own highest value. box: the seed's patch, (x0, y0, x1, y1).
-    """
-    low, high = value_range(values)
-    grey = picture @ np.array([0.299, 0.587, 0.114])
-    seen = np.isfinite(values)
-    share = np.where(seen, (np.nan_to_num(values) - low) / max(high - low, 1e-12), 0)
-    colours = matplotlib.colormaps[HEAT](share)[..., :3] * 255
-    mixed = np.where(seen[..., None], 0.25 * grey[..., None] + 0.75 * colours, 0.4 * grey[..., None])
-    drawn = Image.fromarray(np.rint(mixed.clip(0, 255)).astype(np.uint8))
-    _mark(drawn, seed_xy, number, box)
-    return np.concatenate([np.asarray(drawn), colour_bar(picture.shape[1], low, high)])
-
-
-def value_range(values: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest of the values that are there."""
-    return (float(np.nanmin(values)), float(np.nanmax(values))) if np.isfinite(values).any() else (0.0, 0.0)
-
-
-def colour_bar(width: int, low: float, high: float) -> np.ndarray:
-    """(STRIP, width, 3) uint8: the heat map's colours, with the values at its ends written on them."""
-    ramp = matplotlib.colormaps[HEAT](np.linspace(0, 1, width))[None, :, :3] * 255
-    strip = Image.fromarray(np.rint(np.repeat(ramp, STRIP, axis=0)).astype(np.uint8))
-    pen, font = ImageDraw.Draw(strip), ImageFont.load_default(size=17)
-    pen.text((6, STRIP / 2), number_text(low), fill="white", font=font, anchor="lm")
-    pen.text((width - 6, STRIP / 2), number_text(high), fill="black", font=font, anchor="rm")
-    return np.asarray(strip)
-
-
-def number_text(value: float) -> str:
-    """Three digits, without an exponent where that stays short."""
-    return f"{value:.3g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.1e}"
-
-
-def seeds_on(
-    picture: np.ndarray,
-    seeds_xy: Sequence[tuple[float, float]],
-    boxes: Sequence[Box | None],
-    grid: tuple[Sequence[float], Sequence[float]] | None = None,
-) -> np.ndarray:
-    """The picture with a numbered marker a seed; grid: (rows, columns) at which borders of patches lie."""
-    drawn = Image.fromarray(picture)
-    if grid:
-        pen, (height, width) = ImageDraw.Draw(drawn, "RGBA"), picture.shape[:2]
-        for y in grid[0]:
-            pen.line([(0, y), (width, y)], fill=(255, 255, 255, 110))
-            pen.line([(0, y + 1), (width, y + 1)], fill=(0, 0, 0, 70))
-        for x in grid[1]:
-            pen.line([(x, 0), (x, height)], fill=(255, 255, 255, 110))
-            pen.line([(x + 1, 0), (x + 1, height)], fill=(0, 0, 0, 70))
-    for number, (seed, box) in enumerate(zip(seeds_xy, boxes)):
-        _mark(drawn, seed, number, box)
-    return np.asarray(drawn)
-
-
-def _mark(drawn: Image.Image, seed_xy: tuple[float, float], number: int, box: Box | None) -> None:
-    """Outlines the seed's patch and puts a ring around the seed, its number beside it; the seed itself stays seen."""
-    colour, unit = SEED_COLOURS[number % len(SEED_COLOURS)], max(1.0, max(drawn.size) / UNIT_SIDE)
-    if box:
-        ImageDraw.Draw(drawn).rectangle([round(edge) for edge in box], outline=colour)
-    side = round(56 * unit)
-    sticker = Image.new("RGBA", (side * SHARPER, side * SHARPER))
-    pen, middle, scale = ImageDraw.Draw(sticker), side * SHARPER / 2, unit * SHARPER
-    for radius, ink, width in ((11, "black", 5), (10, colour, 3)):
-        circle = [middle - radius * scale] * 2 + [middle + radius * scale] * 2
-        pen.ellipse(circle, outline=ink, width=round(width * scale))
-    # Towards the picture's middle, so that it is not cut off at a border.
-    across = -18 if seed_xy[0] > drawn.width - 28 * unit else 18
-    down = 16 if seed_xy[1] < 28 * unit else -16
-    at, font = (middle + across * scale, middle + down * scale), ImageFont.load_default(size=17 * scale)
-    pen.text(at, str(number + 1), colour, font, "mm", stroke_width=round(2 * scale), stroke_fill="black")
-    sticker = sticker.resize((side, side), Image.Resampling.LANCZOS)
-    drawn.paste(sticker, (round(seed_xy[0] - side / 2), round(seed_xy[1] - side / 2)), sticker)
 
 
 def similarity_figure(statistics: Mapping[str, SimilarityStatistics], beta: float) -> str:
@@ -188,12 +96,9 @@ def to_svg(figure: Figure, described: str) -> str:
     figure.patch.set_alpha(0)
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata={"Date": None})
-    text = written.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
-    label = html.escape(described, quote=True)
-    return re.sub(
-        r'<svg([^>]*?) width="[^"]*"([^>]*?) height="[^"]*"|<svg([^>]*?) height="[^"]*"([^>]*?) width="[^"]*"',
-        lambda found: "<svg" + "".join(part or "" for part in found.groups()),
-        text,
-        count=1,
-    ).replace("<svg", f'<svg role="img" aria-label="{label}" style="width:100%;min-width:30rem;height:auto"', 1)
+    ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    svg = ElementTree.fromstring(written.getvalue())
+    del svg.attrib["width"], svg.attrib["height"]
+    svg.attrib |= {"role": "img", "aria-label": described, "style": "width:100%;min-width:30rem;height:auto"}
+    return ElementTree.tostring(svg, encoding="unicode").replace(INK, "currentColor")

@@ -5,7 +5,7 @@ Axes: H x W pixels of a label map.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from demo.draw import overlay as render
+from demo.draw.legend import hex_colour, text_on
+from demo.draw.overlay import borders, labels_at, size_within
 
 COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
 SMALLEST = 0.002  # share of the picture below which a region is left without its name
@@ -42,7 +43,7 @@ def components(labels: np.ndarray) -> np.ndarray:
 def depths(regions: np.ndarray) -> np.ndarray:
     """(H, W) int: steps to the nearest pixel of another region or outside the picture, 1 at the border."""
     depth = np.ones(regions.shape, dtype=np.int32)
-    inside = ~render.borders(regions)
+    inside = ~borders(regions)
     inside[[0, -1]] = inside[:, [0, -1]] = False
     while inside.any():
         depth += inside
@@ -57,8 +58,7 @@ def depths(regions: np.ndarray) -> np.ndarray:
 
 def inner_points(labels: np.ndarray) -> dict[int, tuple[float, float]]:
     """Class -> (x, y) in pixels of `labels`, deep inside its largest region; the largest region's class first."""
-    scale = max(1.0, max(labels.shape) / COARSE)
-    coarse = render.shown_labels(labels, tuple(max(1, round(side / scale)) for side in labels.shape))
+    coarse = labels_at(labels, size_within(labels.shape, most=COARSE))
     regions = components(coarse)
     depth = depths(regions)
     numbers, first, areas = np.unique(regions, return_index=True, return_counts=True)
@@ -76,26 +76,24 @@ def inner_points(labels: np.ndarray) -> dict[int, tuple[float, float]]:
 
 
 def write_names(
-    drawn: np.ndarray, labels: np.ndarray, names: Sequence[str], colours: np.ndarray, hidden: Collection[int] = ()
+    drawn: np.ndarray, places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray
 ) -> np.ndarray:
-    """The picture (H, W, 3) with each class's name on its largest region, on its colour so that it can be read.
+    """The picture (H, W, 3) with a class's name at each of `places`, on the class's colour so that it can be read.
 
-    Larger regions come first; a name that would cover another is left out.
+    A name that would cover an earlier one is left out.
     """
     image = Image.fromarray(drawn)
     pen = ImageDraw.Draw(image)
     font = _font(max(11, round(max(image.size) / 44)))
     taken: list[tuple[float, float, float, float]] = []
-    for label, (x, y) in inner_points(labels).items():
-        if label in hidden:
-            continue
+    for label, (x, y) in places.items():
         name = names[label]
         text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
         box = _box(pen, text, font, x, y, image.size)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
             continue
         taken.append(box)
-        fill, ink = render.hex_colour(colours[label]), render.text_on(colours[label])
+        fill, ink = hex_colour(colours[label]), text_on(colours[label])
         pen.rounded_rectangle(box, radius=(box[3] - box[1]) / 3, fill=fill, outline=ink)
         pen.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, font=font, fill=ink, anchor="mm")
     return np.asarray(image)

@@ -1,66 +1,36 @@
-"""The tab "Compare": layout and wiring. What an event does stands in `compare`."""
+"""The tab "Compare": layout and wiring. What an event does stands in `answers.compare`."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-import numpy as np
+from PIL import Image
 
-from demo import variants
-from demo.answers import compare
-from demo.answers import ground_truth as truth
-from demo.answers.segment import show_message
+import proxyclip_core as pc
+from demo import menus
+from demo.answers import compare, ground_truth
+from demo.answers.errors import NO_RESULT, message, missing, note
+from demo.components import Menu, Names
 from demo.examples import Example
-from demo.session import Staged
-from demo.tabs.shared import Shared
-from demo.variants import Bench
+from demo.models import Provider, ready_vfms
+from demo.stages import Stages
+from demo.tabs.parts import ON_MODEL, QUICK, CompareParts, Page, Values
 
-Examples = tuple[Example, ...]
-TAB = "Compare"  # as it is called on the page
 SLIDER_HEIGHT = 500  # pixels
 
 
-class Names(gr.CheckboxGroup):
-    """Results by name. The choices grow as weights arrive, and gradio forgets what it was told of them when it lets go
-    of an old visit; so its check is left out."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> list[str]:
-        return [name for name in payload or [] if _is_known(name)]
-
-
-class Name(gr.Dropdown):
-    """One result by name, as `Names`."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str:
-        return payload if _is_known(payload) else compare.CURRENT
-
-
-def _is_known(name: Any) -> bool:
-    return name == compare.CURRENT or name in compare.choices(list(variants.pc.VFM_MODELS))
-
-
-def build(shared: Shared, tab: gr.Tab, tabs: gr.Tabs, kept: gr.State, label_map: gr.File) -> None:
-    """Fills `tab`, one of the page's `tabs`. kept, label_map: those of "Look inside", so that nothing runs twice."""
-    parts = SimpleNamespace(kept=kept, label_map=label_map, is_open=gr.State(False), **_layout(shared))
-    _wire(parts, shared, tab, tabs)
-
-
-def _layout(shared: Shared) -> dict[str, Any]:
-    ready = variants.ready_vfms(shared.models, shared.default.clip)
-    names = compare.choices(ready)
-    note = gr.HTML(f"<p>{variants.NO_RESULT}</p>", elem_id="compare-note")
+def layout(models: Provider, default: pc.Settings) -> CompareParts:
+    ready = ready_vfms(models, default.clip)
+    names = menus.result_names(ready)
+    note = gr.HTML(f"<p>{NO_RESULT}</p>", elem_id="compare-note")
     with gr.Row():
-        left = Name([compare.CURRENT, *names], value=names[0], label="Left", min_width=140, elem_id="compare-left")
-        right = Name(
-            [compare.CURRENT, *names], value=compare.CURRENT, label="Right", min_width=140, elem_id="compare-right"
+        left = Menu([menus.CURRENT, *names], value=names[0], label="Left", min_width=140, elem_id="compare-left")
+        right = Menu(
+            [menus.CURRENT, *names], value=menus.CURRENT, label="Right", min_width=140, elem_id="compare-right"
         )
     slider = gr.ImageSlider(
         label="Pull the line from one result to the other",
@@ -77,7 +47,7 @@ def _layout(shared: Shared) -> dict[str, Any]:
     )
     chosen = Names(
         names,
-        value=compare.suggested(shared.default.vfm, ready),
+        value=compare.suggested(default.vfm, ready),
         label="Results",
         info="A vision model with its patch size in pixels. Smaller patches give finer borders and take longer.",
         elem_id="compare-chosen",
@@ -95,91 +65,83 @@ def _layout(shared: Shared) -> dict[str, Any]:
         interactive=False,
         elem_id="compare-sheet",
     )
-    found = ("note", "left", "right", "slider", "line", "chosen", "run", "stop", "progress", "sheet")
-    return dict(zip(found, (note, left, right, slider, line, chosen, run, stop, progress, sheet)))
+    return CompareParts(note, left, right, slider, line, chosen, run, stop, progress, sheet)
 
 
-def _wire(parts: SimpleNamespace, shared: Shared, tab: gr.Tab, tabs: gr.Tabs) -> None:
-    asking = {shared.state, parts.kept, parts.left, parts.right, parts.chosen, parts.is_open, parts.label_map}
-    quick = {"show_progress": "hidden", "queue": False, **shared.PRIVATE}
-
-    options = {
-        "inputs": asking,
-        "outputs": [parts.note, parts.kept, parts.slider, parts.line],
-        "show_progress_on": parts.slider,
-        "trigger_mode": "always_last",
-        **shared.ON_MODEL,
-        **shared.PRIVATE,
-    }
-    gr.on([tab.select, parts.left.input, parts.right.input], partial(_pair, parts, shared, True), **options)
-    gr.on([shared.state.change], partial(_pair, parts, shared, False), **options)
-
-    outputs = [parts.note, parts.kept, parts.sheet, parts.progress]
-    started = parts.run.click(
-        partial(_sheet, parts, shared), asking, outputs, show_progress="hidden", **shared.ON_MODEL, **shared.PRIVATE
-    )
-    parts.stop.click(_stopped, parts.progress, parts.progress, cancels=[started], **quick)
-    # A sheet of an earlier result would be taken for one of this.
-    shared.state.change(lambda: (None, ""), None, [parts.sheet, parts.progress], cancels=[started], **quick)
-    tab.select(partial(_choices, shared), shared.state, [parts.left, parts.right, parts.chosen], **quick)
-    tabs.select(_is_open, None, parts.is_open, **quick)
+def inputs(page: Page) -> set[Any]:
+    """The components that `fill` reads."""
+    return {page.compare.left, page.compare.right, page.inside.label_map, page.held.shown}
 
 
-def _pair(parts: SimpleNamespace, shared: Shared, wanted: bool, values: dict[Any, Any]) -> tuple[Any, ...]:
-    """note, kept, the slider's two pictures, the line below. wanted: False where the tab may not be the open one."""
-    skip = gr.skip()
-    staged: Staged | None = values[shared.state]
-    if not (wanted or values[parts.is_open]):
-        return skip, skip, skip, skip
-    if staged is None:
-        return _say(variants.NO_RESULT), skip, skip, skip
-    given = (values[parts.left], values[parts.right], values[parts.label_map], shared.examples)
-    shown, kept, error = shared.answer(_show_pair, staged, values[parts.kept], *given)
-    return (show_message(error), skip, skip, skip) if error else (show_message(""), kept, *shown)
+def outputs(page: Page) -> list[Any]:
+    """The components that `fill` fills, besides the visit."""
+    parts = page.compare
+    return [parts.note, parts.left, parts.right, parts.chosen, parts.slider, parts.line]
 
 
-def _sheet(parts: SimpleNamespace, shared: Shared, values: dict[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """note, kept, the sheet so far, the progress bar: after each result."""
-    skip = gr.skip()
-    staged, names = values[shared.state], values[parts.chosen]
-    if staged is None or not names:
-        yield _say(variants.NO_RESULT if staged is None else "Choose what to compare."), skip, skip, skip
-        return
-    kept, rows = values[parts.kept], []
-    yield show_message(""), skip, rows, compare.progress(0, names)
-    for done, name in enumerate(names, 1):  # one at a time, so that a run can be stopped between two
-        given = (name, values[parts.label_map], shared.examples)
-        row, kept, error = shared.answer(_show_one, staged, kept, *given)
-        if error:
-            yield show_message(error), kept, skip, ""
+def changes(page: Page) -> list[Any]:
+    """The events after which the slider is filled again."""
+    return [page.compare.left.input, page.compare.right.input]
+
+
+def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
+    """The slider and the line below it. may_encode, choices: as in `view.fill`."""
+    parts, visit = page.compare, page.visit(values)
+    changed: Values = {}
+    if choices:
+        names = menus.result_names(ready_vfms(page.models, visit.asked.settings.clip if visit else page.default.clip))
+        changed |= {part: gr.update(choices=[menus.CURRENT, *names]) for part in (parts.left, parts.right)}
+        changed[parts.chosen] = gr.update(choices=names)
+    if visit is None:
+        return changed | {parts.note: note(missing(page.shown(values)))}
+    pair = [values[part] or menus.CURRENT for part in (parts.left, parts.right)]
+    given = (*pair, values[page.inside.label_map], page.examples)
+    made, entries, error = page.compute(_pair, visit.asked, visit.entries, may_encode, *given)
+    changed |= {page.held.visit: replace(visit, entries=entries), parts.note: message(error)}
+    return changed if error else changed | dict(zip([parts.slider, parts.line], made))
+
+
+def _pair(stages: Stages, left: str, right: str, label_map: str | None, examples: tuple[Example, ...]) -> Any:
+    return compare.pair(stages, left, right, ground_truth.of(stages, label_map, examples))
+
+
+def _one(stages: Stages, name: str, label_map: str | None, examples: tuple[Example, ...]) -> compare.Shown:
+    return compare.show(stages, name, ground_truth.of(stages, label_map, examples))
+
+
+def wire(page: Page) -> None:
+    """The contact sheet."""
+    parts, held = page.compare, page.held
+
+    def on_run(values: Values) -> Iterator[Any]:
+        """One result at a time, so that a run can be stopped between two."""
+        visit, names, rows = page.visit(values), values[parts.chosen], []
+        if visit is None or not names:
+            yield {parts.note: note("Choose what to compare." if visit else missing(page.shown(values)))}
             return
-        rows.append(row)
-        yield skip, kept, list(rows), compare.progress(done, names)
+        yield {parts.note: message(""), parts.sheet: [], parts.progress: compare.progress(0, names)}
+        for done, name in enumerate(names, 1):
+            given = (name, values[page.inside.label_map], page.examples)
+            made, entries, error = page.compute(_one, visit.asked, visit.entries, True, *given)
+            visit = replace(visit, entries=entries)
+            if error:
+                yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
+                return
+            rows.append((_as_file(parts.sheet, made), made.caption))
+            yield {held.visit: visit, parts.sheet: list(rows), parts.progress: compare.progress(done, names)}
+
+    def on_stop(progress: str | None) -> Any:
+        return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
+
+    asked: set[Any] = {held.visit, held.shown, parts.chosen, page.inside.label_map}
+    filled = [held.visit, parts.note, parts.sheet, parts.progress]
+    started = parts.run.click(on_run, asked, filled, show_progress="hidden", **ON_MODEL)
+    parts.stop.click(on_stop, parts.progress, parts.progress, cancels=[started], queue=False, **QUICK)
 
 
-def _stopped(progress: str | None) -> Any:
-    return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
-
-
-def _say(text: str) -> Any:
-    return gr.update(value=f"<p>{text}</p>", visible=True)
-
-
-def _show_pair(bench: Bench, left: str, right: str, label_map: str | None, examples: Examples) -> Any:
-    return compare.pair(bench, left, right, truth.of(bench, label_map, examples))
-
-
-def _show_one(bench: Bench, name: str, label_map: str | None, examples: Examples) -> tuple[np.ndarray, str]:
-    shown = compare.show(bench, name, truth.of(bench, label_map, examples))
-    return shown.drawn, shown.caption
-
-
-def _choices(shared: Shared, staged: Staged | None) -> tuple[Any, Any, Any]:
-    names = compare.choices(variants.ready_vfms(shared.models, staged.settings.clip if staged else shared.default.clip))
-    one = gr.update(choices=[compare.CURRENT, *names])
-    return one, one, gr.update(choices=names)
-
-
-def _is_open(event: gr.SelectData) -> bool:
-    """A tab of the page was opened -> whether it is this one."""
-    return event.value == TAB
+def _as_file(sheet: gr.Gallery, shown: compare.Shown) -> str:
+    """The result as a file: gradio would write every array of the sheet anew each time one is added."""
+    with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
+        path = f"{folder}/{shown.name.replace('/', '_')}.png"
+        Image.fromarray(shown.drawn).save(path)
+        return str(sheet.move_resource_to_block_cache(path))

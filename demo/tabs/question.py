@@ -1,4 +1,7 @@
-"""The left column: the picture, the words, the models and the settings. All tabs answer this one question."""
+"""The left column: the picture, the words, the models and the settings. All tabs answer this one question.
+
+The controls of settings are read off the core's table: what they are called, their range, their choices, their default.
+"""
 
 from __future__ import annotations
 
@@ -8,70 +11,36 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import menus
-from demo.answers import segment as callbacks
+from demo import limits, menus
+from demo.components import Menu, Number, Picture
 from demo.examples import Example
-
-SIDES = [("224", 224), ("336 (the paper's)", 336), ("448", 448), ("560", 560), ("672", 672), ("1024", 1024)]
-AS_IS = ("as it is", 0)
-WINDOWS = [("sliding, as in the paper", "sliding"), ("whole picture at once", "whole")]
-TEMPLATES = [("none", "none"), ("7 sentences", "simple7"), ("80 sentences, the paper's", "imagenet80")]
-BACKGROUND = [("none", ""), ("my first word", "first"), ("short list of words", "short"), ("long list", "long")]
+from demo.tabs.parts import QuestionParts
+from proxyclip_core.settings import Setting
 
 
-class Picture(gr.Image):
-    """A picture as the file that was given. gradio's own reading is left out: the core's `read_image` knows about
-    orientation, transparency and depth, and says in plain words when a file is no picture."""
-
-    is_template = True  # for the browser it is a gr.Image
-
-    def preprocess(self, payload: Any) -> str | None:
-        if payload is not None and payload.path and not str(payload.url or "").startswith("data:"):
-            return payload.path
-        return super().preprocess(payload)
+def side_choices(side: int | None = None) -> list[tuple[str, str]]:
+    """(what the menu says, value as text) of the resolutions, with `side` among them also where it is no usual one."""
+    row = pc.SETTINGS["side"]
+    more = () if side in row.values else ((f"{side}", side),)
+    return [(label, row.as_text(value)) for label, value in (*row.choices, *more)]
 
 
-class PatchSize(gr.Radio):
-    """The patch sizes of the chosen family. They change with the family, and gradio forgets what it was told of them
-    when it lets go of an old visit; so its check is left out, and `menus.vfm_name` copes with any number."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> int | None:
-        return payload if isinstance(payload, int) else None
+def _named(row: Setting) -> dict[str, Any]:
+    return {"label": row.label, "info": row.tip, "elem_id": row.name}
 
 
-class Side(gr.Dropdown):
-    """The resolution. Saved settings may hold one that the menu does not list; the core says which there can be."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> int | None:
-        return payload if isinstance(payload, int) else None
+def _slider(name: str, **more: Any) -> gr.Slider:
+    row: Any = pc.SETTINGS[name]
+    return gr.Slider(row.low, row.high, row.default, step=row.step, **_named(row), **more)
 
 
-def build(clip: str, vfm: pc.VfmSpec, examples: Sequence[Example]) -> dict[str, Any]:
-    """The column's components by name. gallery is None without examples."""
-    asked = _picture_and_words()
-    gallery = None
-    if examples:
-        gr.Markdown("Or take an example: one click.", elem_id="examples-note")
-        gallery = gr.Gallery(
-            [(example.picture, example.title) for example in examples],
-            label="Examples",
-            show_label=False,
-            columns=5,
-            height="auto",
-            object_fit="cover",
-            allow_preview=False,
-            interactive=False,
-            buttons=[],
-            elem_id="examples",
-        )
-    return {**asked, "gallery": gallery, **_model_menus(clip, vfm), **_settings()}
+def _menu(name: str) -> gr.Dropdown:
+    row = pc.SETTINGS[name]
+    return gr.Dropdown(list(row.choices), value=row.default, min_width=180, **_named(row))  # type: ignore[arg-type]
 
 
-def _picture_and_words() -> dict[str, Any]:
+def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
+    """default: the models that the page opens with."""
     picture = Picture(
         type="filepath",
         image_mode=None,
@@ -82,12 +51,10 @@ def _picture_and_words() -> dict[str, Any]:
         elem_id="picture",
     )
     words = gr.Textbox(
-        label="Words",
         placeholder="sky; cloud, hill, tree, horse, grass",
-        info="A comma between classes, a semicolon between words for the same class. Enter brings the result.",
         max_lines=8,
-        max_length=callbacks.MOST_CHARACTERS,
-        elem_id="words",
+        max_length=limits.MOST_CHARACTERS,
+        **_named(pc.SETTINGS["words"]),
     )
     with gr.Accordion("Word lists and background", open=False, elem_id="lists"):
         with gr.Row():
@@ -99,86 +66,74 @@ def _picture_and_words() -> dict[str, Any]:
                 min_width=180,
                 elem_id="preset",
             )
-            background = gr.Dropdown(
-                BACKGROUND,
-                value="",
-                label="Background",
-                info="What takes the pixels that no word fits.",
-                min_width=180,
-                elem_id="background",
-            )
-        threshold = gr.Slider(
-            0,
-            1,
-            0,
-            step=0.01,
-            label="Threshold",
-            info="Higher: more of the picture goes to the background, where there is one.",
-            interactive=False,
-            elem_id="threshold",
-        )
+            background = _menu("background")
+        threshold = _slider("threshold", interactive=False)
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
     message = gr.HTML(visible=False, elem_id="message")
     download = gr.HTML(visible=False, elem_id="download")
-    names = ("picture", "words", "preset", "background", "threshold", "button", "message", "download")
-    return dict(zip(names, (picture, words, preset, background, threshold, button, message, download)))
+    gallery = _gallery(examples) if examples else None
+    return QuestionParts(
+        picture=picture,
+        words=words,
+        button=button,
+        message=message,
+        download=download,
+        preset=preset,
+        background=background,
+        threshold=threshold,
+        gallery=gallery,
+        **_models(default),
+        **_settings(),
+    )
 
 
-def _model_menus(clip: str, vfm: pc.VfmSpec) -> dict[str, Any]:
+def _gallery(examples: Sequence[Example]) -> gr.Gallery:
+    gr.Markdown("Or take an example: one click.", elem_id="examples-note")
+    return gr.Gallery(
+        [(example.picture, example.title) for example in examples],
+        label="Examples",
+        show_label=False,
+        columns=5,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="examples",
+    )
+
+
+def _models(default: pc.Settings) -> dict[str, Any]:
+    vfm = pc.find_vfm(default.vfm)
     with gr.Accordion("Models", elem_id="models"):
         with gr.Row():
-            clip_menu = gr.Dropdown(
-                menus.clip_choices(), value=clip, label="CLIP", info="Knows the words.", min_width=280, elem_id="clip"
-            )
-            family = gr.Dropdown(
-                menus.family_choices(),
-                value=vfm.family,
-                label="Vision model",
-                info="Knows which parts belong together.",
-                min_width=280,
-                elem_id="vfm",
-            )
-        patch = PatchSize(
+            clip = Menu(menus.clip_choices(), value=default.clip, min_width=280, **_named(pc.SETTINGS["clip"]))
+            family = Menu(menus.family_choices(), value=vfm.family, min_width=280, **_named(pc.SETTINGS["vfm"]))
+        patch = Number(
             menus.patch_choices(vfm.family),
             value=vfm.patch,
             label="Patch size in pixels",
             info="Higher: coarser borders, faster.",
             elem_id="patch",
         )
-        about = gr.Markdown(menus.about(clip, vfm.name), elem_id="about")
-    return {"clip": clip_menu, "family": family, "patch": patch, "about": about}
+        about = gr.Markdown(menus.about(default.clip, default.vfm), elem_id="about")
+    return {"clip": clip, "family": family, "patch": patch, "about": about}
 
 
 def _settings() -> dict[str, Any]:
+    row = pc.SETTINGS["side"]
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        beta = gr.Slider(
-            0.5, 2.5, 1.2, step=0.05, label="beta", info="Higher: fewer, more similar patches count.", elem_id="beta"
-        )
-        gamma = gr.Slider(
-            0.5, 10, 3.0, step=0.1, label="gamma", info="Higher: the nearest patches count for more.", elem_id="gamma"
-        )
+        beta, gamma = _slider("beta"), _slider("gamma")
         with gr.Row():
-            side = Side(
-                [*SIDES, AS_IS],
-                value=336,
-                label="Resolution",
-                info="Short side in pixels. Higher: finer, slower.",
-                min_width=180,
-                elem_id="side",
-            )
-            windows = gr.Dropdown(
-                WINDOWS,
-                value="sliding",
-                label="Windows",
-                info="Sliding is finer, whole is faster.",
-                min_width=180,
-                elem_id="windows",
-            )
-        templates = gr.Dropdown(
-            TEMPLATES,
-            value="simple7",
-            label="Sentences",
-            info="Each word is read in these. More: steadier, slower for new words.",
-            elem_id="templates",
-        )
-    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, "templates": templates}
+            side = Menu(side_choices(), value=row.as_text(row.default), min_width=180, **_named(row))
+            windows = _menu("windows")
+        with gr.Row():
+            templates, fusion = _menu("templates"), _menu("fusion")
+    return {
+        "beta": beta,
+        "gamma": gamma,
+        "side": side,
+        "windows": windows,
+        "templates": templates,
+        "fusion": fusion,
+    }

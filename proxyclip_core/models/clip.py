@@ -84,6 +84,11 @@ class ClipEncoder:
         return early_layers(self.network)
 
     @property
+    def width(self) -> int:
+        """D, the channels of a token."""
+        return int(self.network.visual.conv1.out_channels)
+
+    @property
     def last_block(self) -> Network:
         return self.network.visual.transformer.resblocks[-1]
 

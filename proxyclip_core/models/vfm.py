@@ -63,6 +63,11 @@ class PatchEncoder:
         """Side of a patch, in pixels of what enters the network."""
         return self.network.patch_embed.proj.kernel_size[0]
 
+    @property
+    def width(self) -> int:
+        """C, the channels of a patch's features."""
+        return int(self.network.num_features)
+
     def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
         """(h, w), the whole patches in a window of this many pixels."""
         height, width = (self.input_side,) * 2 if self.input_side else window_hw

@@ -1,0 +1,109 @@
+"""The page's one public endpoint, /segment. It holds no state: every call brings all it needs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+import proxyclip_core as pc
+from demo.answers.errors import UserError
+from demo.answers.segment import check
+from demo.draw.drawing import Look
+from demo.draw.legend import legend_rows
+from demo.stages import Asked, Stages
+from demo.tabs.parts import ON_MODEL, Page
+from proxyclip_core.models import weights
+from proxyclip_core.settings import default
+
+IN_ORDER = ("beta", "gamma", "side", "windows", "templates", "background", "threshold", "fusion")  # as in `segment`
+PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
+
+
+def build(page: Page) -> None:
+    q, parts = page.question, page.segment
+    with gr.Column(visible=False):
+        # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
+        # reason for what cannot be.
+        given = {name: _input(name, getattr(page.default, name)) for name in pc.SETTINGS if name != "words"}
+        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
+        labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
+        summary = gr.JSON(label="Summary")
+        trigger = gr.Button("segment")
+
+    def segment(
+        picture: str,
+        words: str,
+        clip: str,
+        vfm: str,
+        patch: int | None = None,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        side: str = pc.SETTINGS["side"].as_text(default("side")),
+        windows: str = default("windows"),
+        templates: str = default("templates"),
+        background: str = default("background"),
+        threshold: float = default("threshold"),
+        fusion: str = default("fusion"),
+        opacity: float = 0.6,
+        outlines: bool = True,
+        names: bool = True,
+    ) -> tuple[Any, ...]:
+        """Divides a picture among words.
+
+        Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; and a summary:
+        names, classes (name, colour, share, largest first), size_hw, models, seconds.
+
+        words: a comma between classes, a semicolon between words for the same class. side: short side in pixels, or
+        "as-is". background: "none", "first" (the first class is the background), "short" or "long" (a list of words is
+        put in front as class 0). threshold: score below which a pixel goes to the background.
+        """
+        asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
+        asked |= {"templates": templates, "background": background, "fusion": fusion}
+        try:
+            asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
+            return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
+    asking += [parts.opacity, parts.outlines, parts.names]
+    trigger.click(segment, asking, [parts.overlay, labels, summary], api_name="segment", **PUBLIC)
+
+
+def _input(name: str, value: Any) -> Any:
+    row = pc.SETTINGS[name]
+    if row.kind == "number":
+        return gr.Number(value, label=f"{row.label}: {row.expected}. {row.tip}")
+    return gr.Textbox(row.as_text(value), label=f"{row.label}: {row.expected}. {row.tip}")
+
+
+def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Image, dict[str, Any]]:
+    """The drawn picture, the label map (16 bit, the picture's own size), and what is in it. Raises ValueError."""
+    start, s = time.perf_counter(), asked.settings
+    check(asked)
+    # While a call is answered nobody else's is: it does not wait for weights, as the page does.
+    for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
+        if not page.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
+            raise UserError(weights.missing(spec, "not asked by a call; Segment on the page downloads them"))
+    found, _, error = page.compute(_segment, asked, {}, True)
+    if error:
+        raise UserError(error)
+    drawing, labels, seconds, device = found
+    summary = {
+        "names": list(drawing.coverage),
+        "classes": legend_rows(drawing.coverage, drawing.colours),
+        "size_hw": list(drawing.size_hw),
+        "models": {"clip": s.clip, "vfm": s.vfm, "device": device},
+        "seconds": {"total": round(time.perf_counter() - start, 3)}
+        | {stage: round(spent, 3) for stage, spent in seconds.items()},
+    }
+    return drawing.draw(look), Image.fromarray(labels), summary
+
+
+def _segment(stages: Stages) -> tuple[Any, ...]:
+    stages.words()  # first: a slip is found before the slow encoders have run
+    return stages.drawing(), stages.result().labels, stages.ran, str(stages.model().device)

@@ -1,0 +1,48 @@
+"""Errors and what is missing, in words for the person. Nobody sees a traceback; the log has it."""
+
+from __future__ import annotations
+
+import errno
+import html
+import logging
+from typing import Any
+
+import gradio as gr
+
+import proxyclip_core as pc
+from proxyclip_core.models.weights import ran_out_of_memory
+
+NO_RESULT = "No result yet. Give a picture and words, and press Segment."
+GONE = "The result is no longer on the server. Press Segment to make it again."
+log = logging.getLogger(__name__)
+
+
+class UserError(ValueError):
+    """Something that the person should read, and nothing else went wrong."""
+
+
+def in_words(error: BaseException) -> str:
+    """What the person reads about an error."""
+    if isinstance(error, (ValueError, pc.WeightsError)):
+        return str(error)
+    if ran_out_of_memory(error):
+        return "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
+    log.error("An event failed", exc_info=error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "There is no room left on the server's disk. Try again later."
+    return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
+
+
+def message(text: str) -> Any:
+    """A message box with an error, or gone. Text is text: what a person typed may be part of it."""
+    return gr.update(value=f'<div role="alert">{html.escape(text)}</div>' if text else "", visible=bool(text))
+
+
+def note(text: str) -> Any:
+    """A line in the place of a message: nothing went wrong."""
+    return gr.update(value=f"<p>{html.escape(text)}</p>", visible=True)
+
+
+def missing(shown: str) -> str:
+    """Why there is no result: none was made yet, or the server has let go of the one that the page shows."""
+    return GONE if shown else NO_RESULT

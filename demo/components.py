@@ -1,0 +1,119 @@
+"""gradio's components with what they accept from outside, and nothing more.
+
+gradio checks a menu's value against the choices that it told the visitor's session of, and forgets these when it lets
+go of an old session; on the page menus change with the models that are here. So these components check by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABCMeta
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+MOST_NAMES = 100  # in a list; more than there are models
+MOST_HELD = 200_000  # characters of a value that the browser holds
+
+
+class WithoutStub(type(gr.Image)):  # type: ignore[misc]  # gradio's metaclass, which it does not export
+    """gradio's metaclass writes a .pyi beside the source of every component, which type checkers then read in its
+    place. Besides that it only looks at new events and constructors, and these components have none."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(mcs, name, bases, namespace)
+
+
+async def _uploaded(self: Any, url_or_file_path: str | Path | None) -> str | None:
+    """In the place of gradio's own, which would fetch whatever address it is given."""
+    if str(url_or_file_path).startswith(("http:", "https:", "data:")):
+        raise gr.Error("Upload the file itself: addresses are not fetched.", print_exception=False)
+    return await super(type(self), self).async_move_resource_to_block_cache(url_or_file_path)
+
+
+class Picture(gr.Image, metaclass=WithoutStub):
+    """A picture as the file that was uploaded. gradio's own reading is left out: the core's `read_image` knows about
+    orientation, transparency and depth, and says in plain words when a file is no picture."""
+
+    is_template = True  # for the browser it is its base, a gr.Image
+    async_move_resource_to_block_cache = _uploaded
+
+    def preprocess(self, payload: Any) -> str | None:
+        if payload is not None and payload.path is None:
+            raise gr.Error("Upload the picture as a file: its address alone is not enough.", print_exception=False)
+        return payload and payload.path
+
+
+class Upload(gr.File, metaclass=WithoutStub):
+    """A file that was uploaded."""
+
+    is_template = True
+    async_move_resource_to_block_cache = _uploaded
+
+
+class UploadButton(gr.UploadButton, metaclass=WithoutStub):
+    """A file that was uploaded, by a button."""
+
+    is_template = True
+    async_move_resource_to_block_cache = _uploaded
+
+
+class Menu(gr.Dropdown, metaclass=WithoutStub):
+    """One name out of choices that change. A name that is none is told where it is used."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        return payload if isinstance(payload, str) else None
+
+
+class Number(gr.Radio, metaclass=WithoutStub):
+    """One whole number out of choices that change."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> int | None:
+        return payload if isinstance(payload, int) else None
+
+
+class Names(gr.CheckboxGroup, metaclass=WithoutStub):
+    """Some names out of choices that change, each at most once."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[Any]:
+        listed = payload[:MOST_NAMES] if isinstance(payload, list) else []
+        return list(dict.fromkeys(name for name in listed if isinstance(name, str)))
+
+
+class Held(gr.Textbox, metaclass=WithoutStub):
+    """A value that the visitor's browser holds, as JSON, and not the server: it outlasts the visitor's session there.
+
+    It is what a browser sends, so anything: whoever reads it looks at what it is.
+    """
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        try:
+            return json.loads(payload) if isinstance(payload, str) and len(payload) <= MOST_HELD else None
+        except (ValueError, RecursionError):
+            return None
+
+    def postprocess(self, value: Any) -> str | None:
+        return None if value is None else json.dumps(value)
+
+
+def held(value: Any = None) -> Held:
+    """A hidden value in the browser."""
+    return Held(value, visible=False)
+
+
+def set_to(value: Any, times: int = 1) -> str:
+    """A script for an event: gives one Held value, or several, without asking the server."""
+    text = json.dumps(json.dumps(value))
+    return f"() => {text}" if times == 1 else f"() => [{', '.join([text] * times)}]"
+
+
+SAME = "(value) => value"  # a script for an event: one Held value to another

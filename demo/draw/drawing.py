@@ -1,0 +1,69 @@
+"""A result that is ready to be drawn: prepared once, drawn as often as its look changes.
+
+Axes: K classes, H x W pixels as drawn. Colours are (K, 3) uint8 RGB in the order of the class names. Points are (x, y).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo.draw.label_placement import inner_points, write_names
+from demo.draw.legend import colours_for
+from demo.draw.overlay import borders, labels_at, overlay
+from proxyclip_core import Segmentation
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a result is drawn. opacity: in 0..1; hidden: names of classes that are not drawn."""
+
+    opacity: float = 0.6
+    outlines: bool = True
+    names: bool = True
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """All of a result that does not depend on how it is looked at. Make it with `prepare`.
+
+    picture (H, W, 3) uint8, labels (H, W), colours (K, 3), edges (H, W) bool: the borders of regions.
+    places: class -> (x, y) where its name is written, the largest region's class first. coverage: name -> share of the
+    picture, in 0..1. size_hw: of the picture itself.
+    """
+
+    picture: np.ndarray
+    labels: np.ndarray
+    colours: np.ndarray
+    edges: np.ndarray
+    places: Mapping[int, tuple[float, float]]
+    coverage: Mapping[str, float]
+    size_hw: tuple[int, int]
+
+    @classmethod
+    def prepare(cls, picture: np.ndarray, result: Segmentation, has_background: bool) -> Drawing:
+        """A result on its picture (H, W, 3), which is as large as it is to be drawn."""
+        labels = labels_at(result.labels, (picture.shape[0], picture.shape[1]))
+        return cls(
+            picture=picture,
+            labels=labels,
+            colours=colours_for(result.names, has_background),
+            edges=borders(labels),
+            places=inner_points(labels),
+            coverage=result.coverage(),
+            size_hw=(result.labels.shape[0], result.labels.shape[1]),
+        )
+
+    def draw(self, look: Look) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        names = tuple(self.coverage)
+        hidden = [index for index, name in enumerate(names) if name in look.hidden]
+        edges = self.edges if look.outlines else None
+        drawn = overlay(self.picture, self.labels, self.colours, look.opacity, edges, hidden)
+        if not look.names:
+            return drawn
+        places = {label: place for label, place in self.places.items() if label not in hidden}
+        return write_names(drawn, places, names, self.colours)

@@ -1,0 +1,92 @@
+"""Every bound of the public page, in one place. The environment overrides each: PROXYCLIP_MOST_WORDS=500, say.
+
+One visitor's work must not take the machine from the others: what takes too long or too much memory is refused with a
+sentence that says what would do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+import proxyclip_core as pc
+from proxyclip_core.windows import WindowLayout, plan_windows
+
+
+def _limit(name: str, usual: int) -> int:
+    return int(os.environ.get(f"PROXYCLIP_{name}", usual))
+
+
+# What is asked.
+UPLOAD_MEGABYTES = _limit("UPLOAD_MEGABYTES", 20)
+MOST_CHARACTERS = _limit("MOST_CHARACTERS", 20_000)  # of the words: several times the longest benchmark's
+MOST_WORDS = _limit("MOST_WORDS", 2_000)  # with synonyms; new ones take a CPU some 0.2 s each
+MOST_SEEDS = _limit("MOST_SEEDS", 4)  # patches that are looked at together
+MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
+
+# Time. A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within all three.
+MOST_WINDOWS = _limit("MOST_WINDOWS", 256)
+MOST_IN_A_ROW = _limit("MOST_IN_A_ROW", 64)
+MOST_WINDOW_PIXELS = _limit("MOST_WINDOW_PIXELS", 2_200_000)
+WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
+GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
+
+# Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away
+# longest. The features of the result that is shown must fit, so that no slider ever runs an encoder. At all numbered
+# resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136 windows, take 570 MB in 16 bits. Of a
+# large picture "as it is" they may not; then it is refused. The rest is room for what is drawn.
+SESSIONS = _limit("SESSIONS", 16)
+KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
+FEATURE_BYTES = _limit("FEATURE_BYTES", 600_000_000)
+WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits
+KEPT_SECONDS = _limit("KEPT_SECONDS", 1800)  # without a new result
+MOST_SCORES = _limit("MOST_SCORES", 100_000_000)  # of all words at all patches: 400 MB while they are read out
+
+
+def check_features(model: pc.ProxyCLIP, layout: WindowLayout, settings: pc.Settings) -> None:
+    """Raises ValueError where the features of both encoders could not be kept: then every slider would encode anew."""
+    encoders: list[Any] = [model.clip, model.vfm] if settings.fusion == "proxy" else [model.clip]
+    total = 0
+    for encoder in encoders:
+        height, width = encoder.grid_of(layout.padded_hw)
+        size = layout.count * height * width * encoder.width * 4
+        total += size if encoder.dtype == torch.float32 and size <= WIDE_BYTES else size // 2
+    if total > FEATURE_BYTES:
+        raise ValueError(
+            f"In this resolution {' and '.join(encoder.name for encoder in encoders)} would say "
+            f"{total / 1e6:.0f} MB about the picture; at most {FEATURE_BYTES / 1e6:.0f} MB can be kept. Choose a "
+            "lower resolution, a larger patch or a smaller model."
+        )
+
+
+def check_amount(size_hw: tuple[int, ...], settings: pc.Settings) -> None:
+    """Raises ValueError where the encoders would be busy for very long; nobody else can use them meanwhile."""
+    layout = plan_windows((size_hw[0], size_hw[1]), settings.side, settings.windows)
+    pixels = layout.window_hw[0] * layout.window_hw[1]
+    in_a_row = max(len(layout.tops), len(layout.lefts))
+    if layout.count > MOST_WINDOWS or in_a_row > MOST_IN_A_ROW or pixels > MOST_WINDOW_PIXELS:
+        amount = f"{layout.count} windows" if layout.count > 1 else f"one window of {pixels / 1e6:.1f} million pixels"
+        raise ValueError(
+            f"The picture has {size_hw[1]} × {size_hw[0]} pixels. In this resolution that makes {amount}; at most "
+            f"{MOST_WINDOWS} windows, {MOST_IN_A_ROW} of them in a row, or one of "
+            f"{MOST_WINDOW_PIXELS / 1e6:g} million pixels, can be taken. Choose a lower resolution."
+        )
+
+
+def check_words(classes: Sequence[Sequence[str]]) -> None:
+    """Raises ValueError for more words than the text tower should read while others wait."""
+    count = sum(len(wordings) for wordings in classes)
+    if count > MOST_WORDS:
+        raise ValueError(f"There are {count} words with their synonyms; at most {MOST_WORDS} can be taken at a time.")
+
+
+def check_scores(patches: int, words: int) -> None:
+    """Raises ValueError where the scores of all words at all patches would fill the memory, which others use too."""
+    if patches * words > MOST_SCORES:
+        raise ValueError(
+            f"{words} words at {patches} patches are too many scores at a time. "
+            f"Take fewer words (at most {MOST_SCORES // patches} here), a lower resolution, or a larger patch."
+        )

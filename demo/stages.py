@@ -1,0 +1,292 @@
+"""One engine for all tabs: what a visitor's page holds of a picture, and how what is missing comes about.
+
+Every value is kept by its stage and all settings that it depends on, so a change runs only what depends on it. What the
+Segment tab shows and what Compare and Look inside lay beside it (another vision model, CLIP alone) are the same stages
+with other `Settings`, and share what they have in common, such as CLIP's tokens. Nothing is kept on a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import proxyclip_core as pc
+from demo import limits
+from demo.answers.errors import UserError, in_words
+from demo.draw.drawing import Drawing, Look
+from demo.draw.overlay import picture_at, size_within
+from demo.models import Provider
+from proxyclip_core.windows import plan_windows
+
+# Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
+# on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
+DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
+# Of the values that one event used, those that are made again soonest leave first.
+DISPENSABLE = ("picture", "dense", "logits", "result", "overlay", "canvas", "words", "vfm", "clip")
+Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks for. picture: a file, "" where there is none yet."""
+
+    settings: pc.Settings
+    picture: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One stage's value. seconds: what it took; size: bytes."""
+
+    value: Any
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """What one visitor's page holds, in a `gr.State`. On the CPU, and never changed once made.
+
+    asked: what the result on the page is of. picture: its digest. entries: the least recently used first.
+    ran: stage -> seconds, of those that had to run for this result. look: how it was drawn when it came.
+    """
+
+    asked: Asked
+    picture: str
+    entries: Mapping[Key, Entry]
+    ran: Mapping[str, float]
+    look: Look
+
+    def __hash__(self) -> int:
+        # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
+        # values that are kept along with it are no new result.
+        return hash((self.asked.settings, self.picture))
+
+    def held(self, stage: str) -> Any:
+        """A stage's value for the result on the page; None where it had to make room."""
+        entry = self.entries.get(keys_of(self.picture, self.asked.settings)[stage])
+        return entry and entry.value
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """A VFM's part of `pc.ImageFeatures`."""
+
+    vfm: torch.Tensor
+    vfm_name: str | None
+    vfm_id: str | None
+
+
+class Stages:
+    """One event's access to the stages of a picture: takes from `entries` what is there, runs what is missing.
+
+    may_encode: False where the event only follows another one, such as a tick of a slider.
+    """
+
+    def __init__(self, models: Provider, asked: Asked, entries: Mapping[Key, Entry], may_encode: bool = True) -> None:
+        self.models, self.asked, self.settings, self.may_encode = models, asked, asked.settings, may_encode
+        self.digest = file_digest(asked.picture)
+        self.ran: dict[str, float] = {}
+        self._entries = dict(entries)
+        self._used: dict[Key, None] = {}
+
+    def model(self, settings: pc.Settings | None = None) -> pc.ProxyCLIP:
+        """The model of some settings. Raises UserError rather than downloading what nobody asked for."""
+        chosen = settings or self.settings
+        if chosen.vfm != self.settings.vfm and not self.models.ready(chosen.clip, chosen.vfm):
+            raise UserError(f"{chosen.vfm} is not on this machine yet. Choose it under Models and press Segment.")
+        return self.models.get(chosen.clip, chosen.vfm)
+
+    def picture(self) -> np.ndarray:
+        """(H, W, 3) uint8 at the picture's own size."""
+        return self._value(("picture", (self.digest,)), lambda: pc.read_image(self.asked.picture))
+
+    def words(self) -> pc.Vocabulary:
+        return self._value(self._keys()["words"], self._embed)
+
+    def features(self, settings: pc.Settings | None = None) -> pc.ImageFeatures:
+        """Stage 1, of CLIP and of the settings' VFM; of CLIP alone where `fusion` takes no VFM."""
+        s = settings or self.settings
+        clip: pc.ImageFeatures = self._value(self._keys(s)["clip"], lambda: self._encode_clip(s))
+        features = replace(clip, clip_tokens=clip.clip_tokens.float())
+        if s.fusion != "proxy":
+            return features
+        vfm: Patches = self._value(self._keys(s)["vfm"], lambda: self._encode_vfm(s, features))
+        return replace(features, vfm=vfm.vfm, vfm_name=vfm.vfm_name, vfm_id=vfm.vfm_id)
+
+    def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
+        return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
+
+    def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits:
+        return self._value(self._keys(settings)["logits"], lambda: self._classify(settings or self.settings))
+
+    def result(self, settings: pc.Settings | None = None) -> pc.Segmentation:
+        """Stage 5, at the picture's own size."""
+        return self._value(self._keys(settings)["result"], lambda: self._segment(settings or self.settings))
+
+    def overlay(self) -> Drawing:
+        """The result on the page, as the Segment tab draws it."""
+        return self._value(self._keys()["overlay"], lambda: self.drawing(least=LEAST_OVERLAY_SIDE))
+
+    def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
+        """A result with its longer side between `least` and DRAWN_SIDE pixels."""
+        result, words = self.result(settings), self.words()
+        size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
+        canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
+        return Drawing.prepare(canvas, result, words.has_background)
+
+    def seconds(self, settings: pc.Settings) -> float:
+        """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""
+        stages = ("vfm", "dense", "logits", "result") if settings.fusion == "proxy" else ("dense", "logits", "result")
+        found = [self._entries.get(self._keys(settings)[stage]) for stage in stages]
+        return sum(entry.seconds for entry in found if entry)
+
+    def entries(self) -> dict[Key, Entry]:
+        """What is kept after this event, within limits.KEPT_BYTES."""
+        rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
+        # What is on the page leaves last, and its features: no slider should ever run an encoder.
+        own = {self._keys()[stage] for stage in ("clip", "vfm", "overlay")}
+        order = [key for key in self._entries if key not in self._used and key not in own]
+        order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
+        order += [key for key in self._entries if key in own]
+        kept = {key: self._entries[key] for key in order}
+        total = sum(entry.size for entry in kept.values())
+        for key in order:
+            if total <= limits.KEPT_BYTES:
+                break
+            total -= kept.pop(key).size
+        return kept
+
+    def _keys(self, settings: pc.Settings | None = None) -> dict[str, Key]:
+        return keys_of(self.digest, settings or self.settings)
+
+    def _value(self, key: Key, make: Callable[[], Any]) -> Any:
+        if key not in self._entries:
+            start, others = time.perf_counter(), sum(self.ran.values())
+            value = make()
+            # Without the stages that ran for this one.
+            spent = time.perf_counter() - start - (sum(self.ran.values()) - others)
+            self.ran[key[0]] = self.ran.get(key[0], 0) + spent
+            self._entries[key] = Entry(value, spent, nbytes(value))
+        self._used[key] = None
+        return self._entries[key].value
+
+    def _embed(self) -> pc.Vocabulary:
+        s, classes = self.settings, classes_of(self.settings.words)
+        limits.check_words(classes)
+        return self.model().embed(classes, s.background, s.templates).to("cpu")
+
+    def _encode_clip(self, s: pc.Settings) -> pc.ImageFeatures:
+        model = self._checked_model(s)
+        features = pc.ProxyCLIP(model.clip, None).encode(self.picture(), s.side, s.windows).to("cpu")
+        return replace(features, clip_tokens=packed(features.clip_tokens, model.clip.dtype))
+
+    def _encode_vfm(self, s: pc.Settings, clip: pc.ImageFeatures) -> Patches:
+        model: Any = self._checked_model(s)
+        found: Any = model.encode(self.picture(), s.side, s.windows, clip_from=clip)
+        return Patches(packed(found.vfm.cpu(), model.vfm.dtype), found.vfm_name, found.vfm_id)
+
+    def _checked_model(self, s: pc.Settings) -> pc.ProxyCLIP:
+        """The model, once it is clear that its encoders may run: a person should not wait for what is refused then."""
+        if not self.may_encode:
+            raise UserError(
+                f"What {s.vfm if s.fusion == 'proxy' else s.clip} had read of this picture had to make room. Open this "
+                "view again to have it read anew; with fewer vision models or a lower resolution it could stay."
+            )
+        model, size_hw = self.model(s), self.picture().shape[:2]
+        limits.check_amount(size_hw, s)
+        layout = plan_windows(size_hw, s.side, s.windows)
+        queries = len(self.words().queries)
+        limits.check_features(model, layout, s)
+        grid_hw = (model.vfm if s.fusion == "proxy" and model.vfm else model.clip).grid_of(layout.padded_hw)
+        limits.check_scores(layout.count * grid_hw[0] * grid_hw[1], queries)
+        return model
+
+    def _fuse(self, s: pc.Settings) -> pc.DenseFeatures:
+        features, model = self.features(s), self.model()  # to fuse takes CLIP's last block, and no VFM
+        return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion).to("cpu")
+
+    def _classify(self, s: pc.Settings) -> pc.ClassLogits:
+        dense, words, model = self.dense(s), self.words(), self.model()
+        windows, _, *grid_hw = dense.tokens.shape
+        limits.check_scores(windows * grid_hw[0] * grid_hw[1], len(words.queries))
+        return model.classify(dense.to(model.device), words).to("cpu")
+
+    def _segment(self, s: pc.Settings) -> pc.Segmentation:
+        return self.logits(s).to(self.model().device).segment(s.threshold)
+
+
+def work(
+    models: Provider, do: Callable[..., Any], asked: Asked, entries: Mapping[Key, Entry], may_encode: bool, *given: Any
+) -> tuple[Any, Mapping[Key, Entry], str]:
+    """`do(stages, *given)` -> its value, what is kept then, and ""; on an error None and a line for the person.
+
+    All that comes and goes can be pickled where `do` is a function of a module, or a partial of one: on ZeroGPU this
+    runs in a process of its own.
+    """
+    try:
+        stages = Stages(models, asked, entries, may_encode)
+    except ValueError as error:
+        return None, entries, in_words(error)
+    try:
+        return do(stages, *given), stages.entries(), ""
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return None, stages.entries(), in_words(error)
+
+
+def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
+    """Stage -> the key of its value, for the picture with this digest and some settings."""
+    words = (s.clip, s.words, s.background, s.templates)
+    clip = (picture, s.clip, s.side, s.windows)
+    vfm = (*clip, s.vfm)  # CLIP's too: windows are padded with its mean colour
+    dense = (vfm, s.beta, s.gamma) if s.fusion == "proxy" else (clip, s.fusion)
+    logits = (dense, words)
+    result = (logits, s.threshold)
+    stages = {"words": words, "clip": clip, "vfm": vfm, "dense": dense, "logits": logits, "result": result}
+    return {stage: (stage, key) for stage, key in (stages | {"overlay": result}).items()}
+
+
+@lru_cache(maxsize=64)
+def classes_of(words: str) -> tuple[tuple[str, ...], ...]:
+    """Text -> classes, as `pc.parse_vocabulary`; the same text is parsed once. Raises ValueError."""
+    return pc.parse_vocabulary(words)
+
+
+def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Float32 features in the precision in which their encoder ran, or rounded to 16 bits where they are very large."""
+    if dtype != torch.float32:
+        return features.to(dtype)
+    return features.half() if features.nbytes > limits.WIDE_BYTES else features
+
+
+def nbytes(value: Any) -> int:
+    """Bytes of the arrays and tensors in a value and in the fields of a dataclass."""
+    if is_dataclass(value):
+        return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
+    return int(getattr(value, "nbytes", 0))
+
+
+def file_digest(path: str) -> str:
+    """Tells pictures apart by their files' content, so that the same picture under another path is still the same.
+
+    Raises ValueError where there is no such file any more.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:  # uploads are deleted after a day
+        raise ValueError("The picture is no longer on the server. Upload it again.") from None
+    return _digest(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: str, changed: int, size: int) -> str:
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()

@@ -1,0 +1,201 @@
+"""The page's parts by name: one class a tab, made by its layout, read by whoever wires events to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+import proxyclip_core as pc
+from demo import limits, menus
+from demo.answers.segment import Compute, Point
+from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
+from demo.draw.drawing import Look
+from demo.examples import Example
+from demo.models import Provider
+from demo.stages import Asked, Visit
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+# Encoders run for one visitor at a time. Only these events give the visit back: one could undo another's otherwise.
+ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1, **PRIVATE}
+QUICK: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
+# Of several that come while one is answered, the last. At most one listener of a component's event may be so: when its
+# turn comes, gradio wakes all that listen to the event. And none that looks at what the event brings along, such as
+# where was clicked: it would be told of the first event again.
+LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
+EVERY: dict[str, Any] = {"trigger_mode": "multiple"}
+PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
+
+Values = dict[Any, Any]  # component -> value: what gradio hands over where inputs are a set, and takes as outputs
+
+
+@dataclass(frozen=True)
+class QuestionParts:
+    """The left column. clip and family are menus; a VFM is a family and a patch size. about: where models come from."""
+
+    picture: Picture
+    words: gr.Textbox
+    button: gr.Button
+    message: gr.HTML
+    download: gr.HTML
+    preset: gr.Dropdown
+    background: gr.Dropdown
+    threshold: gr.Slider
+    gallery: gr.Gallery | None
+    clip: Menu
+    family: Menu
+    patch: Number
+    about: gr.Markdown
+    beta: gr.Slider
+    gamma: gr.Slider
+    side: Menu
+    windows: gr.Dropdown
+    templates: gr.Dropdown
+    fusion: gr.Dropdown
+
+    @property
+    def inputs(self) -> set[Any]:
+        """The components that `read` needs; add your own for an event."""
+        named = {self.picture, self.words, self.clip, self.family, self.patch, self.background, self.threshold}
+        return named | {self.beta, self.gamma, self.side, self.windows, self.templates, self.fusion}
+
+    def read(self, values: Values) -> Asked:
+        """What is asked for as it stands on the page. Raises ValueError for settings that cannot be."""
+        background = values[self.background]
+        settings = pc.Settings(
+            clip=values[self.clip] or "",
+            vfm=menus.vfm_name(values[self.family], values[self.patch]),
+            words=values[self.words] or "",
+            beta=values[self.beta],
+            gamma=values[self.gamma],
+            side=pc.SETTINGS["side"].from_text(values[self.side] or ""),  # type: ignore[arg-type]  # checked there
+            windows=values[self.windows],
+            templates=values[self.templates],
+            background=background,
+            # Without a background there is no class for pixels below the threshold to fall to.
+            threshold=values[self.threshold] if background != "none" else 0.0,
+            fusion=values[self.fusion],
+        )
+        return Asked(settings, values[self.picture] or "")
+
+
+@dataclass(frozen=True)
+class SegmentParts:
+    overlay: gr.Image
+    opacity: gr.Slider
+    outlines: gr.Checkbox
+    names: gr.Checkbox
+    legend: gr.HTML
+    status: gr.HTML
+    scores: gr.Accordion
+    top: gr.Label
+    score_class: Menu
+    score_map: gr.Image
+    save: gr.Button
+    load: UploadButton
+    copy: gr.Button
+    link: gr.Textbox
+    zip_file: gr.DownloadButton
+    query: gr.Textbox
+    liked: gr.BrowserState
+
+
+@dataclass(frozen=True)
+class InsideParts:
+    """tabs: view -> the section's tab."""
+
+    note: gr.HTML
+    sources: Names
+    tabs: dict[str, gr.Tab]
+    clicked: gr.Image
+    where: gr.HTML
+    pad: list[gr.Button]
+    stage: gr.Radio
+    grid: gr.Checkbox
+    maps: gr.Gallery
+    histogram: gr.HTML
+    table: gr.Dataframe
+    pictures: gr.Gallery
+    label_map: Upload
+    miou: gr.HTML
+    curves: gr.HTML
+
+
+@dataclass(frozen=True)
+class CompareParts:
+    note: gr.HTML
+    left: Menu
+    right: Menu
+    slider: gr.ImageSlider
+    line: gr.HTML
+    chosen: Names
+    run: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    sheet: gr.Gallery
+
+
+@dataclass(frozen=True)
+class HeldParts:
+    """What a visit holds: on the server only `visit`, which may be gone at any time; the rest in the browser.
+
+    shown: digest of the picture whose result is on the page, "" where there is none. view: which tab, and which section
+    of Look inside, is open; section: the one that was open last. hidden, point, seeds: classes that are not drawn, the
+    point last clicked, and the patches that are looked at.
+    """
+
+    visit: gr.State
+    shown: Held
+    view: Held
+    section: Held
+    hidden: Held
+    point: Held
+    seeds: Held
+
+    @classmethod
+    def make(cls) -> HeldParts:
+        return cls(
+            gr.State(time_to_live=limits.KEPT_SECONDS),
+            shown=held(""),
+            view=held("segment"),
+            section=held("inside/attention"),
+            hidden=held([]),
+            point=held(),
+            seeds=held(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The whole page. compute: `stages.work` without its first argument, run where the models are."""
+
+    question: QuestionParts
+    segment: SegmentParts
+    inside: InsideParts
+    compare: CompareParts
+    held: HeldParts
+    models: Provider
+    compute: Compute
+    default: pc.Settings  # what the page opens with
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def look(self) -> set[Any]:
+        """The components that `read_look`, `point` and `shown` need."""
+        parts = self.segment
+        return {parts.opacity, parts.outlines, parts.names, self.held.hidden, self.held.point, self.held.shown}
+
+    def read_look(self, values: Values) -> Look:
+        parts, hidden = self.segment, values[self.held.hidden]
+        names = tuple(str(name) for name in hidden) if isinstance(hidden, list) else ()
+        return Look(values[parts.opacity], values[parts.outlines], values[parts.names], names)
+
+    def point(self, values: Values) -> Point | None:
+        return Point.read(values[self.held.point])
+
+    def shown(self, values: Values) -> str:
+        return str(values[self.held.shown] or "")
+
+    def visit(self, values: Values) -> Visit | None:
+        return values[self.held.visit]

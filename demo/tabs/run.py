@@ -1,0 +1,230 @@
+"""What brings the result up to date: the button, the menus and sliders, and whatever fills the question in.
+
+Each is a chain: fill the question, fetch the weights that are missing, segment. What follows a result stands in `view`.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import gradio as gr
+
+import proxyclip_core as pc
+from demo import menus, preferences
+from demo.answers import save_load, segment
+from demo.answers.errors import in_words, message
+from demo.models import Download
+from demo.stages import Asked
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values
+from demo.tabs.question import side_choices
+
+SCRIPTS = Path(__file__).parents[1] / "draw"
+OPENING = "(_, liked) => [location.search, liked]"
+
+
+def wire(page: Page, demo: gr.Blocks) -> None:
+    q = page.question
+    inputs = q.inputs | page.look | {page.held.visit}
+    busy = {"inputs": inputs, "outputs": _outputs(page), "show_progress_on": page.segment.overlay, **LATEST, **ON_MODEL}
+    fetching = {"inputs": q.inputs, "outputs": [q.message, q.download, q.clip, q.family], **QUICK}
+    # Not one at a time with the models: everybody goes on while weights come.
+    fetching |= {"concurrency_limit": 4, **LATEST}
+
+    def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        return _answer(page, segment.segment, values, progress) | {q.about: _about(page, values)}
+
+    def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        """As the button; but what was said of the link or the file stays, unless there is worse to say."""
+        found = on_segment(values, progress)
+        return {part: value for part, value in found.items() if part is not q.message or value["visible"]}
+
+    def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        """A page has opened: with a result, if that takes no download."""
+        asked = q.read(values)
+        ready = page.models.ready(asked.settings.clip, asked.settings.vfm)
+        return on_filled(values, progress) if asked.picture and asked.settings.words and ready else gr.skip()
+
+    def on_change(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        return _answer(page, segment.refresh, values, progress, shown=page.shown(values)) or gr.skip()
+
+    def on_fetch(values: Values) -> Iterator[Any]:
+        yield from _fetch(page, values)
+
+    gr.on([q.button.click, q.words.submit], on_fetch, **fetching).success(on_segment, **busy)
+    for filled in _wire_fills(page):
+        filled.success(on_fetch, **fetching).success(on_filled, **busy)
+    _wire_opening(page, demo).then(on_opened, **busy)
+
+    changes = [q.words.blur, q.picture.input]
+    changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background, q.fusion)]
+    gr.on(changes, on_change, **busy)
+    chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
+    chosen.then(on_change, **busy)
+    # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
+    sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
+    gr.on(sliders, on_change, **busy | {"show_progress": "hidden"})
+    # Without a background there is nothing that the threshold could do.
+    q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
+
+
+def _outputs(page: Page) -> list[Any]:
+    parts, held = page.segment, page.held
+    shown = [parts.overlay, parts.legend, parts.status, held.visit, held.shown]
+    return [page.question.message, page.question.about, *shown, page.compare.sheet, page.compare.progress]
+
+
+def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progress: Any, **more: Any) -> Values:
+    """What a result changes on the page, by component."""
+    try:
+        asked = page.question.read(values)
+    except ValueError as error:
+        return {page.question.message: message(str(error))}
+    look, point, before = page.read_look(values), page.point(values), page.visit(values)
+    found = do(page.models, page.compute, asked, look, point, before, progress, **more)
+    parts, held = page.segment, page.held
+    changed: Values = {}
+    if found.error is not None:
+        changed[page.question.message] = message(found.error)
+    if found.overlay is not None:
+        changed |= {parts.overlay: found.overlay, parts.legend: found.legend, parts.status: found.status}
+        # A contact sheet of an earlier result would be taken for one of this.
+        changed |= {page.compare.sheet: None, page.compare.progress: ""}
+    if found.visit is not None:
+        changed |= {held.visit: found.visit, held.shown: found.visit.picture}
+    return changed
+
+
+def _fetch(page: Page, values: Values) -> Iterator[Values]:
+    """Downloads the weights that are missing, if any. Where that fails it says so and ends the chain."""
+    q = page.question
+    try:
+        asked = q.read(values)
+        segment.check(asked)
+        clip, vfm = asked.settings.clip, asked.settings.vfm
+        if page.models.ready(clip, vfm):
+            return
+    except ValueError:
+        return  # it is said by the segmentation that follows
+    try:
+        for part in page.models.fetch(clip, vfm):
+            yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        yield {q.message: message(in_words(error)), q.download: gr.update(visible=False)}
+        raise _stop() from None
+    here = {q.clip: gr.update(choices=menus.clip_choices()), q.family: gr.update(choices=menus.family_choices())}
+    yield {q.message: message(""), q.download: gr.update(visible=False), **here}
+
+
+def _stop() -> gr.Error:
+    """Ends a chain. What there is to say has been said."""
+    return gr.Error(visible=False, print_exception=False)
+
+
+def download_html(part: Download) -> str:
+    text = f"Downloading {part.name}: {part.done / 1e6:.0f} of {part.total / 1e6:.0f} MB"
+    return (
+        f'<label class="download">{html.escape(text)}<progress max="{part.total}" value="{part.done}"></progress>'
+        "<span>You can go on with the present models.</span></label>"
+    )
+
+
+def _about(page: Page, values: Values) -> str:
+    q = page.question
+    return menus.about(values[q.clip], menus.vfm_name(values[q.family], values[q.patch]))
+
+
+def _choosing(page: Page) -> dict[str, Any]:
+    q = page.question
+
+    def on_model(clip: str, family: str, patch: int | None) -> tuple[Any, str]:
+        """A model was chosen -> the patch sizes of its family, and where the weights come from."""
+        vfm = menus.vfm_name(family, patch)
+        return gr.update(choices=menus.patch_choices(family), value=pc.find_vfm(vfm).patch), menus.about(clip, vfm)
+
+    wiring = {"fn": on_model, "inputs": [q.clip, q.family, q.patch], "outputs": [q.patch, q.about]}
+    return {**wiring, "queue": False, **EVERY, **QUICK}
+
+
+def _moves_threshold(background: str) -> Any:
+    return gr.update(interactive=background != "none")
+
+
+def fill(page: Page, asked: Asked, said: str = "") -> Values:
+    """The question filled in, with a message. Menus are told their choices as they are now."""
+    q, s = page.question, asked.settings
+    vfm, side = pc.find_vfm(s.vfm), pc.SETTINGS["side"].as_text(s.side)
+    filled: Values = {
+        q.beta: s.beta,
+        q.gamma: s.gamma,
+        q.windows: s.windows,
+        q.templates: s.templates,
+        q.fusion: s.fusion,
+    }
+    # A person may have been quicker than the page: what is not said here stays as it is.
+    filled |= {part: value for part, value in ((q.picture, asked.picture), (q.words, s.words)) if value}
+    return {
+        **filled,
+        q.clip: gr.update(choices=menus.clip_choices(), value=s.clip),
+        q.family: gr.update(choices=menus.family_choices(), value=vfm.family),
+        q.patch: gr.update(choices=menus.patch_choices(vfm.family), value=vfm.patch),
+        q.side: gr.update(choices=side_choices(s.side), value=side),
+        q.background: s.background,
+        q.threshold: gr.update(value=s.threshold, interactive=s.background != "none"),
+        q.about: menus.about(s.clip, s.vfm),
+        q.message: message(said),
+    }
+
+
+def _filled(page: Page) -> list[Any]:
+    """All that `fill` fills."""
+    q = page.question
+    return [*sorted(q.inputs, key=lambda part: part._id), q.about, q.message]
+
+
+def _wire_fills(page: Page) -> list[Any]:
+    """The question filled in from elsewhere: an example, a benchmark's words, saved settings."""
+    q, parts = page.question, page.segment
+
+    def on_example(event: gr.SelectData) -> tuple[Any, ...]:
+        example = page.examples[event.index]
+        return example.picture, example.words, message("")
+
+    def on_preset(title: str | None) -> tuple[Any, ...]:
+        return pc.vocabulary_presets().get(title or "") or gr.skip(), message("")
+
+    def on_file(path: str, picture: str | None) -> Iterator[Values]:
+        try:
+            settings = save_load.read_settings(path, page.default.vfm)
+        except ValueError as error:
+            yield {q.message: message(str(error))}
+            raise _stop() from None
+        yield fill(page, Asked(settings, picture or ""))
+
+    fills = [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
+    fills.append(parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK))
+    if q.gallery is not None:
+        fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.message], **EVERY, **QUICK))
+    return fills
+
+
+def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
+    """The page opens: filled in from its address, and looking as the person liked it last."""
+    parts = page.segment
+
+    def on_load(query: str, liked: Any) -> Values:
+        said = dict(parse_qsl(query.removeprefix("?")))
+        asked, problem = save_load.opening(said, page.default, page.examples)
+        read = preferences.read(liked)
+        look = {parts.opacity: read["opacity"], parts.outlines: read["outlines"], parts.names: read["names"]}
+        return fill(page, asked, problem) | look
+
+    outputs = [*_filled(page), parts.opacity, parts.outlines, parts.names]
+    opened = demo.load(on_load, [parts.query, parts.liked], outputs, js=OPENING, **QUICK)
+    # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
+    # It tells so by body[data-opened].
+    opened.then(None, js=(SCRIPTS / "names.js").read_text(encoding="utf-8"), **PRIVATE)
+    return opened
