@@ -1,32 +1,72 @@
-"""The page without a browser: every wired function called as gradio would call it, so that tests can count."""
+"""The page without a browser. gradio itself preprocesses, runs, postprocesses and holds the sessions; what stands here is
+what its script does in the browser: it holds the values, sends them with an event, and follows up on the answer.
+
+As there: listeners of one event run one after the other; while one is answered, "once" drops what comes, "always_last"
+runs the event again afterwards, "multiple" sends all. Requests wait for their concurrency group as in gradio's queue.
+"""
 
 from __future__ import annotations
 
-import inspect
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.state_holder import StateHolder
 
-from demo.session import Staged
+from demo.stages import Visit
 
 USER_EVENTS = {"click", "input", "release", "submit", "blur", "upload", "select", "change", "tick", "clear", "stop"}
+Action = tuple[str, str, Any, dict[str, Any] | None]
+
+
+def file(path: str | Path) -> dict[str, Any]:
+    """A file as the browser names it after its upload."""
+    return {"path": str(path), "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
 class Page:
-    """One visit: the values of all components, and `do` for what a person does. Nothing is sent anywhere."""
+    """One visit. requests: the functions that were asked for, by name, in their order."""
 
-    def __init__(self, demo: gr.Blocks) -> None:
-        self.demo = demo
-        self.values = {key: getattr(block, "value", None) for key, block in demo.blocks.items()}
+    def __init__(self, demo: gr.Blocks, sessions: StateHolder | None = None, name: str = "a visitor") -> None:
+        self.demo, self.name, self.requests = demo, name, list[str]()
+        self.sessions = sessions or StateHolder()
+        if sessions is None:
+            self.sessions.set_blocks(demo)
+        components = demo.get_config_file()["components"]
+        self.values = {one["id"]: one["props"].get("value") for one in components}
+        self.visible = {one["id"]: one["props"].get("visible") for one in components}
         self.named = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
+        self._pending: set[int] = set()
+        self._deferred: set[int] = set()
+        self._groups: dict[Any, asyncio.Semaphore] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def copy(self) -> Page:
+        """Another visitor, whose page has come as far as this one."""
+        other = Page(self.demo, self.sessions, f"{self.name}'s friend {len(self.sessions.session_data)}")
+        other.values, other.visible = dict(self.values), dict(self.visible)
+        mine, theirs = self.sessions[self.name], self.sessions[other.name]
+        theirs.state_data |= mine.state_data
+        theirs.blocks_config.blocks = dict(mine.blocks_config.blocks)
+        return other
 
     def __getitem__(self, elem_id: str) -> Any:
         return self.values[self.named[elem_id]._id]
 
     @property
-    def staged(self) -> Staged | None:
-        held = [self.values[key] for key, block in self.demo.blocks.items() if isinstance(block, gr.State)]
-        return next((value for value in held if isinstance(value, Staged)), None)
+    def visit(self) -> Visit | None:
+        states = [key for key, block in self.demo.blocks.items() if isinstance(block, gr.State)]
+        held = [self.sessions[self.name][key] for key in states]
+        return next((value for value in held if isinstance(value, Visit)), None)
+
+    def said(self, elem_id: str = "message") -> str:
+        """The text of a message box, "" where it is not shown."""
+        return re.sub("<[^>]*>", "", self[elem_id] or "") if self.visible[self.named[elem_id]._id] else ""
 
     def controls(self) -> set[tuple[str, str]]:
         """(elem_id, event) of all that a person can do, as far as something is wired to it and has a name."""
@@ -34,55 +74,149 @@ class Page:
         targets = {target for fn in self.demo.fns.values() for target in fn.targets}
         return {(ids[key], event) for key, event in targets if key in ids and event in USER_EVENTS}
 
+    def set(self, elem_id: str, value: Any) -> None:
+        self.values[self.named[elem_id]._id] = value
+
+    def open(self) -> None:
+        """The page is loaded."""
+        self._finish([("load", None, None)])
+
     def do(self, elem_id: str, event: str, value: Any = None, data: dict[str, Any] | None = None) -> None:
-        """A control gets a value (None: keeps its own), and all that is wired to the event runs."""
-        block = self.named[elem_id]
-        assert any((block._id, event) in fn.targets for fn in self.demo.fns.values()), f"nothing on {elem_id}.{event}"
-        if value is not None:
-            self.values[block._id] = value
-        self._fire(block._id, event, block, data or {})
+        """A control gets a value (None: keeps its own), and all that follows from the event runs to its end."""
+        self.together((elem_id, event, value, data))
 
-    def _fire(self, key: int | None, event: str, block: Any = None, data: dict[str, Any] | None = None) -> None:
-        for fn in list(self.demo.fns.values()):
-            if (key, event) in fn.targets:
-                self._run(fn, block, data or {})
+    def open_view(self, view: str) -> None:
+        """A tab, and a section of "Look inside": "inside/truth"."""
+        tabs = {block.label: block for block in self.demo.blocks.values() if isinstance(block, gr.Tab)}
+        names = {"segment": "Segment", "inside": "Look inside", "compare": "Compare"}
+        tab, _, section = view.partition("/")
+        for label in (names[tab], *([section.title()] if section else [])):
+            self._finish([("select", tabs[label]._id, None)])
 
-    def _run(self, fn: Any, block: Any, data: dict[str, Any]) -> None:
-        if fn.fn is not None:
-            given = [self.values[one._id] for one in fn.inputs]
-            arguments = [dict(zip(fn.inputs, given))] if fn.inputs_as_dict else given
-            for name, parameter in inspect.signature(fn.fn).parameters.items():
-                for kind in (gr.SelectData, gr.EventData, gr.Request):
-                    if kind.__name__ in str(parameter.annotation):
-                        arguments.append(_event(kind, block, data))
-                        break
-                del name
-            answer = fn.fn(*arguments)
-            for one in answer if inspect.isgenerator(answer) else [answer]:
-                self._take(fn, one)
-        for after in list(self.demo.fns.values()):
-            if after.trigger_after == fn._id:
-                self._run(after, block, data)
+    def together(self, *actions: Action) -> None:
+        """Several, each before the one before it was answered."""
+        self._finish([self._event(*action) for action in actions])
 
-    def _take(self, fn: Any, answer: Any) -> None:
-        if isinstance(answer, dict) and answer and all(isinstance(key, gr.blocks.Block) for key in answer):
-            pairs = list(answer.items())
-        else:
-            pairs = list(zip(fn.outputs, answer if isinstance(answer, (tuple, list)) else [answer]))
-        changed = []
-        for block, value in pairs:
+    def begin(self, elem_id: str, event: str, data: dict[str, Any] | None = None) -> Callable[[], None]:
+        """An event that is on its way: with the values of now, it arrives when what is returned is called."""
+        event_name, key, more = self._event(elem_id, event, None, data)
+        fns = self._listeners(event_name, key)
+        sent = {fn._id: [self.values[one._id] for one in fn.inputs] for fn in fns}
+
+        async def arrive() -> None:
+            for fn in fns:
+                await self._run(fn, key, more, sent[fn._id])
+
+        return lambda: asyncio.run(self._until_quiet(arrive()))
+
+    def _event(self, elem_id: str, event: str, value: Any, data: dict[str, Any] | None) -> tuple[Any, ...]:
+        key = self.named[elem_id]._id
+        assert self._listeners(event, key), f"nothing listens to {elem_id}.{event}"
+        return (event, key, data) if value is None else (event, key, data, value)
+
+    def _listeners(self, event: str, key: int | None) -> list[Any]:
+        return [fn for fn in self.demo.fns.values() if (key, event) in fn.targets]
+
+    def _finish(self, events: list[tuple[Any, ...]]) -> None:
+        async def all_of_them() -> None:
+            for event, key, data, *value in events:
+                if value:
+                    self.values[key] = value[0]
+                self._spawn(self._dispatch(self._listeners(event, key), key, data))
+                await asyncio.sleep(0)  # as a browser, which sends before it looks for the next event
+
+        self._groups.clear()  # they belong to one loop
+        asyncio.run(self._until_quiet(all_of_them()))
+
+    async def _until_quiet(self, first: Any) -> None:
+        await first
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    def _spawn(self, running: Any) -> None:
+        task = asyncio.ensure_future(running)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dispatch(self, fns: list[Any], key: int | None, data: Any = None) -> None:
+        for fn in fns:
+            if fn._id in self._pending and fn.trigger_mode != "multiple":
+                if fn.trigger_mode == "always_last":
+                    self._deferred.add(fn._id)
+                continue
+            self._pending.add(fn._id)
+            try:
+                await self._run(fn, key, data, [self.values[one._id] for one in fn.inputs])
+            finally:
+                self._pending.discard(fn._id)
+            if fn._id in self._deferred:
+                self._deferred.discard(fn._id)
+                self._spawn(self._dispatch(fns, key, data))  # the event, so everyone who listens to it
+
+    async def _run(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> None:
+        if isinstance(fn.js, str):
+            sent = _script(fn.js, sent)
+        if fn.fn is None:
+            self._take(fn, sent if isinstance(fn.js, str) else [])
+        elif not await self._ask(fn, key, data, sent):
+            return self._follow(fn, key, failed=True)
+        self._follow(fn, key)
+
+    async def _ask(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> bool:
+        """Whether it went well."""
+        self.requests.append(fn.name)
+        target = self.demo.blocks[key] if key is not None else None
+        group = self._groups.setdefault(fn.concurrency_id or fn._id, asyncio.Semaphore(_limit(fn)))
+        async with group if fn.queue is not False else asyncio.Semaphore():
+            iterator, going, changed = None, True, dict[int, None]()
+            while going:
+                try:
+                    answer = await self.demo.process_api(
+                        fn,
+                        sent,
+                        state=self.sessions[self.name],
+                        iterator=iterator,
+                        event_data=gr.EventData(target, data),
+                        event_id="an event" if iterator else None,
+                    )
+                except gr.Error as error:
+                    self.toast = error.message if error.visible else ""
+                    return False
+                ended = iterator is not None and not answer["is_generating"]
+                going, iterator = answer["is_generating"], answer["iterator"]
+                changed |= dict.fromkeys(answer["changed_state_ids"])
+                if not ended:  # the queue repeats the last answer then
+                    self._take(fn, answer["data"])
+        for state in changed:
+            for follower in self._listeners("change", state):
+                self._spawn(self._dispatch([follower], state))
+        return True
+
+    def _take(self, fn: Any, answer: list[Any]) -> None:
+        for block, value in zip(fn.outputs, answer):
+            changed = {"value": value}
             if isinstance(value, dict) and value.get("__type__") == "update":
-                if "value" not in value:
-                    continue
-                value = value["value"]
-            if isinstance(block, gr.State) and value is not self.values[block._id]:
-                changed.append(block)
-            self.values[block._id] = value
-        for block in changed:
-            self._fire(block._id, "change", block)
+                changed = value
+            if "value" in changed and not isinstance(block, gr.State):
+                self.values[block._id] = changed["value"]
+            self.visible[block._id] = changed.get("visible", self.visible.get(block._id))
+
+    def _follow(self, fn: Any, key: int | None, failed: bool = False) -> None:
+        for after in self.demo.fns.values():
+            if after.trigger_after == fn._id and not (
+                (failed and after.trigger_only_on_success) or (not failed and after.trigger_only_on_failure)
+            ):
+                self._spawn(self._dispatch([after], key))
 
 
-def _event(kind: type, block: Any, data: dict[str, Any]) -> Any:
-    if kind is gr.Request:
-        return type("Visited", (), {"query_params": data})()
-    return kind(block, data)
+def _limit(fn: Any) -> int:
+    return 1 if fn.concurrency_limit == "default" else fn.concurrency_limit or 1000
+
+
+def _script(script: str, sent: list[Any]) -> list[Any]:
+    """What the page's scripts give: a constant, or what they are given."""
+    constant = re.fullmatch(r"\(\) => (\[?\"[^`]*\]?)", script)
+    if not constant:
+        return sent
+    value = json.loads(constant[1])
+    return value if isinstance(value, list) else [value]

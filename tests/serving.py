@@ -20,11 +20,19 @@ ROOT = Path(__file__).parents[1]
 START_LIMIT = 120  # seconds until a process that does not come up is ended, so that no test waits for ever
 
 
+def as_elsewhere(function):
+    """Runs a function as ZeroGPU does, in a process of its own: what comes and goes must survive pickling."""
+    return lambda *given: pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(given)))))
+
+
 class OneModel:
     """Gives the same model under every name."""
 
     def __init__(self, model) -> None:
         self.model = model
+
+    def on_device(self, function):
+        return as_elsewhere(function)
 
     def get(self, clip, vfm, say=lambda done, text: None):
         return self.model
@@ -36,16 +44,11 @@ class OneModel:
         return iter(())
 
 
-def as_elsewhere(function):
-    """Runs a function as ZeroGPU does, in a process of its own: what comes and goes must survive pickling."""
-    return lambda *given: pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(given)))))
-
-
 @contextmanager
 def page_around(model, examples: Path | None = None) -> Iterator[str]:
     """The address of the page around a model of the tests, or around a provider of models."""
     models = model if hasattr(model, "get") else OneModel(model)
-    demo = build_demo(models, "OpenAI B/16", "DINO B/8", as_elsewhere, examples)
+    demo = build_demo(models, "OpenAI B/16", "DINO B/8", examples)
     _, url, _ = demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **LAUNCH)
     try:
         yield url

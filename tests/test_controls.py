@@ -1,6 +1,6 @@
 """What every control of the page may run: one row each. Encoders are counted, stages read from the visitor's state.
 
-A control without a row fails the last test: whoever adds one says here what it costs.
+A control without a row fails `test_every_control_has_its_row`: whoever adds one says here what it costs.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from demo.stages import Visit
 from demo.ui import build_demo
 from proxyclip_core.settings import Settings
-from tests.page import Page
-from tests.serving import OneModel, as_elsewhere
+from tests.page import Page, file
+from tests.serving import OneModel
 
-SHOWN = {"result", "labels"}
+SHOWN = {"result", "overlay"}
 FROM_LOGITS = {"logits", *SHOWN}
 FROM_DENSE = {"dense", *FROM_LOGITS}
-FROM_FEATURES = {"features", *FROM_DENSE}
-WORDS = {"vocabulary", *FROM_LOGITS}
+FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
+FROM_PICTURE = {"canvas", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
+WORDS = {"words", *FROM_LOGITS}
 NOTHING, TEXT, PICTURE = {}, {"text": 1}, {"clip": 1, "vfm": 1}
 POINT = {"index": [20, 30], "value": None}
 
 # (control, event, value, what the event brings along, stages that may run, encoders that may run)
-SEGMENT_TAB = [
+SEGMENT_TAB: list[tuple] = [
     ("segment", "click", None, {}, set(), NOTHING),
     ("words", "submit", "sky, hill", {}, WORDS, TEXT),
     ("words", "blur", "sky, horse", {}, WORDS, TEXT),
@@ -34,23 +36,17 @@ SEGMENT_TAB = [
     ("preset", "input", "Pascal VOC 2012, 20 classes", {}, WORDS, TEXT),
     ("background", "input", "first", {}, WORDS, TEXT),
     ("threshold", "input", 0.4, {}, SHOWN, NOTHING),
-    ("picture", "input", "other.png", {}, {"picture", *FROM_FEATURES}, PICTURE),
-    (
-        "examples",
-        "select",
-        None,
-        {"index": 0, "value": None},
-        {"vocabulary", "picture", *FROM_FEATURES},
-        PICTURE | TEXT,
-    ),
-    ("clip", "input", "OpenAI B/32", {}, {"vocabulary", *FROM_FEATURES}, PICTURE | TEXT),
-    ("vfm", "input", "DINO S", {}, FROM_FEATURES, PICTURE),
-    ("patch", "input", 16, {}, FROM_FEATURES, PICTURE),
+    ("picture", "input", "other.png", {}, FROM_PICTURE, PICTURE),
+    ("examples", "select", None, {"index": 0, "value": None}, {"words", *FROM_PICTURE}, PICTURE | TEXT),
+    ("clip", "input", "OpenAI B/32", {}, {"words", *FROM_FEATURES}, PICTURE | TEXT),
+    ("vfm", "input", "DINO S", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
+    ("patch", "input", 16, {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("beta", "input", 1.5, {}, FROM_DENSE, NOTHING),
     ("gamma", "input", 5.0, {}, FROM_DENSE, NOTHING),
-    ("side", "input", 224, {}, FROM_FEATURES, PICTURE),
+    ("side", "input", "224", {}, FROM_FEATURES, PICTURE),
     ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
     ("templates", "input", "none", {}, WORDS, TEXT),
+    ("fusion", "input", "clip", {}, FROM_DENSE, NOTHING),
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),
@@ -62,18 +58,16 @@ SEGMENT_TAB = [
     ("copy", "click", None, {}, set(), NOTHING),
 ]
 # The other tabs' controls stand in rows of their own: (control, event, ...) as above.
-SEED = {"index": [20, 30], "value": None}
 INSIDE_TAB: list[tuple] = [
-    ("tabs", "select", None, {"index": 1, "value": "Look inside", "selected": True}, set(), NOTHING),
     ("picture", "change", "other.png", {}, set(), NOTHING),
-    ("beta", "release", 1.5, {}, set(), NOTHING),
-    ("gamma", "release", 5.0, {}, set(), NOTHING),
-    ("inside-picture", "select", None, SEED, set(), NOTHING),
+    ("inside-picture", "select", None, POINT, set(), NOTHING),
     *((f"inside-{way}", "click", None, {}, set(), NOTHING) for way in ("left", "right", "up", "down", "undo", "clear")),
     ("inside-grid", "input", True, {}, set(), NOTHING),
     ("inside-stage", "input", "cosine", {}, set(), NOTHING),
     ("inside-sources", "input", ["CLIP's own attention"], {}, set(), NOTHING),
-    ("inside-label-map", "change", None, {}, set(), NOTHING),
+    ("inside-sources", "input", ["DINO S/8"], {}, set(), {"vfm": 1}),
+    ("inside-label-map", "upload", "labels.png", {}, set(), NOTHING),
+    ("inside-label-map", "clear", None, {}, set(), NOTHING),
 ]
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),
@@ -81,15 +75,18 @@ COMPARE_TAB: list[tuple] = [
     ("compare-run", "click", None, {}, set(), {"vfm": 1}),  # the patch size that is not there yet
     ("compare-stop", "click", None, {}, set(), NOTHING),
 ]
-ROWS = SEGMENT_TAB + INSIDE_TAB + COMPARE_TAB
+ROWS = [(view, row) for view, rows in (("segment", SEGMENT_TAB), ("compare", COMPARE_TAB)) for row in rows]
+ROWS += [("inside/attention", row) for row in INSIDE_TAB]
 
 
-@pytest.fixture
-def folder(blocks, tmp_path) -> Path:
-    """An examples folder with one scene, another picture, and saved settings."""
+@pytest.fixture(scope="module")
+def folder(blocks, tmp_path_factory) -> Path:
+    """An examples folder with one scene, another picture, a label map, and saved settings."""
+    tmp_path = tmp_path_factory.mktemp("pictures")
     Image.fromarray(blocks[:, ::-1]).save(tmp_path / "scene.png")
     Image.fromarray(blocks).save(tmp_path / "blocks.png")
     Image.fromarray(blocks[::-1]).save(tmp_path / "other.png")
+    Image.fromarray(blocks[..., 0] // 200).save(tmp_path / "labels.png")
     row = {"file": "scene.png", "title": "Four areas", "text": "sea, sand", "words": ["sea", "sand"]}
     (tmp_path / "examples.json").write_text(json.dumps([row]))
     settings = Settings("OpenAI B/16", "DINO B/8", "sky, tree", beta=1.7, windows="whole", templates="simple7")
@@ -97,40 +94,72 @@ def folder(blocks, tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def page(tiny_model, folder) -> Page:
+@pytest.fixture(scope="module")
+def segmented(tiny_model, folder) -> Page:
     """With a result of two words on a picture, from the whole picture at once."""
-    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", as_elsewhere, folder))
-    page.values[page.named["picture"]._id] = str(folder / "blocks.png")
-    page.values[page.named["windows"]._id] = "whole"
+    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", folder))
+    page.set("picture", file(folder / "blocks.png"))
+    page.set("windows", "whole")
+    page.set("templates", "simple7")
     page.do("words", "submit", "sky, tree")
-    assert page.staged is not None
     return page
+
+
+@pytest.fixture
+def page(segmented) -> Page:
+    return segmented.copy()
 
 
 def fire(page: Page, folder: Path, row: tuple) -> None:
     control, event, value, data = row[:4]
     if isinstance(value, str) and (folder / value).is_file():
-        value = str(folder / value)
-    if control == "threshold":  # which acts only on a background
-        page.do("background", "input", "first")
+        value = file(folder / value)
     page.do(control, event, value, data)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[f"{row[0]}.{row[1]}" for row in ROWS])
-def test_a_control_runs_no_more_than_its_row_says(page, counter, folder, row):
+def held(visit: Visit | None) -> Visit:
+    assert visit is not None
+    return visit
+
+
+@pytest.mark.parametrize(("view", "row"), ROWS, ids=[f"{row[0]}.{row[1]}" for _, row in ROWS])
+def test_a_control_runs_no_more_than_its_row_says(page, counter, folder, view, row):
     stages, encoders = row[4:]
-    if row[0] == "threshold":
+    page.open_view(view)
+    if row[0] == "threshold":  # which acts only on a background
         page.do("background", "input", "first")
-    before = page.staged
+    before, page.requests[:] = held(page.visit), []
     calls = counter.during(lambda: fire(page, folder, row))
-    ran = set(page.staged.seconds) if page.staged is not before else set()
+    after = held(page.visit)
+    ran = set(after.ran) if after.asked != before.asked else set()
     assert (ran, calls) == (stages, encoders)
-    assert not page["message"]
+    assert not page.said()
 
 
 def test_every_control_has_its_row(page):
-    wired: set[tuple[str, str]] = page.controls()
-    listed: set[Any] = {row[:2] for row in ROWS}
-    assert {row[:2] for row in SEGMENT_TAB} <= wired
-    assert wired - listed == set()
+    listed: set[Any] = {row[:2] for _, row in ROWS}
+    assert page.controls() == listed
+
+
+VIEWS = ("segment", "inside/attention", "inside/similarity", "inside/features", "inside/truth", "compare")
+
+
+@pytest.fixture(scope="module")
+def with_background(segmented) -> Page:
+    page = segmented.copy()
+    page.do("background", "input", "first")
+    page.set("compare-left", "DINO S/8")
+    page.set("inside-sources", ["DINO S/8"])
+    return page
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_tick_of_a_slider_asks_twice_and_runs_no_encoder(with_background, counter, view):
+    page = with_background.copy()
+    page.open_view(view)
+    for slider, value in (("beta", 1.6), ("gamma", 4.0), ("threshold", 0.2)):
+        page.requests.clear()
+        assert counter.during(lambda: page.do(slider, "input", value)) == {}  # noqa: B023
+        assert 1 <= len(page.requests) <= 2
+    note = {"inside": "inside-note", "compare": "compare-note"}.get(view.split("/")[0], "message")
+    assert page.said() == page.said(note) == ""

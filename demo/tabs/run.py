@@ -98,9 +98,10 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     return changed
 
 
-def _fetch(page: Page, values: Values) -> Iterator[Values]:
+def _fetch(page: Page, values: Values) -> Iterator[Any]:
     """Downloads the weights that are missing, if any. Where that fails it says so and ends the chain."""
     q = page.question
+    yield gr.skip()  # from a generator that never yields gradio would take None for every output
     try:
         asked = q.read(values)
         segment.check(asked)
