@@ -1,5 +1,5 @@
-"""The page without a browser. gradio itself preprocesses, runs, postprocesses and holds the sessions; what stands here is
-what its script does in the browser: it holds the values, sends them with an event, and follows up on the answer.
+"""The page without a browser. gradio itself preprocesses, runs, postprocesses and holds the sessions; what stands here
+is what its script does in the browser: it holds the values, sends them with an event, and follows up on the answer.
 
 As there: listeners of one event run one after the other; while one is answered, "once" drops what comes, "always_last"
 runs the event again afterwards, "multiple" sends all. Requests wait for their concurrency group as in gradio's queue.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
