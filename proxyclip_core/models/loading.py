@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -167,7 +168,7 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> Network:
     return open_clip.CLIP(**config)
 
 
-def build_vfm_network(spec: VfmSpec, **options) -> Network:
+def build_vfm_network(spec: VfmSpec, **options: Any) -> Network:
     """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
     import timm
     from timm.models.vision_transformer import VisionTransformer
@@ -201,7 +202,7 @@ def _with_weights(
 
 
 @contextmanager
-def _fitting(name: str, path: Path):
+def _fitting(name: str, path: Path) -> Iterator[None]:
     """Turns what is raised where weights do not fit into a message about the file."""
     try:
         yield

@@ -54,11 +54,11 @@ class VfmSpec:
     note: str = field(default="", compare=False)  # what a user must know before choosing it
 
 
-def _clip(name: str, architecture: str, repo: str, megabytes: int, **more) -> ClipSpec:
+def _clip(name: str, architecture: str, repo: str, megabytes: int, **more: Any) -> ClipSpec:
     return ClipSpec(name, architecture, repo, "MIT", megabytes, **more)
 
 
-def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str = "Apache-2.0", **more) -> VfmSpec:
+def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str = "Apache-2.0", **more: Any) -> VfmSpec:
     return VfmSpec(f"{family}/{patch}", family, patch, timm_name, f"timm/{timm_name}", licence, megabytes, **more)
 
 
