@@ -281,6 +281,7 @@ def test_synonyms_in_scenes_are_wordings_of_one_class(tmp_path, four_areas):
     (read,) = evaluation.read_scenes(tmp_path / "scenes.json")
     assert read.classes == (("girl", "woman"), ("hill", "mountain"), ("palm, tall",))
     assert read.names == ("girl", "hill", "palm, tall")
+    assert read.words == [("girl", "woman"), ["hill", "mountain"], "palm, tall"]
 
 
 def test_the_wordings_of_a_scene_are_what_the_model_is_asked(tiny_model, four_areas):

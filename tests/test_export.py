@@ -130,7 +130,7 @@ def test_a_label_map_of_stages_is_written_too(result, tmp_path):
 
 
 @pytest.mark.parametrize("taken", ["a.png", "a.json"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"\x89PNG\r\n\x1a\n", b"[1]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{}", b'"text"', b"\x89PNG\r\n\x1a\n", b'["proxyclip_label_map"]', b"\xff"])
 def test_files_of_others_are_not_overwritten(result, tmp_path, taken, content):
     (tmp_path / taken).write_bytes(content)
     with pytest.raises(FileExistsError, match=f"{taken} is there already and was not written by proxyclip"):

@@ -117,8 +117,8 @@ def _read_list(index: Path) -> list[Any]:
     return entries
 
 
-def _one_class(entry: Any, where: str) -> Sequence[str]:
-    """One entry of `words`: its wordings."""
+def _one_class(entry: Any, where: str) -> str | Sequence[str]:
+    """One entry of `words`: a word, or its wordings."""
     if not isinstance(entry, str):
         return entry  # checked with the others
     classes = parse_vocabulary(entry)
@@ -127,4 +127,4 @@ def _one_class(entry: Any, where: str) -> Sequence[str]:
             f"{where}: {entry!r} is {len(classes)} classes. Give each an entry of its own, put synonyms behind a "
             "semicolon, and a word that holds a comma in double quotes."
         )
-    return classes[0]
+    return classes[0][0] if len(classes[0]) == 1 else classes[0]
