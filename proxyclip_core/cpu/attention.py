@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from proxyclip_core.cpu import kernels
 from proxyclip_core.cpu.linear import onednn_linear
 
-SCORES_AT_ONCE = 4_000_000  # bytes of one head's scores, which then stay in the CPU's cache
+SCORES_AT_ONCE = 2_000_000  # bytes of one head's scores, which then stay in the CPU's cache
 
 
 def chunked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
