@@ -12,13 +12,6 @@ from PIL import Image
 from tests.serving import app_process, page_around
 
 
-def pytest_collection_modifyitems(items):
-    """A browser on a busy machine now and then loses a click: what fails here is tried twice more."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.flaky(reruns=2))
-
-
 @pytest.fixture(scope="module")
 def browser():
     from tests.browser.visit import CHROMIUM, playwright

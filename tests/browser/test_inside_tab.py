@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.draw.figures import SEED_COLOURS
+from demo.draw.heat_map import SEED_COLOURS
 from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
 from tests.serving import page_around
 
