@@ -105,9 +105,9 @@ class Held(gr.Textbox, metaclass=WithoutStub):
         return None if value is None else json.dumps(value)
 
 
-def held(value: Any = None) -> Held:
+def held(name: str, value: Any = None) -> Held:
     """A hidden value in the browser."""
-    return Held(value, visible=False)
+    return Held(value, visible=False, elem_id=f"held-{name}")
 
 
 def set_to(value: Any, times: int = 1) -> str:

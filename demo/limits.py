@@ -35,12 +35,12 @@ WAITING = _limit("WAITING", 32)  # requests in the queue before the page says th
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
 
 # Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away
-# longest. The features of the result that is shown must fit, so that no slider ever runs an encoder. At all numbered
-# resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136 windows, take 570 MB in 16 bits. Of a
-# large picture "as it is" they may not; then it is refused. The rest is room for what is drawn.
+# longest. The features of the result on the page must fit beside what is drawn, so that no slider ever runs an encoder.
+# At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136 windows, take 570 MB
+# in 16 bits. Those of a large picture "as it is" may not; then it is refused.
 SESSIONS = _limit("SESSIONS", 16)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
-FEATURE_BYTES = _limit("FEATURE_BYTES", 600_000_000)
+DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
 WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits
 KEPT_SECONDS = _limit("KEPT_SECONDS", 1800)  # without a new result
 MOST_SCORES = _limit("MOST_SCORES", 100_000_000)  # of all words at all patches: 400 MB while they are read out
@@ -54,10 +54,11 @@ def check_features(model: pc.ProxyCLIP, layout: WindowLayout, settings: pc.Setti
         height, width = encoder.grid_of(layout.padded_hw)
         size = layout.count * height * width * encoder.width * 4
         total += size if encoder.dtype == torch.float32 and size <= WIDE_BYTES else size // 2
-    if total > FEATURE_BYTES:
+    room = KEPT_BYTES - DRAWN_BYTES
+    if total > room:
         raise ValueError(
             f"In this resolution {' and '.join(encoder.name for encoder in encoders)} would say "
-            f"{total / 1e6:.0f} MB about the picture; at most {FEATURE_BYTES / 1e6:.0f} MB can be kept. Choose a "
+            f"{total / 1e6:.0f} MB about the picture; at most {room / 1e6:.0f} MB can be kept. Choose a "
             "lower resolution, a larger patch or a smaller model."
         )
 

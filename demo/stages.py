@@ -22,7 +22,7 @@ import torch
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import UserError, in_words
-from demo.draw.drawing import Drawing, Look
+from demo.draw.drawing import Drawing
 from demo.draw.overlay import picture_at, size_within
 from demo.models import Provider
 from proxyclip_core.windows import plan_windows
@@ -57,19 +57,23 @@ class Visit:
     """What one visitor's page holds, in a `gr.State`. On the CPU, and never changed once made.
 
     asked: what the result on the page is of. picture: its digest. entries: the least recently used first.
-    ran: stage -> seconds, of those that had to run for this result. look: how it was drawn when it came.
+    ran: stage -> seconds, of those that had to run for this result.
     """
 
     asked: Asked
     picture: str
     entries: Mapping[Key, Entry]
     ran: Mapping[str, float]
-    look: Look
 
     def __hash__(self) -> int:
         # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
         # values that are kept along with it are no new result.
         return hash((self.asked.settings, self.picture))
+
+    @property
+    def name(self) -> str:
+        """Tells results apart."""
+        return str(hash(self))
 
     def held(self, stage: str) -> Any:
         """A stage's value for the result on the page; None where it had to make room."""

@@ -19,6 +19,14 @@ TINY_CLIP = {
 }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_uploads(tmp_path_factory):
+    """gradio names uploads by their content, and a page that ends deletes its own: also those of other tests' pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch, tmp_path):
     """No test sees the developer's weights, settings or cache, nor the network."""
@@ -125,3 +133,35 @@ def counter(tiny_model, monkeypatch) -> CallCounter:
 @pytest.fixture
 def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def blocks_file(blocks, tmp_path_factory) -> str:
+    """The picture `blocks` as a PNG."""
+    path = tmp_path_factory.mktemp("pictures") / "blocks.png"
+    Image.fromarray(blocks).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def true_map(blocks, tmp_path_factory) -> str:
+    """A label map of the four areas of `blocks`, numbered row by row."""
+    labels = np.zeros(blocks.shape[:2], dtype=np.uint8)
+    labels[:75, 115:], labels[75:, :115], labels[75:, 115:] = 1, 2, 3
+    path = tmp_path_factory.mktemp("truth") / "labels.png"
+    Image.fromarray(labels).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def other_model(tiny_model) -> ProxyCLIP:
+    """With patches of 16 pixels."""
+    return ProxyCLIP(tiny_model.clip, golden_vfm("dino16"), templates="simple7")
+
+
+@pytest.fixture
+def other_runs(other_model, monkeypatch) -> list[int]:
+    """One entry for each time the VFM of `other_model` runs."""
+    runs, encode = [], other_model.vfm.encode_windows
+    monkeypatch.setattr(other_model.vfm, "encode_windows", lambda pixels: runs.append(1) or encode(pixels))
+    return runs

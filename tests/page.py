@@ -8,6 +8,8 @@ runs the event again afterwards, "multiple" sends all. Requests wait for their c
 from __future__ import annotations
 
 import asyncio
+import html
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.state_holder import StateHolder
+from PIL import Image
 
 from demo.stages import Visit
 
@@ -38,17 +42,18 @@ class Page:
             self.sessions.set_blocks(demo)
         components = demo.get_config_file()["components"]
         self.values = {one["id"]: one["props"].get("value") for one in components}
-        self.visible = {one["id"]: one["props"].get("visible") for one in components}
+        self.props = {one["id"]: one["props"] for one in components}
         self.named = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
         self._pending: set[int] = set()
         self._deferred: set[int] = set()
+        self._settled: list[Any] = []
         self._groups: dict[Any, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def copy(self) -> Page:
         """Another visitor, whose page has come as far as this one."""
         other = Page(self.demo, self.sessions, f"{self.name}'s friend {len(self.sessions.session_data)}")
-        other.values, other.visible = dict(self.values), dict(self.visible)
+        other.values, other.props = dict(self.values), dict(self.props)
         mine, theirs = self.sessions[self.name], self.sessions[other.name]
         theirs.state_data |= mine.state_data
         theirs.blocks_config.blocks = dict(mine.blocks_config.blocks)
@@ -65,7 +70,16 @@ class Page:
 
     def said(self, elem_id: str = "message") -> str:
         """The text of a message box, "" where it is not shown."""
-        return re.sub("<[^>]*>", "", self[elem_id] or "") if self.visible[self.named[elem_id]._id] else ""
+        text = self[elem_id] if self.prop(elem_id, "visible") else ""
+        return html.unescape(re.sub("<[^>]*>", "", text or ""))
+
+    def prop(self, elem_id: str, name: str) -> Any:
+        """Such as "choices"."""
+        return self.props[self.named[elem_id]._id].get(name)
+
+    def pixels(self, elem_id: str) -> np.ndarray:
+        """(H, W, 3) of the picture that a component shows."""
+        return np.asarray(Image.open(self[elem_id]["path"]).convert("RGB"))
 
     def controls(self) -> set[tuple[str, str]]:
         """(elem_id, event) of all that a person can do, as far as something is wired to it and has a name."""
@@ -76,6 +90,13 @@ class Page:
     def set(self, elem_id: str, value: Any) -> None:
         self.values[self.named[elem_id]._id] = value
 
+    def call(self, api_name: str, **given: Any) -> list[Any]:
+        """What a program's call of an endpoint is answered. Raises gr.Error."""
+        fn = next(fn for fn in self.demo.fns.values() if fn.api_name == api_name)
+        names = list(inspect.signature(fn.fn).parameters)
+        sent = [given.get(name, self.props[block._id].get("value")) for name, block in zip(names, fn.inputs)]
+        return asyncio.run(self.demo.process_api(fn, sent, state=self.sessions["a program"]))["data"]
+
     def open(self) -> None:
         """The page is loaded."""
         self._finish([("load", None, None)])
@@ -85,12 +106,16 @@ class Page:
         self.together((elem_id, event, value, data))
 
     def open_view(self, view: str) -> None:
-        """A tab, and a section of "Look inside": "inside/truth"."""
+        """A tab, such as "compare", or a section of one: "inside/truth"."""
+        for part in dict.fromkeys([view.partition("/")[0], view]):
+            self.open_views(part)
+
+    def open_views(self, *views: str) -> None:
+        """Several, each before the one before it was filled."""
         tabs = {block.label: block for block in self.demo.blocks.values() if isinstance(block, gr.Tab)}
         names = {"segment": "Segment", "inside": "Look inside", "compare": "Compare"}
-        tab, _, section = view.partition("/")
-        for label in (names[tab], *([section.title()] if section else [])):
-            self._finish([("select", tabs[label]._id, None)])
+        labels = [names.get(view) or view.partition("/")[2].title() for view in views]
+        self._finish([("select", tabs[label]._id, None) for label in labels])
 
     def together(self, *actions: Action) -> None:
         """Several, each before the one before it was answered."""
@@ -154,7 +179,7 @@ class Page:
 
     async def _run(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> None:
         if isinstance(fn.js, str):
-            sent = _script(fn.js, sent)
+            sent = self._script(fn.js, sent, data or {})
         if fn.fn is None:
             self._take(fn, sent if isinstance(fn.js, str) else [])
         elif not await self._ask(fn, key, data, sent):
@@ -198,7 +223,7 @@ class Page:
                 changed = value
             if "value" in changed and not isinstance(block, gr.State):
                 self.values[block._id] = changed["value"]
-            self.visible[block._id] = changed.get("visible", self.visible.get(block._id))
+            self.props[block._id] = self.props[block._id] | changed
 
     def _follow(self, fn: Any, key: int | None, failed: bool = False) -> None:
         for after in self.demo.fns.values():
@@ -208,14 +233,29 @@ class Page:
                 self._spawn(self._dispatch([after], key))
 
 
+    def _script(self, script: str, sent: list[Any], data: dict[str, Any]) -> list[Any]:
+        """What the page's scripts give: a constant, the chips that are off, or what they are given."""
+        if "#redraw" in script:
+            self._settle(*sent)
+            return []
+        if "aria-pressed" in script:
+            return [json.dumps(data["hidden"])]
+        constant = re.fullmatch(r"\(\) => (\[?\"[^`]*\]?)", script)
+        value = json.loads(constant[1]) if constant else sent
+        return value if isinstance(value, list) else [value]
+
+    def _settle(self, shown: Any, *rest: Any) -> None:
+        """As draw/settle.js: what was drawn from something else than what the page asks for is drawn again, once."""
+        *look, hidden, point, drawn = rest
+        result = (json.loads(shown or "null") or {}).get("result")
+        wanted = [result, *look, json.loads(hidden or "null") or [], json.loads(point or "null")]
+        if not result or wanted == json.loads(drawn or "null") or self._settled == [wanted, drawn]:
+            return
+        self._settled = [wanted, drawn]
+        key = self.named["redraw"]._id
+        self._spawn(self._dispatch(self._listeners("click", key), key))
+
+
 def _limit(fn: Any) -> int:
     return 1 if fn.concurrency_limit == "default" else fn.concurrency_limit or 1000
 
-
-def _script(script: str, sent: list[Any]) -> list[Any]:
-    """What the page's scripts give: a constant, or what they are given."""
-    constant = re.fullmatch(r"\(\) => (\[?\"[^`]*\]?)", script)
-    if not constant:
-        return sent
-    value = json.loads(constant[1])
-    return value if isinstance(value, list) else [value]

@@ -44,6 +44,20 @@ class OneModel:
         return iter(())
 
 
+class TwoModels(OneModel):
+    """Gives one model for "DINO B/8", another for "DINO B/16", and has no others."""
+
+    def __init__(self, model, other) -> None:
+        super().__init__(model)
+        self.other = other
+
+    def get(self, clip, vfm, say=lambda done, text: None):
+        return self.other if vfm == "DINO B/16" else self.model
+
+    def ready(self, clip, vfm):
+        return vfm in ("DINO B/8", "DINO B/16")
+
+
 @contextmanager
 def page_around(model, examples: Path | None = None) -> Iterator[str]:
     """The address of the page around a model of the tests, or around a provider of models."""
@@ -63,7 +77,8 @@ def app_process(cache: Path, *arguments: str) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(free_port()), "--device", "cpu", *arguments],
         cwd=ROOT,
-        env=kept | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "PYTHONUNBUFFERED": "1"},
+        env=kept
+        | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "GRADIO_TEMP_DIR": str(cache), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

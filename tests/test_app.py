@@ -1,13 +1,12 @@
-"""The app: its callbacks, its one public endpoint, and the real process without network and weights."""
+"""The app: what the Segment tab answers, its one public endpoint, and the real process without network and weights."""
 
 from __future__ import annotations
 
-import html
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 import gradio as gr
 import httpx
@@ -18,16 +17,15 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import menus
-from demo.answers import segment as callbacks
-from demo.answers.segment import Look, Point
-from demo.draw import overlay as render
-from demo.session import Settings, advance, check_amount
-from demo.tabs.segment import ClassName
+from demo import limits
+from demo.draw.legend import percent
+from demo.draw.overlay import picture_at
+from demo.stages import keys_of
+from demo.ui import build_demo
+from tests.page import Page, file
 from tests.serving import ROOT, OneModel, app_process, page_around
 
-MESSAGE, PICTURE, LEGEND, STATUS, STATE = range(5)
-SKIPPED = gr.skip()
+OWN = ("clip", "vfm", "overlay")  # the stages of the result on the page that no slider may run again, and what is drawn
 
 
 @pytest.fixture(scope="module")
@@ -40,59 +38,77 @@ def portrait(blocks, tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.fixture
-def settings(portrait) -> Settings:
-    return Settings("OpenAI B/16", "DINO B/8", "sky, tree", windows="whole", templates="simple7", picture=portrait)
+class Failing(OneModel):
+    """Raises `error`, where there is one."""
+
+    error: Exception | None = None
+
+    def get(self, clip, vfm, say=lambda done, text: None):
+        if self.error:
+            raise self.error
+        return self.model
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model) -> Failing:
+    return Failing(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def asked(models, portrait) -> Page:
+    """With a picture and two words, and nothing done yet."""
+    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
+    page.set("picture", file(portrait))
+    page.set("words", "sky, tree")
+    page.set("windows", "whole")
+    page.set("templates", "simple7")
+    return page
+
+
+@pytest.fixture(scope="module")
+def segmented(asked) -> Page:
+    page = asked.copy()
+    page.do("segment", "click")
+    return page
 
 
 @pytest.fixture
-def act(tiny_model):
-    """The Segment button's function around the small model."""
-
-    def segment(settings, before=None, look=None, models=None, do=callbacks.segment):
-        def compute(*values):
-            return advance(tiny_model, *values)
-
-        return do(models or OneModel(tiny_model), compute, settings, look or Look(), before, lambda done, text: None)
-
-    return segment
+def page(segmented) -> Page:
+    return segmented.copy()
 
 
-def test_segment_shows_picture_legend_and_time(act, settings):
-    answer = act(settings)
-    assert not answer[MESSAGE]["visible"]
-    assert answer[PICTURE].shape == (1200, 783, 3)  # upright, and large enough to write on
-    assert "sky" in answer[LEGEND] and "tree" in answer[LEGEND]
-    assert "150 × 230 pixels · OpenAI B/16 + DINO B/8 on cpu" in answer[STATUS]
-    assert answer[STATE].result.names == ("sky", "tree")
+@pytest.fixture
+def empty(asked) -> Page:
+    return asked.copy()
+
+
+def test_segment_shows_picture_legend_and_time(page):
+    assert not page.said()
+    assert page.pixels("overlay").shape == (1200, 783, 3)  # upright, and large enough to write on
+    assert "sky" in page["legend"] and "tree" in page["legend"]
+    assert "150 × 230 pixels · OpenAI B/16 + DINO B/8 on cpu" in page["status"]
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("control", "value", "message"),
     [
-        ({"picture": ""}, "There is no picture yet"),
-        ({"words": ""}, "There are no words"),
-        ({"words": "sky, <b>sky</b>, <b>sky</b>"}, "&lt;b&gt;sky&lt;/b&gt;"),
-        ({"words": "x" * 20_001}, "at most 20000"),
-        ({"picture": __file__}, "as a picture"),
-        ({"side": 5}, "side is 5"),
+        ("picture", None, "There is no picture yet"),
+        ("picture", file(__file__), "as a picture"),
+        ("words", "", "There are no words"),
+        ("words", "sky, <b>sky</b>, <b>sky</b>", "'<b>sky</b>' is given twice"),
+        ("words", "x" * 20_001, "at most 20000"),
+        ("side", "5", "side is 5; expected 224 to 1024 pixels"),
+        ("side", "9" * 40, "side is a number of over 20 digits"),
+        ("side", None, "side is ''"),
+        ("clip", "OpenAI B/99", "No CLIP is called 'OpenAI B/99'"),
     ],
 )
-def test_what_cannot_be_used_is_said_and_the_rest_stays(act, settings, change, message):
-    answer = act(replace(settings, **change))
-    assert message in answer[MESSAGE]["value"] and "<b>" not in answer[MESSAGE]["value"]
-    assert list(answer[PICTURE:]) == [SKIPPED] * 4
-
-
-class Failing:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def get(self, clip, vfm, say=None):
-        raise self.error
-
-    def ready(self, clip, vfm):
-        return True
+def test_what_cannot_be_used_is_said_and_the_rest_stays(page, control, value, message):
+    before = {name: page[name] for name in ("overlay", "legend", "status")}
+    page.set(control, value)
+    page.do("segment", "click")
+    assert message in page.said().replace("&lt;", "<") and "<b>" not in page["message"]
+    assert {name: page[name] for name in before} == before
 
 
 @pytest.mark.parametrize(
@@ -102,129 +118,245 @@ class Failing:
         (MemoryError(), "memory was not enough"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "memory was not enough"),
         (RuntimeError("MPS backend out of memory"), "memory was not enough"),
+        (OSError(28, "No space left on device"), "no room left on the server's disk"),
         (ZeroDivisionError("secret"), "Something went wrong inside (ZeroDivisionError)"),
     ],
 )
-def test_no_error_is_a_traceback(act, settings, error, message):
-    value = act(settings, models=Failing(error))[MESSAGE]["value"]
-    assert message in value and "Traceback" not in value and "secret" not in value
-
-
-def test_slips_are_found_before_models_load(act, settings):
-    answer = act(replace(settings, words="a,,b"), models=Failing(AssertionError("a model was asked for")))
-    assert "empty word" in answer[MESSAGE]["value"]
-
-
-def test_a_slider_without_a_result_does_nothing(act, settings):
-    assert list(act(settings, do=partial(callbacks.refresh, shown=False))) == [SKIPPED] * 5
-
-
-def test_a_slider_brings_the_result_up_to_date(act, settings, counter):
-    before = act(settings)[STATE]
-    answers = []
-    calls = counter.during(lambda: answers.append(act(replace(settings, gamma=8.0), before, do=callbacks.refresh)))
-    assert calls == {} and "fusion" in answers[0][STATUS] and "encoders" not in answers[0][STATUS]
-
-
-def test_other_windows_say_how_much_they_change(act, settings):
-    whole = act(replace(settings, beta=1.0))[STATE]
-    sliding = act(replace(settings, beta=1.0, windows="sliding"), whole, do=callbacks.refresh)
-    said = re.search(
-        r"Sliding windows instead of whole picture: encoders [\d.]+ × (faster|slower), (.+ %) of the labels differ",
-        html.unescape(sliding[STATUS]),
-    )
-    differ = (whole.result.labels != sliding[STATE].result.labels).mean()
-    assert said and said[2] == render.percent(float(differ))
-    back = act(replace(settings, beta=1.2, windows="whole"), sliding[STATE], do=callbacks.refresh)
-    assert "instead of" not in back[STATUS]  # beta was changed too, so it is not the windows alone
-
-
-def test_a_model_says_with_its_result_what_it_cannot_do(act, settings, monkeypatch):
-    assert "photographs" not in act(settings)[STATUS]
-    row = replace(pc.find_clip("OpenAI B/16"), note="Knows drawn things, not photographs.")
-    monkeypatch.setitem(pc.CLIP_MODELS, row.name, row)
-    assert "Knows drawn things, not photographs." in act(settings)[STATUS]
-
-
-def test_opacity_only_draws(act, settings, counter):
-    staged = act(settings)[STATE]
-    drawn = []
-    calls = counter.during(lambda: drawn.append(callbacks.redraw(Look(0.0, False, False), staged)[1]))
-    assert calls == {} and drawn[0].shape == (1200, 783, 3)
-    assert (drawn[0] == render.shown_picture(pc.read_image(settings.picture), (1200, 783))).all()
-    assert callbacks.redraw(Look(), None) == (SKIPPED, SKIPPED)
-
-
-def test_a_result_that_is_no_longer_held_is_made_anew_or_asked_for(act, settings):
-    message, picture = callbacks.redraw(Look(), None, shown=True)
-    assert "no longer on the server" in message["value"] and picture == SKIPPED
-    assert act(settings, do=partial(callbacks.refresh, shown=True))[STATE].result is not None
-
-
-def test_a_click_belongs_to_its_picture(act, settings, tmp_path):
-    staged = act(settings)[STATE]
-    point = Point((0.5, 0.5), staged.made_from["picture"])
-    assert set(callbacks.scores_at(staged, point)) == {"sky", "tree"}
-    Image.new("RGB", (230, 150), "navy").save(tmp_path / "other.png")
-    other = act(replace(settings, picture=str(tmp_path / "other.png")), look=Look(point=point))
-    assert callbacks.scores_at(other[STATE], point) is None
-    assert (other[PICTURE] == callbacks.draw(other[STATE], Look())).all()
-
-
-def test_the_look_can_change_where_the_result_was_too_large_to_keep(act, settings):
-    staged = act(settings)[STATE]
-    drawn, legend = callbacks.show(replace(staged, result=None), Look(opacity=1.0))
-    assert (drawn == callbacks.draw(staged, Look(opacity=1.0))).all() and legend == SKIPPED
+def test_no_error_is_a_traceback(empty, models, monkeypatch, error, message):
+    monkeypatch.setattr(models, "error", error)
+    empty.do("segment", "click")
+    assert message in empty.said() and "Traceback" not in empty.said() and "secret" not in empty.said()
 
 
 @pytest.mark.parametrize(
-    "size_hw, side, windows",
+    ("control", "value", "message"), [("words", "a,,b", "empty word"), ("picture", file(__file__), "as a picture")]
+)
+def test_slips_are_found_before_models_load(empty, models, monkeypatch, control, value, message):
+    monkeypatch.setattr(models, "error", AssertionError("a model was asked for"))
+    empty.set(control, value)
+    empty.do("segment", "click")
+    assert message in empty.said()
+
+
+def test_a_slider_without_a_result_does_nothing(empty):
+    empty.do("gamma", "input", 8.0)
+    assert empty.visit is None and not empty.said()
+
+
+def test_a_slider_brings_the_result_up_to_date(page):
+    page.do("gamma", "input", 8.0)
+    assert "fusion" in page["status"] and "encoders" not in page["status"]
+
+
+def test_other_windows_say_how_much_they_change(page):
+    whole = page.visit.held("result").labels
+    page.do("windows", "input", "sliding")
+    text = re.sub("<[^>]*>", "", page["status"]).replace("&lt;", "<")
+    said = re.search(
+        r"Sliding windows instead of whole picture: encoders [\d.]+ × (faster|slower), (.+ %) of the labels differ",
+        text,
+    )
+    assert said and said[2] == percent(float((whole != page.visit.held("result").labels).mean()))
+    page.set("beta", 1.5)
+    page.do("windows", "input", "whole")
+    assert "instead of" not in page["status"]  # beta was changed too, so it is not the windows alone
+
+
+def test_a_model_says_with_its_result_what_it_cannot_do(page, monkeypatch):
+    assert "photographs" not in page["status"]
+    row = replace(pc.find_clip("OpenAI B/16"), note="Knows drawn things, not photographs.")
+    monkeypatch.setitem(pc.CLIP_MODELS, row.name, row)
+    page.do("beta", "input", 1.4)
+    assert "Knows drawn things, not photographs." in page["status"]
+
+
+def test_at_no_opacity_the_picture_is_shown(page, portrait):
+    page.set("outlines", False)
+    page.set("names", False)
+    page.do("opacity", "input", 0.0)
+    assert (page.pixels("overlay") == picture_at(pc.read_image(portrait), (1200, 783))).all()
+
+
+def test_hidden_classes_stay_hidden_when_words_change(page, portrait):
+    page.do("legend", "click", data={"hidden": ["sky", "hill"]})
+    page.do("words", "submit", "sky, hill")
+    assert (page.pixels("overlay") == picture_at(pc.read_image(portrait), (1200, 783))).all()
+    assert 'aria-pressed="true"' not in page["legend"]
+
+
+def test_regions_are_sought_once_a_result_and_not_once_a_look(page, monkeypatch):
+    from demo.draw import drawing
+
+    sought, seek = [], drawing.inner_points
+    monkeypatch.setattr(drawing, "inner_points", lambda labels: sought.append(1) or seek(labels))
+    for opacity in (0.1, 0.3, 0.5):
+        page.do("opacity", "input", opacity)
+    assert not sought
+    page.do("beta", "input", 1.4)
+    assert len(sought) == 1
+
+
+def test_a_result_too_large_to_keep_is_looked_at_and_downloaded_all_the_same(page, monkeypatch):
+    own = [page.visit.entries[keys_of(page.visit.picture, page.visit.asked.settings)[stage]].size for stage in OWN]
+    monkeypatch.setattr(limits, "KEPT_BYTES", sum(own) + 1000)
+    monkeypatch.setattr(limits, "DRAWN_BYTES", own[-1])
+    page.do("beta", "input", 1.5)
+    assert not page.said() and {stage for stage, _ in page.visit.entries} == {*OWN, "words"}
+    page.do("opacity", "input", 0.3)
+    page.do("save", "click")
+    assert not page.said() and page["zip-file"]["path"].endswith("portrait_segmented.zip")
+
+
+def test_a_click_gives_the_scores_there_and_marks_the_point(page):
+    before = page.pixels("overlay")
+    page.do("overlay", "select", data={"index": [100, 200], "value": None})
+    assert {row["label"] for row in page["top"]["confidences"]} == {"sky", "tree"}
+    rows, columns = np.nonzero((page.pixels("overlay") != before).any(axis=-1))
+    assert abs(rows.mean() - 200) < 2 and abs(columns.mean() - 100) < 2
+
+
+def test_a_click_belongs_to_its_picture(page, tmp_path):
+    page.do("overlay", "select", data={"index": [100, 200], "value": None})
+    Image.new("RGB", (230, 150), "navy").save(tmp_path / "other.png")
+    page.do("picture", "input", file(tmp_path / "other.png"))
+    other = page.pixels("overlay")
+    page.do("opacity", "input", 0.6)
+    assert not page["top"] and (page.pixels("overlay") == other).all()
+
+
+def test_a_class_has_its_score_map_and_one_that_is_gone_has_none(page):
+    page.do("score-class", "input", "sky")
+    assert page.pixels("score-map").std() > 1
+    page.do("words", "submit", "hill, horse")
+    assert page["score-class"] is None and page["score-map"] is None
+    assert page.prop("score-class", "choices") == [["hill", "hill"], ["horse", "horse"]]
+
+
+def test_choosing_a_family_offers_its_patch_sizes(page):
+    page.set("patch", 16)
+    page.do("vfm", "input", "DINO B")
+    assert page["patch"] == 16 and [size for _, size in page.prop("patch", "choices")] == [8, 16]
+    page.do("vfm", "input", "DINOv2 B")
+    assert page["patch"] == 14 and "DINOv2 B/14" in page["about"] and "DINOv2 B/14" in page["status"]
+
+
+def test_the_threshold_moves_only_with_a_background(page):
+    assert not page.prop("threshold", "interactive")
+    page.do("background", "input", "short")
+    assert page.prop("threshold", "interactive") and "background" in page["legend"]
+    page.do("background", "input", "none")
+    assert not page.prop("threshold", "interactive")
+
+
+def test_the_attention_can_be_chosen(page):
+    with_proxy = page.visit.held("result").labels
+    page.do("fusion", "input", "clip")
+    assert page.visit.asked.settings.fusion == "clip" and (page.visit.held("result").labels != with_proxy).any()
+
+
+class Arriving(OneModel):
+    """Has one CLIP; the weights of others can be fetched, or not."""
+
+    def __init__(self, model) -> None:
+        super().__init__(model)
+        self.here, self.fails = {"OpenAI B/16"}, False
+
+    def ready(self, clip, vfm):
+        return clip in self.here
+
+    def fetch(self, clip, vfm):
+        from demo.models import Download
+
+        yield Download(clip, 1, 605_000_000)
+        if self.fails:
+            raise pc.WeightsError(f"No connection, so no {clip}.")
+        self.here.add(clip)
+
+
+@pytest.fixture
+def arriving(tiny_model, portrait) -> tuple[Page, Arriving]:
+    models = Arriving(tiny_model)
+    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
+    page.set("picture", file(portrait))
+    page.set("windows", "whole")
+    page.do("words", "submit", "sky, tree")
+    return page, models
+
+
+def test_models_that_are_not_here_are_fetched_by_the_button_alone(arriving):
+    page, models = arriving
+    page.do("clip", "input", "OpenAI B/32")
+    assert "OpenAI B/16 +" in page["status"] and models.here == {"OpenAI B/16"}  # the present ones go on
+    page.do("segment", "click")
+    assert "OpenAI B/32 +" in page["status"] and not page.prop("download", "visible") and not page.said()
+
+
+def test_weights_that_cannot_be_had_end_the_chain_with_a_reason(arriving):
+    page, models = arriving
+    models.fails = True
+    page.set("clip", "OpenAI B/32")
+    before = page["overlay"]
+    page.do("segment", "click")
+    assert page.said() == "No connection, so no OpenAI B/32." and page["overlay"] == before
+    assert page.toast == "" and not page.prop("download", "visible")
+
+
+def test_nothing_is_fetched_for_words_with_a_slip(arriving):
+    page, models = arriving
+    page.set("clip", "OpenAI B/32")
+    page.do("words", "submit", "sky,,tree")
+    assert "empty word" in page.said() and models.here == {"OpenAI B/16"}
+
+
+# The endpoint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
     [
-        ((3000, 4000), None, "sliding"),
-        ((3000, 4000), None, "whole"),
-        ((336, 28_000), None, "sliding"),
-        ((10, 20_000), 224, "whole"),
+        ({"side": 2**31}, "side is 2147483648; expected 224 to 1024 pixels, or 'as-is'"),
+        ({"side": 10**40}, "side is a number of over 20 digits"),
+        ({"side": 0}, "side is 0; expected 224 to 1024 pixels, or 'as-is'"),
+        ({"beta": 99}, "beta is 99.* expected a number from"),
+        ({"gamma": 0}, "gamma is 0.* expected a number from"),
+        ({"threshold": 2, "background": "first"}, "threshold is 2.* expected a number from 0 to 1"),
+        ({"threshold": 0.5}, "no class is the background"),
+        ({"background": "yes"}, "background is 'yes'; expected one of 'none', 'first', 'short', 'long'"),
+        ({"windows": "all"}, "windows is 'all'; expected one of 'sliding', 'whole'"),
+        ({"templates": "some"}, "templates is 'some'"),
+        ({"fusion": "none"}, "fusion is 'none'"),
+        ({"vfm": "DINO Q"}, "No VFM is called 'DINO Q'"),
+        ({"patch": 5}, "'DINO B' comes with patch size 8 and 16"),
+        ({"words": "a, a"}, "given twice"),
+        ({"words": "x" * 20_001}, "at most 20000"),
     ],
 )
-def test_what_would_keep_the_encoders_busy_for_long_is_refused(settings, size_hw, side, windows):
-    asked = replace(settings, side=side, windows=windows)
-    if side is None:
-        with pytest.raises(ValueError, match="Choose a lower resolution"):
-            check_amount(size_hw, asked)
-    else:
-        check_amount(size_hw, asked)  # the long side is held to 2048 there
-    check_amount((1024, 2048), replace(asked, side=1024))
+def test_a_call_that_cannot_be_answered_gets_the_reason(asked, portrait, wrong, message):
+    with pytest.raises(gr.Error, match=message):
+        asked.call("segment", **({"picture": file(portrait), "words": "sky"} | wrong))
 
 
-def test_a_call_does_not_download(act, settings, tiny_model):
-    class Absent(OneModel):
-        def ready(self, clip, vfm):
-            return False
+@pytest.mark.parametrize("side", [448, "448", "as-is"])
+def test_a_call_gives_the_side_as_a_number_or_as_is(asked, portrait, side):
+    labels = asked.call("segment", picture=file(portrait), words="sky, tree", side=side, windows="whole")[1]
+    assert Image.open(labels["path"]).size == (150, 230)
 
+
+def test_a_call_does_not_download(arriving, portrait):
+    page, _ = arriving
     with pytest.raises(gr.Error, match=r"(?s)Segment on the page downloads them.*hf download timm/"):
-        callbacks.segment_for_api(Absent(tiny_model), None, settings, None, Look())
+        page.call("segment", picture=file(portrait), words="sky", clip="OpenAI B/32")
 
 
-def test_a_class_that_is_gone_is_no_error():
-    menu = ClassName([])
-    assert menu.preprocess("snow") == "snow" and menu.preprocess(["snow"]) is None
-
-
-def test_choosing_a_family_offers_its_patch_sizes():
-    patch, about = callbacks.choose_models("OpenAI B/16", "DINO B", 16)
-    assert patch["value"] == 16 and [value for _, value in patch["choices"]] == [8, 16]
-    patch, about = callbacks.choose_models("OpenAI B/16", "DINOv2 B", 16)
-    assert patch["value"] == 14 and "DINOv2 B/14" in about
-
-
-def test_a_patch_size_of_another_family_falls_back():
-    assert menus.vfm_name("DINO B", 16) == "DINO B/16"
-    assert menus.vfm_name("DINO B", 14) == menus.vfm_name("DINO B", None) == "DINO B/8"
-
-
-def test_the_threshold_moves_only_with_a_background():
-    assert not callbacks.choose_background("")["interactive"]
-    assert callbacks.choose_background("short")["interactive"]
+def test_the_endpoint_has_the_tables_defaults(asked):
+    (api,) = asked.demo.get_api_info()["named_endpoints"].values()
+    given = {row["parameter_name"]: row for row in api["parameters"]}
+    assert set(pc.SETTINGS) <= set(given)
+    for name, row in pc.SETTINGS.items():
+        if row.kind in ("number", "choice"):
+            assert given[name]["parameter_default"] == row.default
+            assert row.expected in given[name]["label"]
+    assert given["side"]["parameter_default"] == "336"
 
 
 @pytest.fixture(scope="module")
@@ -238,49 +370,44 @@ def client(address) -> Client:
     return Client(address, verbose=False)
 
 
-def test_segment_is_the_only_public_endpoint_and_settings_have_defaults(client):
-    described = client.view_api(return_format="dict", print_info=False)
-    assert list(described["named_endpoints"]) == ["/segment"] and not described["unnamed_endpoints"]
-    parameters = described["named_endpoints"]["/segment"]["parameters"]
-    assert [entry["parameter_name"] for entry in parameters if not entry["parameter_has_default"]] == [
-        "picture",
-        "words",
-    ]
-    assert {"clip", "vfm", "patch", "beta", "gamma", "side"} <= {entry["parameter_name"] for entry in parameters}
-
-
 def test_a_client_gets_what_the_library_gives(client, tiny_model, portrait):
     overlay, labels, summary = client.predict(
         handle_file(portrait), "sky; cloud, <b>tree</b>", windows="whole", api_name="/segment"
     )
-    expected = tiny_model(portrait, "sky; cloud, <b>tree</b>", windows="whole")
+    expected = tiny_model(portrait, "sky; cloud, <b>tree</b>", windows="whole", templates="imagenet80")
     assert (np.asarray(Image.open(labels)) == expected.labels).all()
     assert Image.open(overlay).size == (150, 230)
     assert summary["names"] == ["sky", "<b>tree</b>"] and summary["size_hw"] == [230, 150]
     assert sum(row["share"] for row in summary["classes"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_curl_gives_a_picture_and_words_alone(address, portrait):
-    with open(portrait, "rb") as file:
-        path = httpx.post(f"{address}gradio_api/upload", files={"files": file}).json()[0]
-    body = {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}, "words": "sky, tree"}
+def test_a_client_gets_errors_as_errors(client, portrait):
+    with pytest.raises(AppError, match="beta is 99"):
+        client.predict(handle_file(portrait), "sky", beta=99, api_name="/segment")
+
+
+def post(address: str, body: dict) -> str:
     event = httpx.post(f"{address}gradio_api/call/v2/segment", json=body).json()["event_id"]
-    answer = httpx.get(f"{address}gradio_api/call/v2/segment/{event}", timeout=60).text
+    return httpx.get(f"{address}gradio_api/call/v2/segment/{event}", timeout=60).text
+
+
+def test_curl_needs_no_more_than_a_picture_and_words(address, portrait):
+    with open(portrait, "rb") as opened:
+        path = httpx.post(f"{address}gradio_api/upload", files={"files": opened}).json()[0]
+    answer = post(address, {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}, "words": "sky, tree"})
     assert "event: complete" in answer and '"names": ["sky", "tree"]' in answer
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"vfm": "DINO Q"}, "No VFM is called 'DINO Q'"), ({"words": "a, a"}, "given twice")]
+    "picture",
+    [
+        {"path": str(ROOT / "app.py")},
+        {"path": "http://example.org/picture.png"},
+        {"path": None, "url": "data:image/png;base64,iVBORw0KGgo="},
+    ],
 )
-def test_a_client_gets_errors_as_errors(client, portrait, wrong, message):
-    with pytest.raises(AppError, match=message):
-        client.predict(**({"picture": handle_file(portrait), "words": "sky"} | wrong), api_name="/segment")
-
-
-def test_a_file_that_was_not_uploaded_is_not_read(address):
-    body = {"picture": {"path": str(ROOT / "app.py"), "meta": {"_type": "gradio.FileData"}}, "words": "sky"}
-    event = httpx.post(f"{address}gradio_api/call/v2/segment", json=body).json()["event_id"]
-    answer = httpx.get(f"{address}gradio_api/call/v2/segment/{event}", timeout=60).text
+def test_only_files_that_were_uploaded_are_read(address, picture):
+    answer = post(address, {"picture": picture | {"meta": {"_type": "gradio.FileData"}}, "words": "sky"})
     assert "event: error" in answer and "as a picture" not in answer
 
 
@@ -289,10 +416,13 @@ def test_uploads_are_bounded(address):
     assert answer.status_code == 413
 
 
+# The process
+
+
 def test_the_process_starts_without_network_and_answers_with_the_remedy(portrait, tmp_path):
     with app_process(tmp_path, "--vfm", "DINO B", "--patch", "16") as url:
         with pytest.raises(AppError, match=r"hf download timm/vit_base_patch16_clip_224\.openai"):
-            Client(url, verbose=False).predict(handle_file(portrait), "sky", clip="OpenAI B/16", api_name="/segment")
+            Client(url, verbose=False).predict(handle_file(portrait), "sky", api_name="/segment")
         assert "DINO B/16" in httpx.get(url).text
 
 
@@ -301,3 +431,8 @@ def test_a_wrong_option_is_said_in_a_line():
         [sys.executable, "app.py", "--vfm", "DINO B", "--patch", "5"], cwd=ROOT, capture_output=True, text=True
     )
     assert ended.returncode == 1 and ended.stderr.startswith("app.py: ") and "Traceback" not in ended.stderr
+
+
+def test_importing_the_page_writes_nothing_beside_its_sources():
+    subprocess.run([sys.executable, "-c", "import demo.ui"], cwd=ROOT, check=True)
+    assert not list(Path(ROOT / "demo").rglob("*.pyi"))

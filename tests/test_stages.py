@@ -14,7 +14,6 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits, menus, stages
-from demo.draw.drawing import Look
 from demo.stages import Asked, Stages, Visit, keys_of, nbytes
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS
 from proxyclip_core.windows import plan_windows
@@ -173,7 +172,8 @@ def test_what_was_used_longest_ago_leaves_first(make, asked, monkeypatch):
 def test_no_slider_runs_an_encoder_however_little_else_can_be_kept(make, asked, counter, monkeypatch, room, change):
     found = make(asked)
     own = sum(entry.size for (stage, _), entry in found.entries().items() if stage in ("clip", "vfm"))
-    monkeypatch.setattr(limits, "KEPT_BYTES", own + nbytes(found.overlay()) + room)
+    monkeypatch.setattr(limits, "DRAWN_BYTES", nbytes(found.overlay()) + room)
+    monkeypatch.setattr(limits, "KEPT_BYTES", own + limits.DRAWN_BYTES)
     calls = counter.during(lambda: make(changed(asked, **change), found))
     assert "clip" not in calls and "vfm" not in calls
 
@@ -226,7 +226,7 @@ def test_the_features_of_every_pair_fit_at_every_numbered_resolution_of_the_menu
 
 
 def test_features_that_could_not_be_kept_are_refused_before_an_encoder_runs(make, asked, counter, monkeypatch):
-    monkeypatch.setattr(limits, "FEATURE_BYTES", 1000)
+    monkeypatch.setattr(limits, "DRAWN_BYTES", limits.KEPT_BYTES - 1000)
 
     def refused() -> None:
         with pytest.raises(ValueError, match=r"would say \d+ MB about the picture; at most 0 MB can be kept"):
@@ -302,7 +302,7 @@ def test_a_visit_changes_with_its_result_and_not_with_what_is_kept_along(make, a
     found = make(asked)
 
     def visit(asked: Asked, entries: dict) -> Visit:
-        return Visit(asked, found.digest, entries, {}, Look())
+        return Visit(asked, found.digest, entries, {})
 
     assert hash(visit(asked, {})) == hash(pickle.loads(pickle.dumps(visit(asked, found.entries()))))
     assert hash(visit(asked, {})) != hash(visit(changed(asked, beta=1.3), {}))

@@ -65,15 +65,11 @@ def check(asked: Asked) -> None:
             f"The words have {len(asked.settings.words)} characters; at most {limits.MOST_CHARACTERS} can be taken."
         )
     classes_of(asked.settings.words)
+    pc.find_clip(asked.settings.clip), pc.find_vfm(asked.settings.vfm)
 
 
 def run(
-    models: Provider,
-    compute: Compute,
-    asked: Asked,
-    before: Visit | None,
-    look: Look,
-    say: Say = lambda done, text: None,
+    models: Provider, compute: Compute, asked: Asked, before: Visit | None, say: Say = lambda done, text: None
 ) -> tuple[Visit, str]:
     """The stages that are asked for beyond `before`, and the device they ran on. Raises UserError with a message."""
     try:
@@ -92,7 +88,7 @@ def run(
     if failed:
         raise UserError(failed)
     ran, device = found
-    return Visit(asked, digest, entries, ran, look), device
+    return Visit(asked, digest, entries, ran), device
 
 
 def _prepare(stages: Stages) -> tuple[dict[str, float], str]:
@@ -113,12 +109,12 @@ def segment(
     """The Segment button. On an error the answer says so and the rest stays; so it does where nothing has changed."""
     start = time.perf_counter()
     try:
-        visit, device = run(models, compute, asked, before, look, say)
+        visit, device = run(models, compute, asked, before, say)
     except UserError as error:
         return Answer(str(error))
     if before is not None and not visit.ran:
         same = before.asked.settings == asked.settings
-        return Answer("", visit=None if same else replace(visit, look=before.look, ran=before.ran))
+        return Answer("", visit=None if same else replace(visit, ran=before.ran))
     spent = time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     return Answer("", draw(visit, look, point), legend(visit, look), line, visit)

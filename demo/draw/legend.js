@@ -48,8 +48,7 @@ element.addEventListener("click", (event) => {
   const chip = chipOf(event);
   if (!chip) return;
   chip.setAttribute("aria-pressed", chip.getAttribute("aria-pressed") === "false");
-  const hidden = [...element.querySelectorAll('.chip[aria-pressed="false"]')].map((one) => one.dataset.name);
-  trigger("click", { hidden });
+  trigger("click");
 });
 watch("value", read);
 read();

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,9 +19,8 @@ from demo.components import Names, Upload
 from demo.examples import Example
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import EVERY, ON_MODEL, QUICK, InsideParts, Page, Values
+from demo.tabs.parts import EVERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
 
-SCRIPTS = Path(__file__).parents[1] / "draw"
 # What moves the seeds: a name -> what its button says, and how wide it is at least.
 PAD = {"left": ("← left", 64), "up": ("↑ up", 64), "down": ("↓ down", 64), "right": ("→ right", 64)}
 PAD |= {"undo": ("Remove last", 100), "clear": ("Remove all", 100)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -27,6 +28,7 @@ LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
 EVERY: dict[str, Any] = {"trigger_mode": "multiple"}
 PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
 
+SCRIPTS = Path(__file__).parents[1] / "draw"
 Values = dict[Any, Any]  # component -> value: what gradio hands over where inputs are a set, and takes as outputs
 
 
@@ -98,6 +100,7 @@ class SegmentParts:
     link: gr.Textbox
     zip_file: gr.DownloadButton
     query: gr.Textbox
+    redraw: gr.Button
     liked: gr.BrowserState
 
 
@@ -140,13 +143,14 @@ class CompareParts:
 class HeldParts:
     """What a visit holds: on the server only `visit`, which may be gone at any time; the rest in the browser.
 
-    shown: digest of the picture whose result is on the page, "" where there is none. view: which tab, and which section
-    of Look inside, is open; section: the one that was open last. hidden, point, seeds: classes that are not drawn, the
-    point last clicked, and the patches that are looked at.
+    shown: which result is on the page, and the digest of its picture; drawn: what the picture of it was drawn from.
+    view: which tab, and which section of Look inside, is open; section: the one that was open last. hidden, point,
+    seeds: classes that are not drawn, the point last clicked, and the patches that are looked at.
     """
 
     visit: gr.State
     shown: Held
+    drawn: Held
     view: Held
     section: Held
     hidden: Held
@@ -157,12 +161,13 @@ class HeldParts:
     def make(cls) -> HeldParts:
         return cls(
             gr.State(time_to_live=limits.KEPT_SECONDS),
-            shown=held(""),
-            view=held("segment"),
-            section=held("inside/attention"),
-            hidden=held([]),
-            point=held(),
-            seeds=held(),
+            shown=held("shown"),
+            drawn=held("drawn"),
+            view=held("view", "segment"),
+            section=held("section", "inside/attention"),
+            hidden=held("hidden", []),
+            point=held("point"),
+            seeds=held("seeds"),
         )
 
 
@@ -183,8 +188,12 @@ class Page:
     @property
     def look(self) -> set[Any]:
         """The components that `read_look`, `point` and `shown` need."""
-        parts = self.segment
-        return {parts.opacity, parts.outlines, parts.names, self.held.hidden, self.held.point, self.held.shown}
+        return {*self._look, self.held.shown}
+
+    @property
+    def _look(self) -> list[Any]:
+        parts, held = self.segment, self.held
+        return [parts.opacity, parts.outlines, parts.names, held.hidden, held.point]
 
     def read_look(self, values: Values) -> Look:
         parts, hidden = self.segment, values[self.held.hidden]
@@ -195,7 +204,19 @@ class Page:
         return Point.read(values[self.held.point])
 
     def shown(self, values: Values) -> str:
-        return str(values[self.held.shown] or "")
+        """Digest of the picture whose result is on the page, "" where there is none."""
+        shown = values[self.held.shown]
+        return str(shown.get("picture")) if isinstance(shown, dict) else ""
+
+    def drawn(self, values: Values, visit: Visit) -> list[Any]:
+        """What a picture of the visit's result is drawn from, as `draw/settle.js` compares it."""
+        return [visit.name, *(values[part] for part in self._look)]
+
+    def settle(self, drawing: Any) -> Any:
+        """To be called for every listener that draws the result: what is drawn too late is drawn again."""
+        script = (SCRIPTS / "settle.js").read_text(encoding="utf-8")
+        inputs = [self.held.shown, *self._look, self.held.drawn]
+        return drawing.then(None, inputs, None, js=script, **PRIVATE)
 
     def visit(self, values: Values) -> Visit | None:
         return values[self.held.visit]

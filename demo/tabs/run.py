@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,10 +18,9 @@ from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message
 from demo.models import Download
 from demo.stages import Asked
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
 from demo.tabs.question import side_choices
 
-SCRIPTS = Path(__file__).parents[1] / "draw"
 OPENING = "(_, liked) => [location.search, liked]"
 
 
@@ -35,12 +33,18 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     fetching |= {"concurrency_limit": 4, **LATEST}
 
     def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
-        return _answer(page, segment.segment, values, progress) | {q.about: _about(page, values)}
+        changed = _answer(page, segment.segment, values, progress)
+        if page.held.visit in changed:  # its weights may have come just now
+            s = changed[page.held.visit].asked.settings
+            changed[q.about] = menus.about(s.clip, s.vfm)
+        return changed or gr.skip()
 
     def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """As the button; but what was said of the link or the file stays, unless there is worse to say."""
-        found = on_segment(values, progress)
-        return {part: value for part, value in found.items() if part is not q.message or value["visible"]}
+        changed = on_segment(values, progress)
+        if q.message in changed and not changed[q.message]["visible"]:
+            del changed[q.message]
+        return changed or gr.skip()
 
     def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """A page has opened: with a result, if that takes no download."""
@@ -54,26 +58,27 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     def on_fetch(values: Values) -> Iterator[Any]:
         yield from _fetch(page, values)
 
-    gr.on([q.button.click, q.words.submit], on_fetch, **fetching).success(on_segment, **busy)
-    for filled in _wire_fills(page):
-        filled.success(on_fetch, **fetching).success(on_filled, **busy)
-    _wire_opening(page, demo).then(on_opened, **busy)
+    done = [gr.on([q.button.click, q.words.submit], on_fetch, **fetching).success(on_segment, **busy)]
+    done += [filled.success(on_fetch, **fetching).success(on_filled, **busy) for filled in _wire_fills(page)]
+    done.append(_wire_opening(page, demo).then(on_opened, **busy))
 
     changes = [q.words.blur, q.picture.input]
     changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background, q.fusion)]
-    gr.on(changes, on_change, **busy)
+    done.append(gr.on(changes, on_change, **busy))
     chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
-    chosen.then(on_change, **busy)
+    done.append(chosen.then(on_change, **busy))
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
-    gr.on(sliders, on_change, **busy | {"show_progress": "hidden"})
+    done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
+    for segmented in done:
+        page.settle(segmented)
     # Without a background there is nothing that the threshold could do.
     q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
 
 
 def _outputs(page: Page) -> list[Any]:
     parts, held = page.segment, page.held
-    shown = [parts.overlay, parts.legend, parts.status, held.visit, held.shown]
+    shown = [parts.overlay, parts.legend, parts.status, held.visit, held.shown, held.drawn]
     return [page.question.message, page.question.about, *shown, page.compare.sheet, page.compare.progress]
 
 
@@ -89,12 +94,13 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     changed: Values = {}
     if found.error is not None:
         changed[page.question.message] = message(found.error)
+    if found.visit is not None:
+        shown = {"picture": found.visit.picture, "result": found.visit.name}
+        changed |= {held.visit: found.visit, held.shown: shown, held.drawn: page.drawn(values, found.visit)}
     if found.overlay is not None:
         changed |= {parts.overlay: found.overlay, parts.legend: found.legend, parts.status: found.status}
         # A contact sheet of an earlier result would be taken for one of this.
         changed |= {page.compare.sheet: None, page.compare.progress: ""}
-    if found.visit is not None:
-        changed |= {held.visit: found.visit, held.shown: found.visit.picture}
     return changed
 
 
@@ -131,11 +137,6 @@ def download_html(part: Download) -> str:
         f'<label class="download">{html.escape(text)}<progress max="{part.total}" value="{part.done}"></progress>'
         "<span>You can go on with the present models.</span></label>"
     )
-
-
-def _about(page: Page, values: Values) -> str:
-    q = page.question
-    return menus.about(values[q.clip], menus.vfm_name(values[q.family], values[q.patch]))
 
 
 def _choosing(page: Page) -> dict[str, Any]:

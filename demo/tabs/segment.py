@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -13,14 +12,16 @@ from demo import preferences
 from demo.answers import save_load, segment
 from demo.answers.errors import GONE, UserError, message, missing
 from demo.components import Menu, UploadButton
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
 
-SCRIPTS = Path(__file__).parents[1] / "draw"
 COPY = """(query) => {
     const address = location.origin + location.pathname + "?" + query;
     navigator.clipboard?.writeText(address).catch(() => {});
     return address;
 }"""
+HIDDEN = """() => JSON.stringify(
+    [...document.querySelectorAll('#legend .chip[aria-pressed="false"]')].map((chip) => chip.dataset.name)
+)"""
 CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?.click()"
 
 
@@ -91,7 +92,9 @@ def _save_and_share() -> dict[str, Any]:
         link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="link")
         zip_file = gr.DownloadButton("Download", visible="hidden", elem_id="zip-file")
         query = gr.Textbox(visible=False)
-    return {"save": save, "load": load, "copy": copy, "link": link, "zip_file": zip_file, "query": query}
+        redraw = gr.Button(visible="hidden", elem_id="redraw")  # pressed by a script
+    taken = {"save": save, "load": load, "copy": copy, "link": link}
+    return {**taken, "zip_file": zip_file, "query": query, "redraw": redraw}
 
 
 def wire(page: Page) -> None:
@@ -103,25 +106,19 @@ def wire(page: Page) -> None:
 def _wire_look(page: Page) -> None:
     """How the result looks: it is only drawn again."""
     q, parts, held = page.question, page.segment, page.held
-    inputs = page.look | {held.visit}
-
-    def drawn(values: Values, look: segment.Look) -> Values:
-        visit = page.visit(values)
-        if visit is None:
-            return {q.message: message(GONE)} if page.shown(values) else {}
-        return {parts.overlay: segment.draw(visit, look, page.point(values))}
 
     def on_look(values: Values) -> Values:
-        look = page.read_look(values)
-        return {parts.liked: preferences.write(look.opacity, look.outlines, look.names)} | drawn(values, look)
+        look, visit = page.read_look(values), page.visit(values)
+        liked = {parts.liked: preferences.write(look.opacity, look.outlines, look.names)}
+        if visit is None:
+            return liked | ({q.message: message(GONE)} if page.shown(values) else {})
+        drawn = segment.draw(visit, look, page.point(values))
+        return liked | {parts.overlay: drawn, held.drawn: page.drawn(values, visit)}
 
-    def on_chip(values: Values, event: gr.EventData) -> Values:
-        hidden = [str(name) for name in event.hidden]
-        return {held.hidden: hidden} | drawn(values, replace(page.read_look(values), hidden=tuple(hidden)))
-
-    looked = [parts.opacity.input, parts.outlines.input, parts.names.input]
-    gr.on(looked, on_look, inputs, [q.message, parts.overlay, parts.liked], **LATEST, **QUICK)
-    parts.legend.click(on_chip, inputs, [q.message, parts.overlay, held.hidden], **EVERY, **QUICK)
+    looked = [parts.opacity.input, parts.outlines.input, parts.names.input, parts.redraw.click]
+    outputs = [q.message, parts.overlay, held.drawn, parts.liked]
+    page.settle(gr.on(looked, on_look, page.look | {held.visit}, outputs, **LATEST, **QUICK))
+    page.settle(parts.legend.click(None, None, held.hidden, js=HIDDEN, **PRIVATE))
 
 
 def _wire_scores(page: Page) -> None:
@@ -139,6 +136,7 @@ def _wire_scores(page: Page) -> None:
         return {
             parts.overlay: segment.draw(visit, page.read_look(values), point),
             held.point: asdict(point),
+            held.drawn: page.drawn(values | {held.point: asdict(point)}, visit),
             parts.top: segment.scores_at(logits, point, visit.picture),
             parts.scores: gr.update(open=True),
         }
@@ -148,8 +146,8 @@ def _wire_scores(page: Page) -> None:
         logits = segment.logits_of(page.compute, visit) if visit else None
         return {parts.score_map: segment.score_map(logits, values[parts.score_class]) if logits else None}
 
-    outputs = [q.message, parts.overlay, held.point, parts.top, parts.scores]
-    parts.overlay.select(on_point, page.look | {held.visit}, outputs, **EVERY, **QUICK)
+    outputs = [q.message, parts.overlay, held.point, held.drawn, parts.top, parts.scores]
+    page.settle(parts.overlay.select(on_point, page.look | {held.visit}, outputs, **EVERY, **QUICK))
     inputs: set[Any] = {parts.score_class, held.visit}
     parts.score_class.input(on_class, inputs, [parts.score_map], show_progress_on=parts.score_map, **LATEST, **PRIVATE)
 

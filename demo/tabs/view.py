@@ -20,7 +20,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     """tabs: "segment", "inside" and "compare" -> the page's tabs."""
     held, parts = page.held, page.segment
     inputs = page.look | inside.inputs(page) | compare.inputs(page) | {held.visit, held.view, parts.score_class}
-    scores = [parts.overlay, parts.legend, parts.top, parts.score_class, parts.score_map]
+    scores = [parts.top, parts.score_class, parts.score_map]
     outputs = [held.visit, *scores, *inside.outputs(page), *compare.outputs(page)]
     busy = [page.inside.maps, page.inside.histogram, page.inside.pictures, page.inside.curves, page.compare.slider]
     filling = {"inputs": inputs, "outputs": outputs, "show_progress_on": busy, **LATEST, **ON_MODEL}
@@ -31,7 +31,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
         if visit is None:
             return gr.skip()
         encoded = any(stage in visit.ran for stage in ("clip", "vfm"))
-        return {**_settled(page, values, visit), **_scores(page, values, visit), **fill(page, values, encoded)}
+        return {**_scores(page, values, visit), **fill(page, values, encoded)}
 
     def on_opened(values: Values) -> Any:
         return fill(page, values, True, choices=True) or gr.skip()
@@ -58,15 +58,6 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool = False) ->
     if view == "compare":
         return compare.fill(page, values, may_encode, choices)
     return inside.fill(page, values, view, may_encode, choices) if view in page.inside.tabs else {}
-
-
-def _settled(page: Page, values: Values, visit: Visit) -> Values:
-    """What was changed of the look while a stage ran: the picture and legend were drawn as it was before."""
-    look, parts = page.read_look(values), page.segment
-    if look == visit.look:
-        return {}
-    drawn = segment.draw(visit, look, page.point(values))
-    return {parts.overlay: drawn, parts.legend: segment.legend(visit, look)}
 
 
 def _scores(page: Page, values: Values, visit: Visit) -> Values:

@@ -1,0 +1,215 @@
+"""demo.tabs.view and the wiring of all events: who asks for what, in which order, and what outlasts the server's memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import gradio as gr
+import pytest
+from gradio.state_holder import StateHolder
+from PIL import Image
+
+from demo.answers.errors import GONE, NO_RESULT
+from demo.ui import build_demo
+from tests.page import Page, file
+from tests.serving import TwoModels
+
+VIEWS = ("inside/attention", "inside/similarity", "inside/features", "inside/truth", "compare")
+
+
+@pytest.fixture(scope="module")
+def demo(tiny_model, other_model) -> gr.Blocks:
+    return build_demo(TwoModels(tiny_model, other_model), "OpenAI B/16", "DINO B/8")
+
+
+@pytest.fixture(scope="module")
+def segmented(demo, blocks_file) -> Page:
+    page = Page(demo)
+    page.set("picture", file(blocks_file))
+    page.set("windows", "whole")
+    page.set("templates", "simple7")
+    page.do("words", "submit", "red, green")
+    return page
+
+
+@pytest.fixture
+def page(segmented) -> Page:
+    return segmented.copy()
+
+
+@pytest.fixture
+def other_picture(blocks, tmp_path) -> dict:
+    Image.fromarray(blocks[:60, ::-1]).save(tmp_path / "other.png")
+    return file(tmp_path / "other.png")
+
+
+# How events are wired
+
+
+def test_no_event_of_a_component_has_two_listeners_that_are_always_last(demo):
+    """When the turn of one comes gradio wakes all of them, and they each other, for ever."""
+    wired = Counter(target for fn in demo.fns.values() if fn.trigger_mode == "always_last" for target in fn.targets)
+    assert [target for target, count in wired.items() if target[0] is not None and count > 1] == []
+
+
+def test_what_an_event_brings_along_is_never_asked_for_later(demo):
+    """gradio would hand over what the first of two clicks brought along instead."""
+    late = [fn.name for fn in demo.fns.values() if fn.collects_event_data and fn.trigger_mode == "always_last"]
+    assert late == []
+
+
+def test_a_new_result_has_one_listener(demo):
+    states = [key for key, block in demo.blocks.items() if isinstance(block, gr.State)]
+    assert len([fn for fn in demo.fns.values() for state in states if (state, "change") in fn.targets]) == 1
+
+
+def test_only_events_that_run_one_at_a_time_give_the_visit_back(demo):
+    states = {key for key, block in demo.blocks.items() if isinstance(block, gr.State)}
+    writers = [fn for fn in demo.fns.values() if states & {block._id for block in fn.outputs}]
+    assert writers and {fn.concurrency_id for fn in writers} == {"model"}
+
+
+def test_six_quick_ticks_and_changes_of_tab_come_to_an_end(page):
+    page.open_view("inside/attention")
+    page.requests.clear()
+    page.together(*(("beta", "input", 1.2 + tick / 20, None) for tick in range(1, 7)))
+    assert len(page.requests) <= 6 and page.visit.asked.settings.beta == 1.5
+    page.requests.clear()
+    page.open_views(*["segment", "inside"] * 3)
+    assert len(page.requests) <= 3
+
+
+# What the open tab shows
+
+
+def shown(page: Page, view: str) -> list:
+    part = {"inside/attention": "inside-maps", "inside/similarity": "inside-similarity", "compare": "compare-slider"}
+    part |= {"inside/features": "inside-features", "inside/truth": "inside-miou"}
+    return page[part[view]]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_only_what_is_open_is_filled(page, view):
+    page.open_views("inside" if view == "inside/attention" else view)
+    assert [other for other in VIEWS if shown(page, other)] == [view]
+
+
+@pytest.mark.parametrize("view", ["inside/attention", "compare"])
+def test_another_picture_is_shown_in_the_open_tab(page, other_picture, view):
+    page.open_view(view)
+    first = shown(page, view)
+    page.do("picture", "input", other_picture)
+    assert shown(page, view) != first
+
+
+def test_a_tab_opens_where_it_was_left(page):
+    page.open_view("inside/features")
+    page.open_view("segment")
+    page.do("beta", "input", 1.6)
+    page.set("inside-features", None)
+    page.open_view("inside")
+    assert page["inside-features"]
+
+
+def test_before_there_is_a_result_a_tab_says_what_to_do(demo):
+    page = Page(demo)
+    page.open_view("inside/attention")
+    page.open_view("compare")
+    assert page.said("inside-note") == page.said("compare-note") == NO_RESULT
+
+
+def test_the_look_of_a_result_is_that_of_the_moment_it_is_shown(page):
+    page.together(("words", "submit", "red, hill", None), ("legend", "click", None, {"hidden": ["red"]}))
+    fresh = page.copy()
+    fresh.do("opacity", "input", 0.6)
+    assert (page.pixels("overlay") == fresh.pixels("overlay")).all()
+    page.together(("beta", "input", 1.7, None), ("outlines", "input", False, None))
+    fresh = page.copy()
+    fresh.do("opacity", "input", 0.6)
+    assert (page.pixels("overlay") == fresh.pixels("overlay")).all()
+
+
+# Late answers
+
+
+def test_a_late_click_is_not_answered_about_another_picture(page, other_picture):
+    late = page.begin("overlay", "select", {"index": [600, 700], "value": None})
+    page.do("picture", "input", other_picture)
+    before = page.pixels("overlay"), page["top"], page["scores"]
+    late()
+    assert (page.pixels("overlay") == before[0]).all() and (page["top"], page["scores"]) == before[1:]
+    assert not page.said()
+
+
+def test_a_late_seed_is_not_set_on_another_picture(page, other_picture):
+    page.open_view("inside/attention")
+    late = page.begin("inside-picture", "select", {"index": [800, 500], "value": None})
+    page.do("picture", "input", other_picture)
+    late()
+    assert "Click the picture to choose a patch" in page["inside-where"]
+
+
+# A visitor whom the server has let go
+
+
+@pytest.fixture
+def crowded(segmented) -> Page:
+    """A visit on a server that remembers two visitors, with classes hidden, a point clicked and a seed set."""
+    sessions = StateHolder()
+    segmented.demo.state_session_capacity = 2
+    sessions.set_blocks(segmented.demo)
+    page = Page(segmented.demo, sessions)
+    page.values = dict(segmented.values)
+    page.do("segment", "click")
+    page.do("overlay", "select", data={"index": [100, 200], "value": None})
+    page.do("legend", "click", data={"hidden": ["green"]})
+    page.open_view("inside/attention")
+    page.do("inside-picture", "select", data={"index": [300, 300], "value": None})
+    page.do("words", "submit", "red, green, blue")
+    return page
+
+
+def forget(page: Page) -> None:
+    for number in range(2):
+        page.sessions[f"somebody else {number}"]
+    assert page.visit is None
+
+
+@pytest.mark.parametrize("view", ["inside/attention", "inside/similarity", "compare"])
+def test_a_visitor_who_was_let_go_sees_no_stale_tab(crowded, other_picture, view):
+    crowded.open_view(view)
+    stale = shown(crowded, view)
+    forget(crowded)
+    crowded.set("picture", other_picture)
+    crowded.do("segment", "click")
+    assert shown(crowded, view) != stale and not crowded.said()
+
+
+def test_what_was_hidden_clicked_and_chosen_outlasts_the_servers_memory(crowded):
+    before = crowded.pixels("overlay"), crowded["top"], crowded["inside-where"]
+    forget(crowded)
+    crowded.do("segment", "click")
+    assert (crowded.pixels("overlay") == before[0]).all()
+    assert (crowded["top"], crowded["inside-where"]) == before[1:]
+
+
+def test_a_result_that_is_gone_is_made_anew_by_a_slider_and_said_elsewhere(crowded):
+    forget(crowded)
+    crowded.do("opacity", "input", 0.2)
+    assert crowded.said() == GONE
+    crowded.open_view("compare")
+    assert crowded.said("compare-note") == GONE
+    crowded.do("beta", "input", 1.5)
+    assert crowded.visit is not None and crowded.said() == crowded.said("compare-note") == ""
+
+
+JUNK = ["{", "[" * 100_000, '{"picture": "PICTURE", "points": 1, "x": "a"}', "3", None, '["x", 1]', '{"points": [["a", 2]]}']
+
+
+@pytest.mark.parametrize("held", JUNK)
+def test_what_a_browser_sends_for_what_it_holds_is_read_with_care(page, held):
+    for part in ("hidden", "point", "seeds"):
+        page.set(f"held-{part}", held and held.replace("PICTURE", page.visit.picture))
+    page.open_view("inside/attention")
+    page.do("opacity", "input", 0.9)
+    assert page.said() == page.said("inside-note") == "" and page["inside-maps"]
