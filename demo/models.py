@@ -121,21 +121,24 @@ class Models:
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
         with self._lock:
-            model = pc.ProxyCLIP(
-                self._take(self._clips, clip, self._load_clip, partial(say, 0.4)),
-                self._take(self._vfms, vfm, self._load_vfm, partial(say, 0.6)),
+            wanted = (
+                (self._clips, clip, self._loaded(self._clips, clip, self._load_clip, partial(say, 0.4))),
+                (self._vfms, vfm, self._loaded(self._vfms, vfm, self._load_vfm, partial(say, 0.6))),
             )
-            for kept in (self._clips, self._vfms):
+            for kept, name, encoder in wanted:  # both are there now
+                kept[name] = encoder
+                kept.move_to_end(name)
                 while len(kept) > KEPT:
                     kept.popitem(last=False)
-            return model
+            return pc.ProxyCLIP(wanted[0][2], wanted[1][2])
 
-    def _take(self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]) -> Any:
-        if name not in kept:
-            say(f"Loading {name} …")
-            kept[name] = load(name, self.device, loading.choose_precision("auto", self.device))
-        kept.move_to_end(name)
-        return kept[name]
+    def _loaded(
+        self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]
+    ) -> Any:
+        if name in kept:
+            return kept[name]
+        say(f"Loading {name} …")
+        return load(name, self.device, loading.choose_precision("auto", self.device))
 
 
 def ready_vfms(models: Provider, clip: str) -> list[str]:

@@ -232,7 +232,6 @@ class Page:
             ):
                 self._spawn(self._dispatch([after], key))
 
-
     def _script(self, script: str, sent: list[Any], data: dict[str, Any]) -> list[Any]:
         """What the page's scripts give: a constant, the chips that are off, or what they are given."""
         if "#redraw" in script:
@@ -258,4 +257,3 @@ class Page:
 
 def _limit(fn: Any) -> int:
     return 1 if fn.concurrency_limit == "default" else fn.concurrency_limit or 1000
-

@@ -1,142 +1,115 @@
-# ruff: noqa: F811 fixtures are imported by name
-"""demo.answers.compare: results of one picture side by side, each stage computed once."""
+"""demo.answers.compare and demo.tabs.compare: results of one picture side by side, each stage computed once."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from demo import variants
-from demo.answers import compare
-from demo.answers import segment as callbacks
-from demo.session import advance
-from demo.tabs import compare as compare_tab
-from demo.variants import LABELS, Bench, Variant, variant_of
-from tests.test_inside import models, other_model, settings, staged, true_map  # noqa: F401
+import proxyclip_core as pc
+from demo import menus
+from demo.answers import compare, ground_truth
+from demo.stages import Asked, Stages
+from demo.ui import build_demo
+from tests.page import Page, file
+from tests.serving import TwoModels
 
-CLIP_ALONE, VALUES = LABELS.values()
+CLIP_ALONE, VALUES = menus.ALONE
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model, other_model) -> TwoModels:
+    return TwoModels(tiny_model, other_model)
+
+
+@pytest.fixture(scope="module")
+def asked(blocks_file) -> Asked:
+    settings = pc.Settings(
+        "OpenAI B/16", "DINO B/8", "red, green, blue, yellow", side=224, windows="whole", templates="simple7"
+    )
+    return Asked(settings, blocks_file)
 
 
 @pytest.fixture
-def bench(models, staged):
-    return Bench(models, staged)
-
-
-@pytest.fixture
-def others(other_model, monkeypatch) -> list[int]:
-    """One entry for each time the other VFM runs."""
-    runs, encode = [], other_model.vfm.encode_windows
-    monkeypatch.setattr(other_model.vfm, "encode_windows", lambda pixels: runs.append(1) or encode(pixels))
-    return runs
+def stages(models, asked) -> Stages:
+    stages = Stages(models, asked, {})
+    stages.overlay()
+    return stages
 
 
 @pytest.mark.parametrize("name", [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"])
-def test_a_variant_is_what_the_model_gives(bench, models, settings, name):
-    variant = variant_of(name)
-    model = models.get("", variant.vfm)
-    features = model.encode(settings.picture, settings.side, settings.windows)
-    words = model.embed(settings.words, templates=settings.templates)
-    expected = model.segment(model.classify(model.fuse(features, fusion=variant.fusion), words), words)
-    assert (bench.labels(variant) == expected.labels).all()
+def test_a_result_is_what_the_model_gives(stages, models, asked, name):
+    s = menus.variant(name, asked.settings)
+    model = models.get("", s.vfm)
+    features = model.encode(asked.picture, s.side, s.windows)
+    words = model.embed(s.words, templates=s.templates)
+    expected = model.classify(model.fuse(features, fusion=s.fusion), words).segment()
+    assert (compare.show(stages, name, None).labels == expected.labels).all()
 
 
-def test_names_lead_back_to_their_variants(bench):
-    for name in compare.choices(["DINO B/8", "DINO B/16"]):
-        assert variant_of(name).label == name
-    assert compare.variant(bench, compare.CURRENT) == bench.current == Variant(vfm="DINO B/8")
+def test_every_name_leads_to_other_settings_and_an_unknown_one_to_none(asked):
+    names = menus.result_names(["DINO B/8", "DINO B/16"])
+    assert len({menus.variant(name, asked.settings) for name in names}) == 4
+    assert menus.variant(menus.CURRENT, asked.settings) == asked.settings
+    with pytest.raises(ValueError, match="No VFM is called"):
+        menus.variant("../x", asked.settings)
 
 
-def test_each_stage_runs_once(models, staged, settings, tiny_model, counter, others):
+def test_each_stage_runs_once(models, asked, stages, counter, other_runs):
     names = [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"]
-    bench = Bench(models, staged)
-    assert counter.during(lambda: [compare.show(bench, name, None) for name in names]) == {} and len(others) == 1
-    again = Bench(models, staged, bench.kept)
-    assert counter.during(lambda: compare.pair(again, "DINO B/16", CLIP_ALONE, None)) == {} and len(others) == 1
-    assert again.kept.values.keys() == bench.kept.values.keys()
+    assert counter.during(lambda: [compare.show(stages, name, None) for name in names]) == {} and len(other_runs) == 1
+    again = Stages(models, asked, stages.entries())
+    compare.pair(again, "DINO B/16", CLIP_ALONE, None)
+    assert not again.ran and len(other_runs) == 1
 
 
 @pytest.mark.parametrize(
-    ("change", "stages"),
+    ("change", "ran"),
     [
-        ({"threshold": 0.3}, {"result"}),
-        ({"words": "sky, hill"}, {"logits", "result"}),
+        ({"background": "first", "threshold": 0.3}, {"words", "logits", "result"}),
+        ({"words": "sky, hill"}, {"words", "logits", "result"}),
         ({"beta": 1.4}, {"dense", "logits", "result"}),
-        ({"side": 336}, {"features", "dense", "logits", "result"}),
+        ({"side": 336}, {"clip", "vfm", "dense", "logits", "result"}),
     ],
 )
-def test_a_change_runs_only_what_depends_on_it(models, staged, settings, tiny_model, others, change, stages):
-    before = Bench(models, staged)
-    before.labels(Variant(vfm="DINO B/16"))
-    changed = Bench(models, advance(tiny_model, replace(settings, **change), staged), before.kept)
-    changed.labels(Variant(vfm="DINO B/16"))
-    assert {stage for stage, _ in changed.kept.values.keys() - before.kept.values.keys()} == stages
-    assert len(others) == 1 + ("features" in stages)
+def test_a_change_runs_only_what_depends_on_it(models, asked, stages, other_runs, change, ran):
+    compare.show(stages, "DINO B/16", None)
+    changed = replace(asked, settings=replace(asked.settings, **change))
+    later = Stages(models, changed, stages.entries())
+    compare.show(later, "DINO B/16", None)
+    assert set(later.ran) == ran and len(other_runs) == 1 + ("vfm" in ran)
 
 
-def test_clip_alone_does_not_depend_on_beta(models, staged, settings, tiny_model):
-    before = Bench(models, staged)
-    before.labels(Variant("clip"))
-    changed = Bench(models, advance(tiny_model, replace(settings, beta=2.0), staged), before.kept)
-    changed.labels(Variant("clip"))
-    assert changed.kept.values.keys() == before.kept.values.keys()
+def test_clip_alone_does_not_depend_on_beta(models, asked, stages):
+    compare.show(stages, CLIP_ALONE, None)
+    later = Stages(models, replace(asked, settings=replace(asked.settings, beta=2.0)), stages.entries())
+    compare.show(later, CLIP_ALONE, None)
+    assert not later.ran
 
 
-def sheet(models, staged, names, label_map=None):
-    """The contact sheet as the page runs it: (note, kept, rows, progress) after each result."""
-    parts = SimpleNamespace(kept="kept", chosen="chosen", label_map="label map")
-    shared = SimpleNamespace(state="state", examples=(), answer=partial(variants.answer, models))
-    values = {"state": staged, "kept": None, "chosen": names, "label map": label_map}
-    return compare_tab._sheet(parts, shared, values)
+def test_captions_say_time_and_score_where_truth_is_known(stages, true_map):
+    true = ground_truth.of(stages, true_map, ())
+    name, score, seconds = compare.show(stages, "DINO B/16", true).caption.split(" · ")
+    assert name == "DINO B/16" and score.startswith("mIoU ") and seconds.endswith(" s")
+    assert "mIoU" not in compare.show(stages, "DINO B/16", None).caption
 
 
-def test_a_run_can_be_stopped_between_two_results(models, staged, others):
-    run = sheet(models, staged, [CLIP_ALONE, "DINO B/16"])
-    assert next(run)[2] == []
-    assert len(next(run)[2]) == 1
-    run.close()
-    assert others == []
-
-
-def test_a_run_that_fails_keeps_its_results_and_says_why(models, staged, monkeypatch):
-    def get(*names):
-        raise ValueError("No such model here.")
-
-    monkeypatch.setattr(models, "get", get)
-    said, *_, progress = list(sheet(models, staged, [compare.CURRENT, "DINO B/16"]))[-1]
-    assert "No such model here." in said["value"] and progress == ""
-
-
-def test_captions_say_time_and_score_where_truth_is_known(bench, true_map):
-    rows = list(sheet(bench.models, bench.staged, ["DINO B/8", "DINO B/16"], true_map))[-1][2]
-    assert [caption.split(" · ")[0] for _, caption in rows] == ["DINO B/8", "DINO B/16"]
-    assert all(" · mIoU " in caption and caption.endswith(" s") for _, caption in rows)
-    assert "mIoU" not in compare.show(bench, "DINO B/16", None).caption
-    for drawn, _ in rows:
-        assert drawn.shape == bench.staged.picture.shape
-
-
-def test_a_time_that_is_not_all_of_it_says_so(models, staged, settings, tiny_model):
-    later = advance(tiny_model, replace(settings, threshold=0.1), staged)
-    assert "the rest was there" in compare.show(Bench(models, later), "DINO B/8", None).caption
-
-
-def test_a_pair_says_how_much_it_differs(bench):
-    (left, right), line = compare.pair(bench, compare.CURRENT, "DINO B/8", None)
+def test_a_pair_says_how_much_it_differs(stages, asked):
+    (left, right), line = compare.pair(stages, menus.CURRENT, "DINO B/8", None)
     assert (left == right).all() and "They differ on 0 % of" in line
-    (left, right), line = compare.pair(bench, CLIP_ALONE, compare.CURRENT, None)
+    (left, right), line = compare.pair(stages, CLIP_ALONE, menus.CURRENT, None)
     assert (left != right).any() and "The current result (DINO B/8)" in line
-    differ = (bench.labels(Variant("clip")) != bench.labels(bench.current)).mean()
-    assert f"They differ on {differ * 100:.0f} %" in line
+    alone = stages.result(menus.variant(CLIP_ALONE, asked.settings)).labels
+    assert f"They differ on {(alone != stages.result().labels).mean() * 100:.0f} %" in line
 
 
-def test_results_are_drawn_in_the_colours_of_the_page(bench):
-    drawn = compare.show(bench, compare.CURRENT, None).drawn
-    expected = callbacks.draw_labels(bench.staged.picture, bench.staged.labels, bench.staged, compare.LOOK)
-    assert np.array_equal(drawn, expected)
+def test_results_are_drawn_in_the_colours_of_the_page(stages):
+    drawn = compare.show(stages, menus.CURRENT, None).drawn
+    assert drawn.shape == stages.picture().shape  # as small as the picture: there may be many
+    assert np.array_equal(drawn, stages.drawing().draw(compare.LOOK))
+    assert (stages.drawing().colours == stages.overlay().colours).all()
 
 
 def test_the_sheet_opens_with_all_patch_sizes_of_the_family():
@@ -150,6 +123,56 @@ def test_progress_is_a_bar_with_the_name_as_text():
     assert "2 of 2 · done" in compare.progress(2, ["a", "b"])
 
 
-def test_unknown_names_from_outside_are_dropped():
-    assert compare_tab.Names.preprocess(None, ["DINO B/8", "../x", CLIP_ALONE]) == ["DINO B/8", CLIP_ALONE]
-    assert compare_tab.Name.preprocess(None, "nothing") == compare.CURRENT
+@pytest.fixture(scope="module")
+def segmented(models, asked) -> Page:
+    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
+    for part, value in (("picture", file(asked.picture)), ("windows", "whole"), ("templates", "simple7")):
+        page.set(part, value)
+    page.do("words", "submit", "red, green, blue")
+    return page
+
+
+@pytest.fixture
+def page(segmented) -> Page:
+    return segmented.copy()
+
+
+def captions(page: Page) -> list[str]:
+    return [row["caption"].split(" · ")[0] for row in page["compare-sheet"] or []]
+
+
+def test_the_sheet_shows_every_result_once_and_in_order(page):
+    page.set("compare-chosen", ["DINO B/16", CLIP_ALONE, "DINO B/16", "DINO B/8"])
+    page.do("compare-run", "click")
+    assert captions(page) == ["DINO B/16", CLIP_ALONE, "DINO B/8"] and "3 of 3 · done" in page["compare-progress"]
+    assert Image.open(page["compare-sheet"][0]["image"]["path"]).size == (230, 150)
+
+
+def test_a_sheet_writes_each_picture_once(page, monkeypatch):
+    from demo.tabs import compare as tab
+
+    written, as_file = [], tab._as_file
+    monkeypatch.setattr(tab, "_as_file", lambda sheet, shown: written.append(shown.name) or as_file(sheet, shown))
+    page.set("compare-chosen", [CLIP_ALONE, VALUES, "DINO B/8"])
+    page.do("compare-run", "click")
+    assert written == [CLIP_ALONE, VALUES, "DINO B/8"]
+
+
+def test_a_run_that_fails_keeps_its_results_and_says_why(page):
+    page.set("compare-chosen", [CLIP_ALONE, "SAM H/16", "DINO B/8"])
+    page.do("compare-run", "click")
+    assert "SAM H/16 is not on this machine" in page.said("compare-note") and captions(page) == [CLIP_ALONE]
+    assert page["compare-progress"] == ""
+
+
+def test_a_sheet_of_an_earlier_result_goes(page):
+    page.do("compare-run", "click")
+    assert captions(page)
+    page.do("words", "submit", "red, hill")
+    assert not captions(page) and page["compare-progress"] == ""
+
+
+def test_without_a_choice_nothing_is_compared(page):
+    page.set("compare-chosen", [])
+    page.do("compare-run", "click")
+    assert page.said("compare-note") == "Choose what to compare."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demo.draw import label_placement as regions
-from demo.draw import overlay as render
+from demo.draw.legend import text_on
 
 MAP = np.array(
     [
@@ -55,11 +55,11 @@ def test_names_are_written_in_their_colour_and_stay_in_the_picture():
     labels[:, 280:] = 1
     colours = np.array([[230, 159, 0], [0, 0, 120]], dtype=np.uint8)
     plain = np.full((200, 300, 3), 200, dtype=np.uint8)
-    written = regions.write_names(plain, labels, ["sky", "a long name of a class"], colours)
+    places = regions.inner_points(labels)
+    written = regions.write_names(plain, places, ["sky", "a long name of a class"], colours)
     assert {tuple(colour) for colour in colours} <= {tuple(pixel) for pixel in written.reshape(-1, 3)}
-    hidden = regions.write_names(plain, labels, ["sky", "a long name of a class"], colours, hidden=[0, 1])
-    assert (hidden == plain).all()
-    assert render.text_on(colours[0]) == "#000000" and render.text_on(colours[1]) == "#ffffff"
+    assert (regions.write_names(plain, {}, ["sky", "a long name of a class"], colours) == plain).all()
+    assert text_on(colours[0]) == "#000000" and text_on(colours[1]) == "#ffffff"
 
 
 def test_a_name_never_covers_another():
@@ -67,5 +67,5 @@ def test_a_name_never_covers_another():
     labels[:, 20:] = 1
     colours = np.array([[10, 20, 30], [200, 210, 220]], dtype=np.uint8)
     plain = np.full((40, 40, 3), 99, dtype=np.uint8)
-    written = regions.write_names(plain, labels, ["wide name", "other name"], colours)
+    written = regions.write_names(plain, regions.inner_points(labels), ["wide name", "other name"], colours)
     assert not ((written == colours[0]).all(axis=2).any() and (written == colours[1]).all(axis=2).any())

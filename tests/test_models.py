@@ -18,6 +18,7 @@ class Loads:
 
     def __init__(self, clip, vfm, missing: str = "") -> None:
         self.clip, self.vfm, self.missing = clip, vfm, missing
+        self.damaged = ""
         self.loaded: list[str] = []
 
     def fetch(self, spec) -> Path:
@@ -30,6 +31,8 @@ class Loads:
         return self.clip
 
     def load_vfm(self, name, device, dtype):
+        if name == self.damaged:
+            raise pc.WeightsError(f"{name} is damaged")
         self.loaded.append(name)
         return self.vfm
 
@@ -87,6 +90,19 @@ def test_weights_that_are_missing_drop_nothing(loads):
     assert loads.loaded == ["OpenAI B/16", "DINO B/8", "OpenAI B/32", "DINO B/16"]
 
 
+def test_a_load_that_fails_leaves_the_good_models_where_they_were(loads):
+    models = loads.models()
+    models.get("OpenAI B/16", "DINO B/8")
+    models.get("OpenAI B/32", "DINO B/16")
+    loads.damaged = "SAM B/16"
+    with pytest.raises(pc.WeightsError, match="SAM B/16 is damaged"):
+        models.get("OpenAI L/14", "SAM B/16")
+    loads.loaded.clear()
+    models.get("OpenAI B/16", "DINO B/8")
+    models.get("OpenAI B/32", "DINO B/16")
+    assert loads.loaded == []
+
+
 def test_an_unknown_device_is_refused():
     with pytest.raises(ValueError, match="device is 'gpu7'"):
         Models("gpu7")
@@ -107,6 +123,11 @@ def test_menus_say_what_will_be_downloaded():
     assert "OpenAI B/16 · download 599 MB" in labels
     assert "LAION H/14 · download 3.9 GB" in labels
     assert "MAE B · download 343 MB · CC-BY-NC-4.0" in labels
+
+
+def test_a_patch_size_of_another_family_falls_back():
+    assert menus.vfm_name("DINO B", 16) == "DINO B/16"
+    assert menus.vfm_name("DINO B", 14) == menus.vfm_name("DINO B", None) == "DINO B/8"
 
 
 def test_menus_say_what_is_here(monkeypatch, tmp_path):
@@ -162,6 +183,27 @@ def test_what_has_come_is_counted_in_the_cache(tmp_path, monkeypatch):
     blobs.mkdir(parents=True)
     (blobs / "abc.incomplete").write_bytes(bytes(1000))
     assert fetched_bytes(spec) == 1000
+
+
+def test_a_file_that_is_renamed_while_it_is_counted_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = pc.find_clip("OpenAI B/32")
+    blobs = tmp_path / "models--timm--vit_base_patch32_clip_224.openai" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "whole").write_bytes(bytes(500))
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / "gone.incomplete", folder / "whole"])
+    assert fetched_bytes(spec) == 500
+
+
+def test_nobody_waits_for_a_download_that_nobody_listens_to(loads, monkeypatch):
+    monkeypatch.setattr(pc, "is_available", lambda spec: False)
+    go_on, fetched = threading.Event(), threading.Event()
+    loads.fetch = lambda spec: go_on.wait(60) and fetched.set()
+    steps = loads.models().fetch("OpenAI B/32", "DINO B/8")
+    next(steps), next(steps)
+    steps.close()  # returns although the weights have not come
+    go_on.set()
+    assert fetched.wait(60)
 
 
 def test_models_that_are_there_can_be_had_while_weights_come(loads):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -10,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import app
 from demo.models import Models
 from demo.one_thread import in_one_thread
 
@@ -85,14 +85,12 @@ def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
     assert set(threads) == {who()} and len(threads) == 3
 
 
-def test_the_page_computes_there_on_a_cpu_alone(monkeypatch):
-    def lend(duration):
-        return f"a GPU for {duration} s"
-
-    models = Models("cpu")
-    monkeypatch.setattr(app, "spaces", SimpleNamespace(GPU=lend))
-    assert app.where_to_compute(models) is in_one_thread
+def test_models_say_where_functions_compute(monkeypatch):
+    """In the one thread on a CPU, with a lent GPU where these are lent, else wherever they are called."""
+    models, plain = Models("cpu"), threading.get_ident
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lambda function: duration))
+    assert models.on_device(plain)() == who()
     models.device = torch.device("cuda")
-    assert app.where_to_compute(models) == "a GPU for 60 s"
-    monkeypatch.setattr(app, "spaces", None)
-    assert app.where_to_compute(models)(who) is who
+    assert models.on_device(plain) == 60 and models.on_device(plain, borrows=False) is plain
+    monkeypatch.delitem(sys.modules, "spaces")
+    assert models.on_device(plain) is plain

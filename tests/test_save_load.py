@@ -1,11 +1,10 @@
-"""What goes out of the page and comes back: the download as it was looked at, settings files, links."""
+"""demo.answers.save_load and demo.link: the download, settings files and links."""
 
 from __future__ import annotations
 
 import io
-import tempfile
+import json
 import zipfile
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -14,84 +13,116 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import link
-from demo.answers import save_load as carry
-from demo.answers.segment import Look, UserError
-from demo.session import Settings, advance, within_memory
-from proxyclip_core.settings import Settings as SavedSettings
+from demo.answers import save_load
+from demo.answers.errors import NO_RESULT
+from demo.ui import build_demo
+from tests.page import Page, file
 from tests.serving import OneModel
 
 AWKWARD = "sky; cloud, CON, ../up \\ down, água, “hill”"
+DEFAULT = pc.Settings("OpenAI B/16", "DINO B/8", "sky")
+
+
+@pytest.fixture(scope="module")
+def segmented(tiny_model, blocks_file) -> Page:
+    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8"))
+    for part, value in (("picture", file(blocks_file)), ("windows", "whole"), ("templates", "simple7"), ("beta", 1.3)):
+        page.set(part, value)
+    page.do("words", "submit", AWKWARD)
+    return page
 
 
 @pytest.fixture
-def settings(blocks, tmp_path) -> Settings:
-    Image.fromarray(blocks).save(tmp_path / "blocks.png")
-    picture = str(tmp_path / "blocks.png")
-    return Settings("OpenAI B/16", "DINO B/8", AWKWARD, 1.3, 4.0, windows="whole", templates="simple7", picture=picture)
+def page(segmented) -> Page:
+    return segmented.copy()
 
 
-@pytest.fixture
-def staged(tiny_model, settings):
-    return advance(tiny_model, settings)
-
-
-def saved(model, staged, look=None) -> zipfile.ZipFile:
-    def compute(*values):
-        return advance(model, *values)
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = carry.save(OneModel(model), compute, staged, look or Look(), lambda done, text: None, folder)
-        return zipfile.ZipFile(io.BytesIO(Path(path).read_bytes()))
+def download(page: Page) -> zipfile.ZipFile:
+    page.do("save", "click")
+    assert not page.said()
+    with open(page["zip-file"]["path"], "rb") as opened:
+        return zipfile.ZipFile(io.BytesIO(opened.read()))
 
 
 def picture_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(archive.read(name))))
 
 
-def test_the_overlay_is_as_it_was_looked_at(tiny_model, staged, settings):
-    look = Look(opacity=0.0, outlines=False, names=False)
-    assert (picture_in(saved(tiny_model, staged, look), "overlay.png") == pc.read_image(settings.picture)).all()
-    hidden = Look(1.0, False, False, hidden=staged.result.names)
-    assert (picture_in(saved(tiny_model, staged, hidden), "overlay.png") == pc.read_image(settings.picture)).all()
+def test_the_download_is_the_result_on_the_page_with_its_settings_and_what_computed_it(page, tiny_model):
+    archive = download(page)
+    assert (picture_in(archive, "labels.png") == page.visit.held("result").labels).all()
+    written = archive.read("settings.json").decode()
+    assert pc.Settings.from_json(written) == page.visit.asked.settings
+    assert json.loads(written)["computed_with"] == json.loads(json.dumps(tiny_model.computed_with()))
 
 
-def test_a_result_that_was_not_kept_is_made_again(tiny_model, counter, staged):
-    light = within_memory(staged, limit=0)
-    archives = []
-    assert counter.during(lambda: archives.append(saved(tiny_model, light))) == {}
-    assert (picture_in(archives[0], "labels.png") == staged.result.labels).all()
+def test_the_overlay_of_the_download_is_as_it_was_looked_at_and_as_large_as_the_picture(page, blocks):
+    page.do("names", "input", False)
+    page.do("outlines", "input", False)
+    page.do("opacity", "input", 0.0)
+    assert (picture_in(download(page), "overlay.png") == blocks).all()
 
 
-def test_without_a_result_the_remedy_is_said(tiny_model):
-    with pytest.raises(UserError, match="press Segment"):
-        saved(tiny_model, None)
+def test_a_download_runs_no_encoder(page, counter):
+    assert counter.during(lambda: download(page)) == {}
 
 
-def test_settings_fill_the_page_as_they_were(settings):
-    filled = dict(zip(carry.FILLED, carry.fill(settings)))
-    assert filled["picture"] == settings.picture and filled["words"] == AWKWARD and filled["beta"] == 1.3
-    assert (filled["family"]["value"], filled["patch"]["value"]) == ("DINO B", 8)
-    assert filled["side"]["value"] == 336 and not filled["threshold"]["interactive"]
+def test_without_a_result_the_remedy_is_said(segmented):
+    page = Page(segmented.demo)
+    page.do("save", "click")
+    assert page.said() == NO_RESULT
 
 
-def test_a_file_that_is_no_settings_is_said_so(tmp_path):
-    path = tmp_path / "x.json"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="no text"):
-        carry.read_settings(str(path))
-    path.write_text(SavedSettings("OpenAI B/99", "DINO B/8", "sky").to_json())
-    with pytest.raises(ValueError, match="No CLIP is called"):
-        carry.read_settings(str(path))
+def test_a_download_that_fails_hands_out_nothing_and_says_why(page, monkeypatch):
+    download(page)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(save_load.export, "write_zip", full)
+    page.do("save", "click")
+    assert "no room left on the server's disk" in page.said() and page["zip-file"] is None
 
 
-DEFAULT = SavedSettings("OpenAI B/16", "DINO B/8", "sky", templates="simple7")
+def test_settings_fill_the_page_as_they_were(page, tmp_path):
+    saved = pc.Settings("LAION B/16", "SAM B/16", AWKWARD, 0.9, 7.5, 500, "whole", "none", "short", 0.25, "values")
+    (tmp_path / "settings.json").write_text(saved.to_json())
+    page.do("load", "upload", file(tmp_path / "settings.json"))
+    assert page.visit.asked.settings == saved and not page.said()
+    assert ["500", "500"] in page.prop("side", "choices") and page.prop("threshold", "interactive")
+
+
+def test_settings_of_today_without_a_vision_model_and_of_an_older_format_are_read(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text(pc.Settings("OpenAI B/16", "", "sky", fusion="clip").to_json())
+    assert save_load.read_settings(str(path), "DINO B/8").vfm == "DINO B/8"
+    old = {"proxyclip_settings": 1, "clip": "OpenAI B/16", "vfm": "DINO B/8", "words": "sky", "side": None}
+    path.write_text(json.dumps(old | {"background": "", "versions": {}}))
+    assert save_load.read_settings(str(path), "").side is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00", "the file is no text"),
+        (b"[1]", "These are no settings"),
+        (pc.Settings("OpenAI B/99", "DINO B/8", "sky").to_json().encode(), "No CLIP is called"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_said_and_changes_nothing(page, tmp_path, content, message):
+    (tmp_path / "x.json").write_bytes(content)
+    before = page.visit
+    page.do("load", "upload", file(tmp_path / "x.json"))
+    assert message in page.said() and page.visit is before
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         DEFAULT,
-        SavedSettings("LAION B/16", "SAM B/16", "a & b = c; ü, #", 0.9, 7.5, None, "whole", "none", "short", 0.25),
+        pc.Settings(
+            "LAION B/16", "SAM B/16", "a & b = c; ü, #", 0.9, 7.5, None, "whole", "none", "short", 0.25, "clip"
+        ),
     ],
 )
 def test_a_link_brings_back_the_settings(settings):
@@ -105,17 +136,24 @@ def test_a_link_brings_back_the_settings(settings):
         ({"beta": "nan"}, "beta is nan"),
         ({"gamma": "99"}, "gamma is 99.0"),
         ({"side": "5"}, "side is 5"),
+        ({"side": "9" * 30}, "side is a number of over 20 digits"),
         ({"vfm": "DINO Q"}, "No VFM is called 'DINO Q'"),
         ({"windows": "<b>"}, "windows is '<b>'"),
         ({"templates": "none2"}, "templates is 'none2'"),
+        ({"threshold": "0.5"}, "no class is the background"),
     ],
 )
 def test_a_link_that_cannot_be_is_said_and_the_page_opens_all_the_same(query, message):
-    default = Settings.of(DEFAULT, "")
-    settings, said = carry.opening(query, default, ())
-    assert settings == default and message in said
+    asked, said = save_load.opening(query, DEFAULT, ())
+    assert asked.settings == DEFAULT and message in said
 
 
-def test_a_link_never_names_a_file(tmp_path):
-    settings, said = carry.opening({"picture": "/etc/passwd", "other": "x"}, Settings.of(DEFAULT, ""), ())
-    assert settings.picture == "" and said == ""
+def test_a_link_never_names_a_file():
+    asked, said = save_load.opening({"picture": "/etc/passwd", "other": "x"}, DEFAULT, ())
+    assert asked.picture == "" and said == ""
+
+
+def test_copy_link_gives_what_differs(page):
+    page.do("copy", "click")
+    query = dict(parse_qsl(page["link"]))
+    assert query == {"words": AWKWARD, "beta": "1.3", "windows": "whole", "templates": "simple7"}

@@ -203,7 +203,15 @@ def test_a_result_that_is_gone_is_made_anew_by_a_slider_and_said_elsewhere(crowd
     assert crowded.visit is not None and crowded.said() == crowded.said("compare-note") == ""
 
 
-JUNK = ["{", "[" * 100_000, '{"picture": "PICTURE", "points": 1, "x": "a"}', "3", None, '["x", 1]', '{"points": [["a", 2]]}']
+JUNK = [
+    "{",
+    "[" * 100_000,
+    '{"picture": "PICTURE", "points": 1, "x": "a"}',
+    "3",
+    None,
+    '["x", 1]',
+    '{"points": [["a", 2]]}',
+]
 
 
 @pytest.mark.parametrize("held", JUNK)

@@ -1,0 +1,70 @@
+"""demo.components: what is accepted from outside, and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import gradio as gr
+import pytest
+from gradio.data_classes import ImageData
+
+from demo import components
+from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton
+
+
+@pytest.mark.parametrize(
+    ("component", "sent", "accepted"),
+    [
+        (Menu(), "anything", "anything"),
+        (Menu(), ["a"], None),
+        (Menu(), None, None),
+        (Number(), 16, 16),
+        (Number(), "16", None),
+        (Names(), ["a", "b", "a", 3, None, "b"], ["a", "b"]),
+        (Names(), "abc", []),
+        (Names(), [str(number) for number in range(10_000)], [str(number) for number in range(components.MOST_NAMES)]),
+        (Held(), '{"a": [1]}', {"a": [1]}),
+        (Held(), "{", None),
+        (Held(), "[" * 100_000, None),
+        (Held(), "1" * (components.MOST_HELD + 1), None),
+        (Held(), 3, None),
+    ],
+)
+def test_what_is_no_such_value_is_dropped(component, sent, accepted):
+    assert component.preprocess(sent) == accepted
+
+
+def test_what_the_browser_holds_comes_back_as_it_was():
+    for value in ("text", ["a", "ü"], {"x": 0.1}, 0, False, None):
+        assert Held().preprocess(Held().postprocess(value)) == value
+
+
+@pytest.mark.parametrize("component", [Picture, Upload, UploadButton])
+@pytest.mark.parametrize("address", ["http://example.org/a.png", "https://example.org/a.png", "data:image/png;base64,"])
+def test_no_address_is_fetched(component, address):
+    with pytest.raises(gr.Error, match="addresses are not fetched"):
+        asyncio.run(component().async_move_resource_to_block_cache(address))
+
+
+def test_a_file_that_is_there_is_taken(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"a")
+    path = asyncio.run(Picture().async_move_resource_to_block_cache(str(tmp_path / "a.png")))
+    assert path and Picture().preprocess(ImageData(path=path)) == path and Picture().preprocess(None) is None
+
+
+def test_a_picture_is_never_read_from_an_address():
+    with pytest.raises(gr.Error, match="Upload the picture as a file"):
+        Picture().preprocess(ImageData(url="data:application/postscript;base64,AAAA"))
+
+
+def test_for_the_browser_they_are_gradios_own():
+    own = {component: component().get_block_name() for component in (Picture, Menu, Number, Names, Held, Upload)}
+    assert list(own.values()) == ["image", "dropdown", "radio", "checkboxgroup", "textbox", "file"]
+
+
+@pytest.mark.parametrize("value", ["inside/truth", 'a "quoted" word', 3])
+def test_a_script_gives_what_a_held_value_is_sent_as(value):
+    text = components.set_to(value).removeprefix("() => ")
+    assert Held().preprocess(json.loads(text)) == value
+    assert json.loads(components.set_to(value, 2).removeprefix("() => ")) == [json.loads(text)] * 2
