@@ -47,3 +47,17 @@ def test_the_confidence_is_the_softmax_over_all_queries_of_all_chunks():
     cosines = torch.linspace(0, 0.3, 70)
     expected = float((cosines * readout.LOGIT_SCALE).softmax(dim=0).max())
     assert logits_of(cosines.tolist()).segment().confidence == pytest.approx(expected, rel=1e-5)
+
+
+def test_bands_are_small_and_give_what_the_whole_gives(monkeypatch):
+    layout = plan_windows((90, 130), None, crop=56, stride=40)
+    values = torch.rand(layout.count, 40, 7, 7, generator=torch.Generator().manual_seed(0))
+    labels, confidence = readout.best_query(layout, values)
+    monkeypatch.setattr(readout, "ENTRIES_AT_ONCE", 9000)
+    blocks = list(readout.pixel_logits(layout, values))
+    assert max(block.numel() for _, _, block in blocks) <= 9000 and len(blocks) > 40
+    banded, its_confidence = readout.best_query(layout, values)
+    assert (banded == labels).all() and np.allclose(its_confidence, confidence, rtol=1e-5)
+    expected = torch.cat([block for rows, queries, block in blocks if queries.start == 0], dim=1)
+    rows, columns = layout.to_picture((7, 7))
+    assert torch.allclose(rows @ layout.tile(values)[:32] @ columns.T, expected, atol=1e-6)
