@@ -8,6 +8,16 @@ from pathlib import Path
 FIGURES = {"miou": "mIoU", "miou with others": "mIoU with other words", "border f": "borders, F (2 px)"}
 
 
+def app_table(scores: dict) -> str:
+    """What the command line gets on the scenes of the repository, one line a row, as Markdown."""
+    if "app" not in scores:
+        return "Not scored: the command line reads the weights of the repository only."
+    lines = ["| | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
+    for row, found in scores["app"]["rows"].items():
+        lines.append(f"| {row} | " + " | ".join(f"{100 * found[key]:.1f}" for key in FIGURES) + " |")
+    return "\n".join(lines)
+
+
 def score_table(scores: dict) -> str:
     """One column a split and settings, one line a row and figure, as Markdown."""
     columns = [(split, settings) for settings in ("paper", "tuned") for split in scores["splits"]]
@@ -41,6 +51,7 @@ def log_table(log: dict) -> str:
 
 
 TABLES = (
+    ("app", "README.md", "scores.json", app_table),
     ("scores", "README.md", "scores.json", score_table),
     ("curve", "TRAINING.md", "log.json", curve_table),
     ("log", "TRAINING.md", "log.json", log_table),
