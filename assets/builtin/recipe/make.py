@@ -126,6 +126,7 @@ def score(work: Path, weights: Path, figures: Path, scenes: int) -> None:
     networks, drawn = read_networks(weights), {split: split_bank(work, split) for split in SEEDS}
     labelled = {split: split_scenes(bank, split, scenes) for split, bank in drawn.items()}
     tuned, tried = choose_settings(networks, labelled["val"][:21])
+    print("tuned", tuned, flush=True)
     splits = {}
     for split, bank in drawn.items():
         splits[split] = {

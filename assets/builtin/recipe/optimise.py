@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-def write_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimisers: list, **more) -> None:
+def write_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimisers: list, **more: Any) -> None:
     """Written beside and then put in place, so that a run that is stopped meanwhile keeps the one before."""
     state = {"model": model.state_dict(), "average": average.state_dict()}
     state |= {"optimisers": [optimiser.state_dict() for optimiser in optimisers]} | more

@@ -17,6 +17,7 @@ from assets.builtin.recipe.pools import TRAIN_STYLES
 from assets.builtin.recipe.scenes import KINDS, make_scene
 from assets.builtin.recipe.towers import class_embedding
 from assets.builtin.recipe.weights import VFMS
+from proxyclip_core.cli import DISTRACTORS
 from proxyclip_core.evaluation import LabelledPicture, classes_of, other_classes, score_rows
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vit import Network
@@ -25,10 +26,8 @@ from proxyclip_core.settings import default
 SPLIT_STYLES = {"test-near": ["twemoji"], "test-far": ["openmoji"]}
 SEEDS = {"val": 11, "test-near": 23, "test-far": 37}
 SIZES = ((320, 320), (320, 448), (320, 384))
-Settings = dict[str, Any]  # of `score_rows`: beta, gamma, side, windows
-PAPER: Settings = {name: default(name) for name in ("beta", "gamma", "side", "windows")}
+PAPER: dict[str, Any] = {name: default(name) for name in ("beta", "gamma", "side", "windows")}
 TEMPLATES = "simple7"  # a tenth of the time of 80, and the words' directions are nearly the same
-DISTRACTORS = 40
 
 
 def split_bank(work: Path, split: str, size: int = 160) -> Bank:
@@ -63,7 +62,7 @@ def distractors_for(scenes: Sequence[LabelledPicture]) -> int:
     return min([DISTRACTORS, *(len(other_classes(scene, known)) for scene in scenes)])
 
 
-def table(networks: dict[str, Network], scenes: Sequence[LabelledPicture], settings: Settings) -> dict[str, dict]:
+def table(networks: dict[str, Network], scenes: Sequence[LabelledPicture], settings: dict[str, Any]) -> dict[str, dict]:
     """Row -> scores in 0..1, under the names that `proxyclip_core evaluate` gives them."""
     rows, others = {}, distractors_for(scenes)
     titles = {"clip": "CLIP alone, own attention", "values": "CLIP alone, values"}
