@@ -18,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -138,11 +139,13 @@ def score(work: Path, weights: Path, figures: Path, scenes: int) -> None:
         print(split, splits[split], flush=True)
     scores = {"tuned": tuned, "scenes a split": scenes, "splits": splits, "tried on val": tried}
     if weights == BUILTIN_FOLDER:  # those that the command line knows
-        scores["app"] = score_command_line(work)
+        scores["app"] = {
+            settings: score_command_line(work, of) for settings, of in (("paper", PAPER), ("tuned", tuned))
+        }
     (figures / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
 
-def score_command_line(work: Path) -> dict:
+def score_command_line(work: Path, settings: dict[str, Any]) -> dict:
     """What the command line gets from the weights on the scenes in the repository; a test holds it to this."""
     command = [
         sys.executable,
@@ -156,6 +159,7 @@ def score_command_line(work: Path) -> dict:
         "Built-in/8",
     ]
     command += ["--device", "cpu", "--precision", "float32", "--templates", "simple7", "--json", str(work / "app.json")]
+    command += [f"--{name}={value}" for name, value in settings.items()]
     subprocess.run(command, cwd=ROOT, check=True)
     record = json.loads((work / "app.json").read_text())
     return {key: record[key] for key in ("scenes", "settings", "computed_with", "rows")}

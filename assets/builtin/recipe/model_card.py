@@ -10,19 +10,22 @@ FIGURES = {"miou": "mIoU", "miou with others": "mIoU with other words", "border 
 
 def app_table(scores: dict) -> str:
     """What the command line gets on the scenes of the repository, one line a row, as Markdown."""
-    if "app" not in scores:
-        return "Not scored: the command line reads the weights of the repository only."
     lines = ["| | " + " | ".join(FIGURES.values()) + " |", "|---" * (len(FIGURES) + 1) + "|"]
-    for row, found in scores["app"]["rows"].items():
-        lines.append(f"| {row} | " + " | ".join(f"{100 * found[key]:.1f}" for key in FIGURES) + " |")
+    for settings, scored in scores["app"].items():
+        for row, found in scored["rows"].items():
+            if settings == "paper" or row.startswith("proxy"):  # beta and gamma are those of proxy attention
+                cells = " | ".join(f"{100 * found[key]:.1f}" for key in FIGURES)
+                lines.append(f"| {row if settings == 'paper' else f'{row}, {settings}'} | {cells} |")
     return "\n".join(lines)
 
 
 def score_table(scores: dict) -> str:
-    """One column a split and settings, one line a row and figure, as Markdown."""
+    """One column a split and settings, one line a row and figure, as Markdown, after a line that says what was done."""
     columns = [(split, settings) for settings in ("paper", "tuned") for split in scores["splits"]]
     titles = [split if settings == "paper" else f"{split}, tuned" for split, settings in columns]
-    lines = ["| | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+    tuned = ", ".join(f"{name} {value}" for name, value in scores["tuned"].items())
+    lines = [f"{scores['scenes a split']} scenes of every split, scored as above; tuned, on val: {tuned}.", ""]
+    lines += ["| | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
     for key, figure in FIGURES.items():
         for row in scores["splits"][columns[0][0]]["paper"]:
             cells = [f"{100 * scores['splits'][split][settings][row][key]:.1f}" for split, settings in columns]
@@ -50,20 +53,21 @@ def log_table(log: dict) -> str:
     return "\n".join(lines)
 
 
+# between which markers, on which page, of which file and which part of it
 TABLES = (
-    ("app", "README.md", "scores.json", app_table),
-    ("scores", "README.md", "scores.json", score_table),
-    ("curve", "TRAINING.md", "log.json", curve_table),
-    ("log", "TRAINING.md", "log.json", log_table),
+    ("app", "README.md", "scores.json", "app", app_table),
+    ("scores", "README.md", "scores.json", "splits", score_table),
+    ("curve", "TRAINING.md", "log.json", "clip", curve_table),
+    ("log", "TRAINING.md", "log.json", "clip", log_table),
 )
 
 
 def write_card(folder: Path) -> None:
     """Renew the tables of the pages in `folder`, where these and their figures exist."""
-    for name, page, source, build in TABLES:
-        path, figures = folder / page, folder / source
-        if path.exists() and figures.exists():
-            before, after = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
-            head, _, rest = path.read_text().partition(before)
-            tail = rest.partition(after)[2]
-            path.write_text(head + before + build(json.loads(figures.read_text())) + after + tail)
+    for name, page, source, part, build in TABLES:
+        path = folder / page
+        figures = json.loads((folder / source).read_text()) if (folder / source).exists() else {}
+        if path.exists() and part in figures:
+            head, rest = path.read_text().split(f"<!-- {name} -->", 1)
+            tail = rest.split(f"<!-- /{name} -->", 1)[1]
+            path.write_text(f"{head}<!-- {name} -->\n{build(figures)}\n<!-- /{name} -->{tail}")
