@@ -10,7 +10,7 @@ from proxyclip_core.models.weights import WeightsError, is_available
 from proxyclip_core.picture import read_image
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings
-from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
+from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.words import TEMPLATES, background_presets, parse_vocabulary, vocabulary_presets
 
 __version__ = "0.2.0"  # pyproject.toml reads it from here
@@ -27,6 +27,7 @@ __all__ = [
     "DenseFeatures",
     "ImageFeatures",
     "PatchEncoder",
+    "PixelLogits",
     "ProxyCLIP",
     "Segmentation",
     "Settings",

@@ -4,6 +4,7 @@
     dense    = model.fuse(features, beta, gamma)
     words    = model.embed("sky; cloud, hill") only this runs the text tower
     logits   = model.classify(dense, words)
+    logits   = model.refine(logits, features, image, "pixels")   optional, past the paper
     result   = logits.segment()
 
 Hold on to the middle and a change costs only what comes after it. Nothing about a picture is kept on the model.
@@ -24,13 +25,15 @@ import torch
 import torch.nn.functional as F
 
 from proxyclip_core import attention, seeds
+from proxyclip_core import refine as refinement
 from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
 from proxyclip_core.picture import ImageLike, cut_windows, picture_digest, read_image, resized
+from proxyclip_core.refine import across
 from proxyclip_core.settings import SETTINGS, Settings, check_threshold, default, versions
-from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, Segmentation, Vocabulary
+from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.words import (
     Words,
@@ -117,6 +120,8 @@ class ProxyCLIP:
         side: int | None = default("side"),
         windows: str = default("windows"),
         fusion: str | None = None,
+        reach: str = default("reach"),
+        refine: str = default("refine"),
         templates: str | None = None,
         crop: int = 336,
         stride: int = 112,
@@ -135,6 +140,8 @@ class ProxyCLIP:
             background=background,
             threshold=threshold,
             fusion=fusion or self.fusion,
+            reach=reach,
+            refine=refine,
         )
         return self.run(image, settings, crop=crop, stride=stride)
 
@@ -152,9 +159,12 @@ class ProxyCLIP:
         # Words first: a slip in them should not wait for the encoders.
         vocabulary = self.embed(settings.words, settings.background, settings.templates)
         check_threshold(settings.threshold, vocabulary.has_background)
-        features = self.encode(image, settings.side, settings.windows, crop=crop, stride=stride)
-        dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion)
-        result = self.classify(dense, vocabulary).segment(settings.threshold)
+        picture = read_image(image)
+        features = self.encode(picture, settings.side, settings.windows, crop=crop, stride=stride)
+        dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
+        logits = self.classify(dense, vocabulary)
+        refined = self.refine(logits, features, picture, settings.refine)
+        result = refined.segment(settings.threshold)
         return replace(result, settings=settings, computed_with=self.computed_with())
 
     @_stage
@@ -219,6 +229,7 @@ class ProxyCLIP:
         beta: float = default("beta"),
         gamma: float = default("gamma"),
         fusion: str | None = None,
+        reach: str = default("reach"),
     ) -> DenseFeatures:
         """Stage 2: one embedding a patch.
 
@@ -228,15 +239,20 @@ class ProxyCLIP:
 
         beta: what counts as similar, in units of the mean similarity; raising it masks more.
         gamma: sharpness; raising it gives more weight to the most similar patches.
+        reach: of "proxy" alone: "windows" has a patch attend to its own window, "picture" to all windows, "anchors"
+        likewise by GLA-CLIP's rule, which sets beta and gamma itself; see `refine.across`.
         """
+        SETTINGS["reach"].check(reach)
         fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
         self._check_features(features)
         features = features.to(self.device)
         vfm = seeds.require_vfm(features) if fusion == "proxy" else None
         grid_hw = features.clip_grid if vfm is None else seeds.grid_of(vfm)
-        at_once, parts = _at_once(VFM_WINDOWS_AT_ONCE, self.device), []
+        count = features.layout.count
+        at_once = count if vfm is not None and reach != "windows" else _at_once(VFM_WINDOWS_AT_ONCE, self.device)
+        parts = []
         with fast_products(self.device):
-            for first in range(0, features.layout.count, at_once):
+            for first in range(0, count, at_once):
                 some = slice(first, first + at_once)
                 if fusion == "clip":
                     parts.append(self.clip.plain_tokens(features.clip_tokens[some]))
@@ -244,7 +260,7 @@ class ProxyCLIP:
                 values = self.clip.out_proj(self.clip.values(features.clip_tokens[some]))  # (B, N, D)
                 if vfm is not None:
                     values = attention.resample_patches(values, features.clip_grid, grid_hw)
-                    values = attention.proxy_attention(vfm[some], values, beta, gamma)
+                    values = across.attend(vfm[some], values, beta, gamma, reach)
                 parts.append(self.clip.project(values))
         return DenseFeatures(
             layout=features.layout,
@@ -307,6 +323,21 @@ class ProxyCLIP:
         tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
         logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
         return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
+
+    @_stage
+    def refine(
+        self,
+        logits: ClassLogits,
+        features: ImageFeatures,
+        image: ImageLike,
+        method: str = default("refine"),
+        **settings: Any,
+    ) -> ClassLogits | PixelLogits:
+        """Optional, past the paper: logits sharpened by the picture itself; see `refine.refine` for the methods.
+
+        Raises ValueError for what is of different pictures, and for a method or a setting that does not exist.
+        """
+        return refinement.refine(logits.to(self.device), features, image, method, **settings)
 
     @_stage
     def seed_attention(

@@ -9,12 +9,14 @@ Axes: B windows, Q queries, h x w patches of one window, gh x gw patches of all 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core.windows import WindowLayout
+from proxyclip_core.windows import WindowLayout, axis_matrix
 
 # Entries of a block of pixel logits: 2 M floats are 8 MB, small enough to stay near the cores while the maximum and
 # the sum of exponentials are taken from it.
@@ -23,40 +25,145 @@ QUERIES_AT_ONCE = 32
 LOGIT_SCALE = 40.0  # what cosines are multiplied by before the softmax (Sec. 4 of the paper)
 
 
-def pixel_logits(
-    layout: WindowLayout, values: torch.Tensor, queries: Sequence[int] | None = None
-) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """Yields (rows, queries, block): logits at pixels, block (queries, rows, W), until all of (Q, H, W) was seen.
+class PixelReader(Protocol):
+    """Logits of Q queries that can be had at any pixel of a picture, in bands."""
 
-    values (B, Q, h, w): logits on the patch grid. queries: only these, all by default.
-    """
-    values = values if queries is None else values[:, list(queries)]
-    tiled = layout.tile(values)  # (Q, gh, gw)
-    row_matrix, column_matrix = layout.to_picture((values.shape[-2], values.shape[-1]))
-    # Patches that each row of pixels depends on, asked on the CPU: on a GPU every answer would be waited for.
+    size_hw: tuple[int, int]
+    device: torch.device
+
+    @property
+    def highest(self) -> float:
+        """No pixel has a higher logit."""
+        ...
+
+    def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        """Yields (rows, queries, block): block (queries, rows, W), new, until all of (Q, H, W) was seen.
+
+        queries: only these, all by default; the slices count among them.
+        """
+        ...
+
+    def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
+        """(Q,) on the CPU: logits at one pixel (x, y), which must lie in the picture."""
+        ...
+
+
+class PatchReader:
+    """From logits (B, Q, h, w) on the patch grid, by the paper's path to pixels."""
+
+    def __init__(self, layout: WindowLayout, values: torch.Tensor) -> None:
+        self.layout, self.values = layout, values
+        self.size_hw, self.device = layout.size_hw, values.device
+
+    @cached_property
+    def highest(self) -> float:
+        return _highest(self.values)  # pixels are weighted means of patches
+
+    def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        values = self.values if queries is None else self.values[:, list(queries)]
+        rows, columns = self.layout.to_picture((values.shape[-2], values.shape[-1]))
+        return _in_bands(self.layout.tile(values), rows, columns)
+
+    def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
+        rows, columns = self.layout.to_picture((self.values.shape[-2], self.values.shape[-1]))
+        row, column = rows[int(point_xy[1])], columns[int(point_xy[0])]
+        # Most of both is zero: only the patches that the pixel depends on are looked at.
+        at_row, at_column = row.nonzero().flatten(), column.nonzero().flatten()
+        tiled = self.layout.tile(self.values)[:, at_row.to(self.device)][:, :, at_column.to(self.device)].cpu()
+        return torch.einsum("a,qab,b->q", row[at_row], tiled, column[at_column])
+
+
+class MapReader:
+    """From logits (Q, h, w) that cover the whole picture, at its size or coarser (bilinear)."""
+
+    def __init__(self, size_hw: tuple[int, int], values: torch.Tensor) -> None:
+        self.size_hw, self.values, self.device = size_hw, values, values.device
+
+    @cached_property
+    def highest(self) -> float:
+        return _highest(self.values)
+
+    def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        values = self.values if queries is None else self.values[list(queries)]
+        if tuple(values.shape[1:]) != self.size_hw:
+            yield from _in_bands(values, *self._matrices())
+            return
+        for chunk in _chunks(len(values)):
+            for rows in _bands(self.size_hw, chunk.stop - chunk.start):
+                yield rows, chunk, values[chunk, rows].clone()
+
+    def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
+        rows, columns = self._matrices()
+        row, column = rows[int(point_xy[1])], columns[int(point_xy[0])]
+        return torch.einsum("a,qab,b->q", row, self.values.cpu(), column)
+
+    def _matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, columns = (axis_matrix(side, full) for side, full in zip(self.values.shape[1:], self.size_hw))
+        return rows, columns
+
+
+class JoinedReader:
+    """The queries of one reader, of which there are `count`, then those of another, of the same picture."""
+
+    def __init__(self, first: PixelReader, count: int, second: PixelReader) -> None:
+        self.first, self.count, self.second = first, count, second
+        self.size_hw, self.device = first.size_hw, first.device
+
+    @property
+    def highest(self) -> float:
+        return max(self.first.highest, self.second.highest)
+
+    def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        ours = None if queries is None else [query for query in queries if query < self.count]
+        theirs = None if queries is None else [query - self.count for query in queries if query >= self.count]
+        yield from self.first.blocks(ours)
+        before = self.count if ours is None else len(ours)
+        for rows, chunk, block in self.second.blocks(theirs):
+            yield rows, slice(chunk.start + before, chunk.stop + before), block
+
+    def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
+        return torch.cat([self.first.at(point_xy), self.second.at(point_xy)])
+
+
+def _highest(values: torch.Tensor) -> float:
+    return float(values.max()) if values.numel() else float("-inf")
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for start in range(0, count, QUERIES_AT_ONCE):
+        yield slice(start, min(start + QUERIES_AT_ONCE, count))
+
+
+def _bands(size_hw: tuple[int, int], queries: int) -> Iterator[slice]:
+    height, width = size_hw
+    band = max(1, ENTRIES_AT_ONCE // (width * queries))
+    for top in range(0, height, band):
+        yield slice(top, min(top + band, height))
+
+
+def _in_bands(
+    maps: torch.Tensor, row_matrix: torch.Tensor, column_matrix: torch.Tensor
+) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+    """Blocks of `row_matrix @ maps @ column_matrix.T`, for maps (Q, gh, gw)."""
+    # Rows of the maps that each row of pixels depends on, asked on the CPU: on a GPU every answer would be waited for.
     reached = (row_matrix != 0).numpy()
     first, end = reached.argmax(axis=1), reached.shape[1] - reached[:, ::-1].argmax(axis=1)
-    row_matrix, column_matrix = row_matrix.to(values.device), column_matrix.to(values.device)
-    height, width = layout.size_hw
-    for start in range(0, len(tiled), QUERIES_AT_ONCE):
-        chunk = slice(start, min(start + QUERIES_AT_ONCE, len(tiled)))
-        widened = tiled[chunk] @ column_matrix.T  # (q, gh, W)
-        band = max(1, ENTRIES_AT_ONCE // (width * len(widened)))
-        for top in range(0, height, band):
-            rows = slice(top, min(top + band, height))
+    row_matrix, column_matrix = row_matrix.to(maps.device), column_matrix.to(maps.device)
+    size_hw = len(row_matrix), len(column_matrix)
+    for chunk in _chunks(len(maps)):
+        widened = maps[chunk] @ column_matrix.T  # (q, gh, W)
+        for rows in _bands(size_hw, len(widened)):
             near = slice(int(first[rows].min()), int(end[rows].max()))
             yield rows, chunk, row_matrix[rows, near] @ widened[:, near]
 
 
-def best_query(layout: WindowLayout, values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def best_query(reader: PixelReader) -> tuple[np.ndarray, np.ndarray]:
     """(H, W) int64 index of the best query, the first of equals, and (H, W) float32 its softmax score."""
-    height, width = layout.size_hw
-    device = values.device
-    highest = float(values.max())  # bounds every pixel, as pixels are weighted means of patches
-    best = torch.full((height, width), float("-inf"), dtype=torch.float32, device=device)
-    query = torch.zeros((height, width), dtype=torch.int64, device=device)
-    total = torch.zeros((height, width), dtype=torch.float32, device=device)
-    for rows, chunk, block in pixel_logits(layout, values):
+    size_hw, device, highest = reader.size_hw, reader.device, reader.highest
+    best = torch.full(size_hw, float("-inf"), dtype=torch.float32, device=device)
+    query = torch.zeros(size_hw, dtype=torch.int64, device=device)
+    total = torch.zeros(size_hw, dtype=torch.float32, device=device)
+    for rows, chunk, block in reader.blocks():
         block_best, block_query = block.max(dim=0)
         better = block_best > best[rows]
         query[rows] = torch.where(better, block_query + chunk.start, query[rows])
@@ -66,27 +173,21 @@ def best_query(layout: WindowLayout, values: torch.Tensor) -> tuple[np.ndarray, 
     return query.cpu().numpy(), confidence.cpu().numpy()
 
 
-def score_map(layout: WindowLayout, values: torch.Tensor, queries: Sequence[int]) -> np.ndarray:
+def score_map(reader: PixelReader, queries: Sequence[int]) -> np.ndarray:
     """(H, W) float32 in 0..1: the highest softmax score among some queries."""
-    highest = float(values.max())
-    total = torch.zeros(layout.size_hw, dtype=torch.float32, device=values.device)
-    for rows, _, block in pixel_logits(layout, values):
+    highest = reader.highest
+    total = torch.zeros(reader.size_hw, dtype=torch.float32, device=reader.device)
+    for rows, _, block in reader.blocks():
         total[rows] += block.sub_(highest).mul_(LOGIT_SCALE).exp_().sum(dim=0)
     chosen = torch.full_like(total, float("-inf"))
-    for rows, _, block in pixel_logits(layout, values, queries):
+    for rows, _, block in reader.blocks(queries):
         chosen[rows] = torch.maximum(chosen[rows], block.max(dim=0).values)
     return chosen.sub_(highest).mul_(LOGIT_SCALE).exp_().div_(total).cpu().numpy()
 
 
-def scores_at(layout: WindowLayout, values: torch.Tensor, point_xy: tuple[float, float]) -> torch.Tensor:
-    """(Q,) float32 on the CPU: softmax scores at one pixel (x, y). Raises ValueError for a point outside."""
-    layout.scaled_point(point_xy)
-    rows, columns = layout.to_picture((values.shape[-2], values.shape[-1]))
-    row, column = rows[int(point_xy[1])], columns[int(point_xy[0])]
-    # Most of both is zero: only the patches that the pixel depends on are looked at.
-    at_row, at_column = row.nonzero().flatten(), column.nonzero().flatten()
-    tiled = layout.tile(values)[:, at_row.to(values.device)][:, :, at_column.to(values.device)].cpu()
-    return (torch.einsum("a,qab,b->q", row[at_row], tiled, column[at_column]) * LOGIT_SCALE).softmax(dim=0)
+def scores_at(reader: PixelReader, point_xy: tuple[float, float]) -> torch.Tensor:
+    """(Q,) float32 on the CPU: softmax scores at one pixel (x, y), which must lie in the picture."""
+    return (reader.at(point_xy) * LOGIT_SCALE).softmax(dim=0)
 
 
 def window_maps(layout: WindowLayout, maps: dict[int, torch.Tensor], shares: bool) -> np.ndarray:

@@ -176,6 +176,31 @@ _ROWS = (
             ("CLIP's own", "clip"),
         ),
     ),
+    Setting(
+        "reach",
+        "choice",
+        "windows",
+        "Reach",
+        "Which patches a patch attends to: those of its window, or those of all windows, which ends seams.",
+        choices=(
+            ("its window, as in the paper", "windows"),
+            ("the whole picture", "picture"),
+            ("the whole picture, by anchors", "anchors"),
+        ),
+    ),
+    Setting(
+        "refine",
+        "choice",
+        "none",
+        "Refinement",
+        "Moves scores along what looks alike, past the paper: sharper regions, slower.",
+        choices=(
+            ("none, as in the paper", "none"),
+            ("patches", "patches"),
+            ("pixels", "pixels"),
+            ("pixels, slow and global", "pixels+"),
+        ),
+    ),
 )
 SETTINGS: dict[str, Setting] = {row.name: row for row in _ROWS}
 
@@ -205,6 +230,8 @@ class Settings:
     background: str = default("background")
     threshold: float = default("threshold")
     fusion: str = default("fusion")
+    reach: str = default("reach")
+    refine: str = default("refine")
 
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():

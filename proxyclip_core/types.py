@@ -134,8 +134,63 @@ class Vocabulary(_Movable):
         )
 
 
+class _Readable(_Movable):
+    """Labels and scores at the picture's size, for values that hold logits of a vocabulary's queries."""
+
+    vocabulary: Vocabulary
+    layout: WindowLayout
+
+    def reader(self) -> readout.PixelReader:
+        """The logits at pixels, for the functions of `readout`."""
+        raise NotImplementedError
+
+    def query_order(self) -> torch.Tensor:
+        """(Q,) on the CPU: the vocabulary's queries in the order in which the reader has them."""
+        raise NotImplementedError
+
+    def _query_classes(self) -> torch.Tensor:
+        """(Q,) on the CPU: the class of each of the reader's queries."""
+        return self.vocabulary.query_class.cpu()[self.query_order()]
+
+    @torch.no_grad()
+    def segment(self, threshold: float = 0.0) -> Segmentation:
+        """Stage 5: labels at the picture's size.
+
+        threshold: softmax score in 0..1 below which a pixel goes to class 0. Raises ValueError where class 0 is not
+        declared the background.
+        """
+        check_threshold(threshold, self.vocabulary.has_background)
+        query, confidence = readout.best_query(self.reader())
+        labels = self._query_classes().numpy()[query].astype(np.uint16)
+        labels[confidence < threshold] = 0
+        return Segmentation(labels, self.vocabulary.names, confidence)
+
+    @torch.no_grad()
+    def scores(self, name: str | int) -> np.ndarray:
+        """(H, W) float32 in 0..1: softmax score of one class, by name or index; of several synonyms the best one's.
+
+        The softmax is over all wordings, as the paper's authors take it: a class with several of them shares its score
+        out among them. Raises ValueError for a class that is not there.
+        """
+        index = class_index(self.vocabulary.names, name)
+        queries = (self._query_classes() == index).nonzero().flatten().tolist()
+        return readout.score_map(self.reader(), queries)
+
+    @torch.no_grad()
+    def scores_at(self, point_xy: tuple[float, float]) -> dict[str, float]:
+        """Softmax score, 0..1, of every class at one pixel (x, y), the best class first; as in `scores`.
+
+        Raises ValueError for a point outside the picture.
+        """
+        self.layout.scaled_point(point_xy)
+        scores = readout.scores_at(self.reader(), point_xy)  # (Q,)
+        best = torch.zeros(len(self.vocabulary.names), dtype=torch.float32, device="cpu")
+        best = best.scatter_reduce(0, self._query_classes(), scores, "amax")
+        return dict(sorted(zip(self.vocabulary.names, best.tolist()), key=lambda pair: -pair[1]))
+
+
 @dataclass(frozen=True, eq=False)
-class ClassLogits(_Movable):
+class ClassLogits(_Readable):
     """Stage 4: cosine of every patch with every query, and the vocabulary that the queries are of.
 
     values: (B, Q, h, w) in -1..1, on the patch grid. picture: as in `ImageFeatures`.
@@ -153,37 +208,55 @@ class ClassLogits(_Movable):
             f"values has shape {tuple(self.values.shape)}; expected ({windows}, {queries}, h, w).",
         )
 
-    @torch.no_grad()
-    def segment(self, threshold: float = 0.0) -> Segmentation:
-        """Stage 5: labels at the picture's size.
+    def reader(self) -> readout.PixelReader:
+        return readout.PatchReader(self.layout, self.values)
 
-        threshold: softmax score in 0..1 below which a pixel goes to class 0. Raises ValueError where class 0 is not
-        declared the background.
-        """
-        check_threshold(threshold, self.vocabulary.has_background)
-        query, confidence = readout.best_query(self.layout, self.values)
-        labels = self.vocabulary.query_class.cpu().numpy()[query].astype(np.uint16)
-        labels[confidence < threshold] = 0
-        return Segmentation(labels, self.vocabulary.names, confidence)
+    def query_order(self) -> torch.Tensor:
+        return torch.arange(len(self.vocabulary.queries), device="cpu")
 
-    @torch.no_grad()
-    def scores(self, name: str | int) -> np.ndarray:
-        """(H, W) float32 in 0..1: softmax score of one class, by name or index; of several synonyms the best one's.
 
-        The softmax is over all wordings, as the paper's authors take it: a class with several of them shares its score
-        out among them. Raises ValueError for a class that is not there.
-        """
-        index = class_index(self.vocabulary.names, name)
-        queries = (self.vocabulary.query_class == index).nonzero().flatten().tolist()
-        return readout.score_map(self.layout, self.values, queries)
+@dataclass(frozen=True, eq=False)
+class PixelLogits(_Readable):
+    """Stage 4 refined at pixels (`refine`): logits of some queries at the picture's size or coarser.
 
-    @torch.no_grad()
-    def scores_at(self, point_xy: tuple[float, float]) -> dict[str, float]:
-        """Softmax score, 0..1, of every class at one pixel (x, y), the best class first; as in `scores`."""
-        scores = readout.scores_at(self.layout, self.values, point_xy)  # (Q,)
-        best = torch.zeros(len(self.vocabulary.names), dtype=torch.float32, device="cpu")
-        best = best.scatter_reduce(0, self.vocabulary.query_class.cpu(), scores, "amax")
-        return dict(sorted(zip(self.vocabulary.names, best.tolist()), key=lambda pair: -pair[1]))
+    values: (q, h, w) over the whole picture. queries: (q,) which of the vocabulary's queries these are, each at most
+    once. patch_values: (B, Q, h', w') as in `ClassLogits`; the queries that were not refined keep these.
+    """
+
+    layout: WindowLayout
+    values: torch.Tensor
+    queries: torch.Tensor
+    patch_values: torch.Tensor
+    vocabulary: Vocabulary
+    picture: str = ""
+
+    def __post_init__(self) -> None:
+        count, chosen = len(self.vocabulary.queries), self.queries.tolist()
+        _check(
+            self.values.ndim == 3 and self.queries.shape == self.values.shape[:1],
+            f"values has shape {tuple(self.values.shape)} and queries {tuple(self.queries.shape)}; expected (q, h, w) "
+            "and (q,).",
+        )
+        _check(
+            len(set(chosen)) == len(chosen) and all(0 <= query < count for query in chosen),
+            f"queries must be different numbers from 0 to {count - 1}.",
+        )
+        _check(
+            self.patch_values.ndim == 4 and self.patch_values.shape[:2] == (self.layout.count, count),
+            f"patch_values has shape {tuple(self.patch_values.shape)}; expected ({self.layout.count}, {count}, h, w).",
+        )
+
+    def reader(self) -> readout.PixelReader:
+        count = len(self.values)
+        refined = readout.MapReader(self.layout.size_hw, self.values)
+        others = readout.PatchReader(self.layout, self.patch_values[:, self.query_order()[count:].tolist()])
+        return readout.JoinedReader(refined, count, others)
+
+    def query_order(self) -> torch.Tensor:
+        chosen = self.queries.cpu()
+        left = torch.ones(len(self.vocabulary.queries), dtype=torch.bool, device="cpu")
+        left[chosen] = False
+        return torch.cat([chosen, left.nonzero().flatten()])
 
 
 @dataclass(frozen=True, eq=False)

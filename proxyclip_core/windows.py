@@ -173,6 +173,11 @@ def _bilinear(columns: torch.Tensor, length: int) -> torch.Tensor:
     return F.interpolate(columns.T[None], size=length, mode="linear", align_corners=False)[0].T
 
 
+def axis_matrix(side: int, full: int) -> torch.Tensor:
+    """(full, side) float32 on the CPU: the bilinear step from one length to another."""
+    return _bilinear(_eye(side), full)
+
+
 def _axis_matrix(
     grid: int, padded: int, before: int, window: int, starts: tuple[int, ...], scaled: int, full: int
 ) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Replays golden cases: `python -m tests.replay DIR` computes every .npz in a folder again and compares.
 
 A case is one run of the paper authors' code on small random networks; tests/golden/README.md says what the arrays are.
+Cases in tests/golden/refine are of methods past the paper, see `tests.replay_refine`.
 Weights follow from the names of the parameters (`golden_tensor`). Prints a line a case and exits with 1 past a bound.
 
 Masking is a step: where A of a pair of patches lies within rounding of 0, one computation keeps the pair and another
@@ -28,6 +29,7 @@ from torch import nn
 from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
 from proxyclip_core.attention import similarity_mean, unit_patches
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
+from tests.replay_refine import RefineOutcome, replay_refined
 
 BOUND = 1e-5  # of absolute differences; also how near to 0 the A of a pair on the edge is
 MOVED_SHARE, MOVED_BOUND = 0.005, 3e-4  # how many logits may be further off in a case with such pairs, and how far
@@ -144,10 +146,12 @@ def pairs_on_edge(features: torch.Tensor, beta: float, gamma: float) -> int:
     return found
 
 
-def replay(path: Path) -> Outcome:
-    """Computes one case again with proxyclip_core."""
+def replay(path: Path) -> Outcome | RefineOutcome:
+    """Computes one case again with proxyclip_core. Cases of methods past the paper name their kind."""
     case = np.load(path)
     meta = json.loads(str(case["meta"]))
+    if "kind" in meta:
+        return replay_refined(path.stem, {name: case[name] for name in case.files if name != "meta"}, meta)
     model = ProxyCLIP(golden_clip(meta), golden_vfm(meta["vfm"]))
     features = model.encode(case["image"], side=None, crop=meta["crop"], stride=meta["stride"])
     # Below a threshold the authors' code takes class 0, whatever it is called.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ClassLogits, Vocabulary, readout
+from proxyclip_core import ClassLogits, PixelLogits, Vocabulary, readout
 from proxyclip_core.windows import plan_windows
 
 LAYOUT = plan_windows((20, 30), None)
@@ -52,12 +52,48 @@ def test_the_confidence_is_the_softmax_over_all_queries_of_all_chunks():
 def test_bands_are_small_and_give_what_the_whole_gives(monkeypatch):
     layout = plan_windows((90, 130), None, crop=56, stride=40)
     values = torch.rand(layout.count, 40, 7, 7, generator=torch.Generator().manual_seed(0))
-    labels, confidence = readout.best_query(layout, values)
+    labels, confidence = readout.best_query(readout.PatchReader(layout, values))
     monkeypatch.setattr(readout, "ENTRIES_AT_ONCE", 9000)
-    blocks = list(readout.pixel_logits(layout, values))
+    blocks = list(readout.PatchReader(layout, values).blocks())
     assert max(block.numel() for _, _, block in blocks) <= 9000 and len(blocks) > 40
-    banded, its_confidence = readout.best_query(layout, values)
+    banded, its_confidence = readout.best_query(readout.PatchReader(layout, values))
     assert (banded == labels).all() and np.allclose(its_confidence, confidence, rtol=1e-5)
     expected = torch.cat([block for rows, queries, block in blocks if queries.start == 0], dim=1)
     rows, columns = layout.to_picture((7, 7))
     assert torch.allclose(rows @ layout.tile(values)[:32] @ columns.T, expected, atol=1e-6)
+
+
+def pixel_logits(refined: dict[int, float], cosines: list[float], size_hw: tuple[int, int] = (20, 30)) -> PixelLogits:
+    """As `logits_of`, with some queries refined to other values, the same at every pixel."""
+    patches = logits_of(cosines)
+    values = torch.tensor(list(refined.values())).view(-1, 1, 1).expand(-1, *size_hw).clone()
+    return PixelLogits(LAYOUT, values, torch.tensor(list(refined)), patches.values, patches.vocabulary)
+
+
+@pytest.mark.parametrize("size_hw", [(20, 30), (10, 15)])
+def test_refined_queries_and_the_others_are_read_together(size_hw):
+    mixed = [0.1, 0.15, 0.12, 0.2]
+    mixed_of = pixel_logits({3: 0.2, 1: 0.15}, [0.1, 0.9, 0.12, 0.9], size_hw)
+    expected = logits_of(mixed)
+    assert np.array_equal(mixed_of.segment().labels, expected.segment().labels)
+    assert mixed_of.segment().confidence == pytest.approx(expected.segment().confidence, rel=1e-5)
+    for name in expected.vocabulary.names:
+        assert mixed_of.scores(name) == pytest.approx(expected.scores(name), rel=1e-5)
+    assert mixed_of.scores_at((29, 19)) == pytest.approx(expected.scores_at((29, 19)), rel=1e-5)
+
+
+def test_refined_queries_are_read_in_chunks_too():
+    cosines = np.linspace(0, 0.3, 70).round(3).tolist()
+    refined = {query: cosines[query] for query in range(0, 70, 2)}
+    mixed = pixel_logits(refined, [9.0 if query in refined else value for query, value in enumerate(cosines)])
+    assert (mixed.segment().labels == 69).all()
+    assert mixed.scores("word 40") == pytest.approx(logits_of(cosines).scores("word 40"), rel=1e-4)
+
+
+def test_refined_values_run_evenly_between_their_pixels():
+    patches = logits_of([0.0, 0.1])
+    values = torch.stack([torch.zeros(1, 2), torch.tensor([[0.0, 0.3]])])
+    coarse = PixelLogits(LAYOUT, values, torch.tensor([0, 1]), patches.values, patches.vocabulary)
+    scores = coarse.scores("word 1")
+    assert scores[0, 0] == pytest.approx(0.5) and scores[0, -1] > 0.99
+    assert (np.diff(scores[0]) >= 0).all() and (scores == scores[:1]).all()

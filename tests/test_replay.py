@@ -21,6 +21,30 @@ def test_golden_case_is_reproduced(path):
     assert outcome.passed, str(outcome)
 
 
+@pytest.mark.parametrize("path", sorted((GOLDEN / "refine").glob("*.npz")), ids=lambda path: path.stem)
+def test_golden_case_past_the_paper_is_reproduced(path):
+    outcome = replay.replay(path)
+    assert outcome.passed, str(outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [("pamr_many", "refined"), ("lposs_two_windows", "solved"), ("across_windows_plain", "attended")],
+)
+def test_a_case_past_the_paper_that_differs_fails(name, array, tmp_path, capsys):
+    case = dict(np.load(GOLDEN / "refine" / f"{name}.npz"))
+    case[array] = case[array] + (0.01 if array == "solved" else 2e-5)
+    np.savez(tmp_path / "changed.npz", **case)
+    assert replay.main([str(tmp_path)]) == 1
+    assert "FAIL  changed" in capsys.readouterr().out
+
+
+def test_a_kind_that_is_not_known_is_named(tmp_path):
+    np.savez(tmp_path / "new.npz", meta='{"kind": "crf"}')
+    with pytest.raises(ValueError, match="new is of kind 'crf'; expected one of pamr, lposs"):
+        replay.replay(tmp_path / "new.npz")
+
+
 def test_replay_exits_with_an_error_when_a_case_differs(tmp_path, capsys):
     case = dict(np.load(GOLDEN / "dino8_one_window.npz"))
     case["logits"] = case["logits"] + 1e-3

@@ -79,6 +79,13 @@ def test_files_of_the_first_format_are_read():
     assert (settings.side, settings.background, settings.fusion) == (None, "none", "proxy")
 
 
+def test_files_from_before_refinement_ask_for_none():
+    entries = json.loads(SAVED.to_json())
+    del entries["reach"], entries["refine"]
+    assert Settings.from_json(json.dumps(entries)) == SAVED
+    assert (SAVED.reach, SAVED.refine) == ("windows", "none")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -88,6 +95,7 @@ def test_files_of_the_first_format_are_read():
         ({"side": 1.5}, "side is 1.5"),
         ({"words": ["sky"]}, r"words is \['sky'\]"),
         ({"windows": "tiled"}, "windows is 'tiled'"),
+        ({"refine": "sam"}, "refine is 'sam'; expected one of 'none', 'patches', 'pixels', 'pixels\\+'"),
         ({"colour": 1}, "unknown: colour"),
         ({"background": "none"}, "Declare one: background='first'"),
     ],

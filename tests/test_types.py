@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ClipEncoder, ProxyCLIP, Vocabulary
+from proxyclip_core import ClipEncoder, PixelLogits, ProxyCLIP, Vocabulary
 from proxyclip_core.types import MOST_CLASSES
 
 
@@ -146,6 +146,21 @@ def test_values_survive_pickling(tiny_model, blocks):
     features, words = pickle.loads(pickle.dumps((features, words)))
     logits = pickle.loads(pickle.dumps(tiny_model.classify(tiny_model.fuse(features), words)))
     assert np.array_equal(logits.segment().labels, tiny_model(blocks, "sky, hill", side=224).labels)
+
+
+def test_refined_logits_survive_pickling_and_know_their_picture(tiny_model, blocks, logits):
+    features = tiny_model.encode(blocks, side=224)
+    refined = tiny_model.refine(logits, features, blocks, "pixels")
+    again = pickle.loads(pickle.dumps(refined))
+    assert np.array_equal(again.segment().labels, refined.segment().labels)
+    assert (again.picture, again.vocabulary.names) == (features.picture, ("sky", "hill", "horse"))
+    assert refined.to("cpu") is refined
+
+
+@pytest.mark.parametrize("queries", [[0, 0], [0, 4], [-1, 0], [0]])
+def test_refined_queries_must_be_those_of_the_vocabulary(logits, queries):
+    with pytest.raises(ValueError, match="quer"):
+        PixelLogits(logits.layout, torch.zeros(2, 3, 4), torch.tensor(queries), logits.values, logits.vocabulary)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)

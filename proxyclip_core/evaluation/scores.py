@@ -145,6 +145,8 @@ def score_rows(
     templates: str | None = None,
     background: str = default("background"),
     threshold: float = default("threshold"),
+    reach: str = default("reach"),
+    refine: str = default("refine"),
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
@@ -172,10 +174,11 @@ def score_rows(
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
         features = model.encode(scene.picture, side, windows)
         for fusion in fusions:
-            dense = model.fuse(features, beta, gamma, fusion)
+            dense = model.fuse(features, beta, gamma, fusion, reach)
             for count in distractors:
                 vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)
-                result = model.classify(dense, vocabulary).segment(threshold)
+                logits = model.refine(model.classify(dense, vocabulary), features, scene.picture, refine)
+                result = logits.segment(threshold)
                 scores[fusion, count].add(result.labels, scene, result.names)
     return scores
 

@@ -1,0 +1,187 @@
+"""Refinement: a stage between `classify` and `segment`, past the paper and without training.
+
+`refine` is the door; the methods themselves are functions on tensors, one a file.
+
+- "none": the paper.
+- "patches": scores move along a graph of the patches of all windows (`patches`, LPOSS).
+- "pixels": scores follow the colours of the picture (`pixels`, PAMR).
+- "pixels+": "patches", and then along a graph of pixels (`pixel_graph`, LPOSS+). Seconds on a CPU.
+
+What "patches" gives is on the patch grid again, so that "pixels" can follow.
+
+Axes: B windows, h x w patches of one window, Q queries, H x W pixels of the working size.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from proxyclip_core import readout
+from proxyclip_core.attention import resample_patches
+from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
+from proxyclip_core.refine.patches import grid_places, patch_graph
+from proxyclip_core.refine.pixel_graph import pixel_graph
+from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.solver import propagate
+from proxyclip_core.settings import SETTINGS
+from proxyclip_core.types import ClassLogits, ImageFeatures, PixelLogits
+
+ON = ("scores", "logits")
+SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
+
+
+@torch.no_grad()
+def refine(
+    logits: ClassLogits, features: ImageFeatures, image: ImageLike, method: str = "none", **settings: Any
+) -> ClassLogits | PixelLogits:
+    """Logits that the picture itself has sharpened, to be read with `.segment`, `.scores` and `.scores_at` as before.
+
+    logits, features, image: of one picture. method: one of `SETTINGS["refine"]`, see above.
+    settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS.
+        For "pixels": `dilations` and `rounds` of PAMR; `on`, whether softmax "scores" or "logits" (as NACLIP has it)
+        are refined; `rivals` and `long_side`.
+        For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`.
+        rivals: only queries that are the best of some patch, or among this many next best, are refined; None refines
+        all. long_side: pixels of the size that is worked at, unless the picture is smaller; None: the picture's own.
+    Raises ValueError for what is of different pictures, and for a method or a setting that does not exist.
+    """
+    SETTINGS["refine"].check(method)
+    picture = read_image(image)
+    if not logits.picture == features.picture == picture_digest(picture):
+        raise ValueError(
+            "The logits, the features and the image are not of one picture. Encode this picture and classify that."
+        )
+    chosen = METHODS[method]
+    known = [name for name, what in inspect.signature(chosen).parameters.items() if what.kind is what.KEYWORD_ONLY]
+    if unknown := set(settings) - set(known):
+        raise ValueError(
+            f"refine {method!r} has no setting {', '.join(sorted(unknown))}; it has: {', '.join(known) or 'none'}."
+        )
+    return chosen(logits, features, picture, **settings)
+
+
+def _none(logits: ClassLogits, features: ImageFeatures, picture: np.ndarray) -> ClassLogits:
+    return logits
+
+
+def _on_patches(
+    logits: ClassLogits,
+    features: ImageFeatures,
+    picture: np.ndarray,
+    *,
+    k: int = 400,
+    gamma: float = 3.0,
+    sigma: float = 0.01,
+    power: float = 1.0,
+    alpha: float = 0.95,
+) -> ClassLogits:
+    if features.vfm is None:
+        raise ValueError("These features hold no VFM, whose similarities refinement needs. Load one and encode again.")
+    layout, values = logits.layout, logits.values
+    if features.layout != layout:
+        raise ValueError("The features and the logits have different windows. Encode and classify with the same.")
+    grid_hw = values.shape[-2], values.shape[-1]
+    vfm = features.vfm.to(values.device).float()
+    tokens = resample_patches(vfm.flatten(2).transpose(1, 2), (vfm.shape[-2], vfm.shape[-1]), grid_hw)  # (B, N, C)
+    height, width = (padded / grid for padded, grid in zip(layout.padded_hw, grid_hw))
+    places = grid_places(layout.corners, grid_hw, (height, width), values.device)
+    graph = patch_graph(tokens.flatten(0, 1), places, k=k, gamma=gamma, sigma=sigma, power=power)
+    scores = values.float().transpose(0, 1).flatten(1)  # (Q, P)
+    refined = propagate(graph, scores, alpha).unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
+    return replace(logits, values=refined.contiguous())
+
+
+def _on_pixels(
+    logits: ClassLogits,
+    features: ImageFeatures,
+    picture: np.ndarray,
+    *,
+    dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+    rounds: int = 10,
+    on: str = "scores",
+    rivals: int | None = 1,
+    long_side: int | None = 640,
+) -> PixelLogits:
+    if on not in ON:
+        raise ValueError(f"on is {on!r}; expected one of {', '.join(ON)}.")
+    queries, maps, total, image = _at_pixels(logits, picture, rivals, long_side, with_total=on == "scores")
+    if on == "logits":
+        values = refine_pixels(image, maps, dilations=dilations, rounds=rounds)
+    else:
+        scores = maps.sub_(total).mul_(readout.LOGIT_SCALE).exp_()
+        refined = refine_pixels(image, scores, dilations=dilations, rounds=rounds)
+        # Back to logits, whose softmax together with the queries that were not refined gives these scores again.
+        values = refined.clamp_(min=SMALLEST_SCORE).log_().div_(readout.LOGIT_SCALE).add_(total)
+    return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)
+
+
+def _on_pixel_graph(
+    logits: ClassLogits,
+    features: ImageFeatures,
+    picture: np.ndarray,
+    *,
+    tau: float = 0.01,
+    radius: int = 6,
+    alpha: float = 0.95,
+    rivals: int | None = 1,
+    long_side: int | None = 480,
+) -> PixelLogits:
+    logits = _on_patches(logits, features, picture)
+    queries, maps, _, image = _at_pixels(logits, picture, rivals, long_side)
+    values = propagate(pixel_graph(image, tau=tau, radius=radius), maps, alpha)
+    return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)
+
+
+METHODS: dict[str, Callable[..., ClassLogits | PixelLogits]] = {
+    "none": _none,
+    "patches": _on_patches,
+    "pixels": _on_pixels,
+    "pixels+": _on_pixel_graph,
+}
+
+
+def _at_pixels(
+    logits: ClassLogits, picture: np.ndarray, rivals: int | None, long_side: int | None, with_total: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the methods on pixels begin with, at their working size.
+
+    Returns the queries (q,) that are worked on, their logits (q, H, W), the logarithm of the sum of the exponentials
+    of all queries' logits, on the logits' scale (H, W; zeros unless asked for), and the image (3, H, W) in 0..1.
+    """
+    height, width = _working_size(logits.layout.size_hw, long_side)
+    queries = _contenders(logits.values, rivals)
+    reader = readout.PatchReader(replace(logits.layout, size_hw=(height, width)), logits.values)
+    maps = logits.values.new_empty((len(queries), height, width), dtype=torch.float32)
+    for rows, chunk, block in reader.blocks(queries.tolist()):
+        maps[chunk, rows] = block
+    total = torch.zeros_like(maps[0])
+    if with_total:
+        for rows, _, block in reader.blocks():
+            total[rows] += block.sub_(reader.highest).mul_(readout.LOGIT_SCALE).exp_().sum(dim=0)
+        total.log_().div_(readout.LOGIT_SCALE).add_(reader.highest)
+    pixels = torch.from_numpy(resized(picture, (height, width)).copy()).to(maps.device)
+    return queries, maps, total, pixels.permute(2, 0, 1).float().div_(255).contiguous()
+
+
+def _working_size(size_hw: tuple[int, int], long_side: int | None) -> tuple[int, int]:
+    if long_side is not None and long_side < 1:
+        raise ValueError(f"long_side is {long_side}; expected 1 or more pixels, or None for the picture's own size.")
+    scale = 1.0 if long_side is None else min(1.0, long_side / max(size_hw))
+    height, width = (max(1, round(side * scale)) for side in size_hw)
+    return height, width
+
+
+def _contenders(values: torch.Tensor, rivals: int | None) -> torch.Tensor:
+    """(q,) in rising order: the queries of logits (B, Q, h, w) that are among the best 1 + rivals of some patch."""
+    count = values.shape[1]
+    if rivals is None or rivals >= count - 1:
+        return torch.arange(count, device=values.device)
+    if rivals < 0:
+        raise ValueError(f"rivals is {rivals}; expected 0 or more, or None to refine all.")
+    return values.topk(1 + rivals, dim=1).indices.unique()

@@ -17,68 +17,79 @@ Axes: B windows, N patches of one window, P = B N patches of all, C VFM width, D
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core.attention import ENTRIES_AT_ONCE, attention_rows, check_beta_gamma, similarity_mean, unit_patches
+from proxyclip_core.attention import ENTRIES_AT_ONCE, check_beta_gamma, proxy_attention, unit_patches
 
 ALIKE = 0.6  # similarity from which a patch belongs to an anchor
-ANCHOR_ROUNDS = 2
-BETA_PER_LOG_WINDOWS = 0.3
-GAMMA_OF_ONE_PATCH = 30.0  # shared out among the patches of the anchor
+BETA_SHARE = 0.3
+GAMMA_SHARE = 30.0
 
 
-def attend_across(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
-    """W V, as `attention.proxy_attention` has it, but with the patches and the mean of all windows.
+def attend(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float, reach: str) -> torch.Tensor:
+    """W V for every window, with one of the values of `settings.SETTINGS["reach"]`.
 
     features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32.
     """
+    if reach == "anchors":
+        return attend_to_anchors(features, values)
+    return (attend_across if reach == "picture" else proxy_attention)(features, values, beta, gamma)
+
+
+def attend_across(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+    """As `attention.proxy_attention`, but with the patches and the mean of all windows; shapes as in `attend`."""
     check_beta_gamma(beta, gamma)
+    return attend_to_anchors(features, values, beta=beta, gamma=gamma, rounds=0, one_mean=True)
+
+
+def attend_to_anchors(
+    features: torch.Tensor,
+    values: torch.Tensor,
+    *,
+    beta: float | None = None,
+    gamma: float | None = None,
+    rounds: int = 2,
+    one_mean: bool = False,
+    alike: float = ALIKE,
+    beta_share: float = BETA_SHARE,
+    gamma_share: float = GAMMA_SHARE,
+) -> torch.Tensor:
+    """GLA-CLIP's attention, or without some of its parts; shapes as in `attend`.
+
+    beta, gamma: in place of its own. rounds: how often anchors are made; 0 compares the patches themselves. one_mean:
+    m over all pairs rather than for each patch. alike, beta_share, gamma_share: the 0.6, 0.3 and 30 above.
+    """
     patches = unit_patches(features).flatten(0, 1)  # (P, C)
-    mean = similarity_mean(patches[None])[0]
-    return _weighted(lambda rows: attention_rows(patches, rows, mean, beta, gamma), values)
-
-
-def attend_to_anchors(features: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """W V with GLA-CLIP's attention, which sets beta and gamma by itself; shapes as in `attend_across`."""
-    patches = unit_patches(features).flatten(0, 1)  # (P, C)
-    anchors, sizes = _anchors(patches)
-    beta = 1 + BETA_PER_LOG_WINDOWS * math.log(1 + len(features))
-    gammas = 1 + GAMMA_OF_ONE_PATCH / sizes
-    shifts = beta * (anchors @ patches.mean(dim=0)).clamp_(min=0)  # beta m: the mean of S needs no S
-
-    def rows_of(rows: torch.Tensor) -> torch.Tensor:
-        scores = (anchors[rows] @ patches.T).sub_(shifts[rows, None]).mul_(gammas[rows, None])
+    anchors, sizes = _anchors(patches, rounds, alike)
+    beta = 1 + beta_share * math.log(1 + len(features)) if beta is None else beta
+    gammas = 1 + gamma_share / sizes if gamma is None else torch.full_like(sizes, gamma)
+    centre = patches.mean(dim=0)  # the mean of p . f over all f is p . centre, which needs no P x P matrix
+    means = (anchors.mean(dim=0, keepdim=True) if one_mean else anchors) @ centre
+    shifts = (beta * means.clamp_(min=0)).expand_as(gammas)
+    columns = values.flatten(0, 1).T.contiguous()  # (D, P): F.linear takes V transposed, and CPUs have it quicker
+    fused = values.new_empty(len(patches), values.shape[-1])
+    for rows in _chunks(len(patches), patches.device):
+        scores = F.linear(anchors[rows], patches).sub_(shifts[rows, None]).mul_(gammas[rows, None])  # A
+        # The best patch of a row always counts: where all would be masked, softmax would give NaN.
         scores.masked_fill_(scores < scores.amax(dim=1, keepdim=True).clamp_(max=0), float("-inf"))
-        return scores.softmax(dim=1)
+        fused[rows] = F.linear(scores.softmax(dim=1), columns)
+    return fused.view_as(values)
 
-    return _weighted(rows_of, values)
 
-
-def _anchors(patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _anchors(patches: torch.Tensor, rounds: int, alike: float) -> tuple[torch.Tensor, torch.Tensor]:
     """(P, C) unit patches -> their anchors (P, C), of unit length, and how many patches each is the mean of (P,)."""
     anchors, sizes = patches, torch.ones(len(patches), device=patches.device)
-    for _ in range(ANCHOR_ROUNDS):
-        means = []
+    for _ in range(rounds):
+        means = torch.empty_like(patches)
         for rows in _chunks(len(patches), patches.device):
-            alike = (anchors[rows] @ patches.T > ALIKE).to(patches.dtype)
-            count = alike.sum(dim=1)
-            alone = count == 0
-            means.append(torch.where(alone[:, None], patches[rows], alike @ patches))
+            members = (F.linear(anchors[rows], patches) > alike).to(patches.dtype)
+            count = members.sum(dim=1)
+            means[rows] = torch.where(count[:, None] > 0, members @ patches, patches[rows])
             sizes[rows] = count.clamp(min=1)
-        anchors = F.normalize(torch.cat(means), dim=1)
+        anchors = F.normalize(means, dim=1)
     return anchors, sizes
-
-
-def _weighted(rows_of: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor) -> torch.Tensor:
-    """W V (B, N, D), some rows of the P x P matrix W at a time. rows_of: indices (R,) -> rows of W (R, P)."""
-    columns = values.flatten(0, 1).T.contiguous()  # (D, P): F.linear takes V transposed, and CPUs have it quicker
-    fused = torch.empty_like(values, memory_format=torch.contiguous_format)
-    for rows in _chunks(columns.shape[1], values.device):
-        fused.view(-1, values.shape[-1])[rows[0] : rows[-1] + 1] = F.linear(rows_of(rows), columns)
-    return fused
 
 
 def _chunks(count: int, device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -14,6 +14,8 @@ Axes: P patches of all windows one after the other, C width of the features, Q q
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 
@@ -42,21 +44,37 @@ def patch_graph(
     features, places = F.normalize(features.float(), dim=1), places.float()
     count = len(features)
     k = min(k, count)
-    indices, weights = [], []
+    neighbours = torch.empty(count, k, dtype=torch.int64, device=features.device)
+    weights = torch.empty(count, k, device=features.device)
     for rows in torch.arange(count, device=features.device).split(max(1, ENTRIES_AT_ONCE // count)):
-        similarity, neighbours = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
-        distance = (places[rows, None] - places[neighbours]).square_().sum(dim=2).sqrt_()
+        similarity, near = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
+        distance = (places[rows, None] - places[near]).square_().sum(dim=2).sqrt_()
         weight = similarity.clamp_(min=0).pow_(gamma) * distance.pow_(power).mul_(-sigma).exp_()
-        kept = (weight > 0) & (neighbours != rows[:, None])
-        indices.append(torch.stack([rows[:, None].expand_as(neighbours)[kept], neighbours[kept]]))
-        weights.append(weight[kept])
-    index, weight = torch.cat(indices, dim=1), torch.cat(weights)
-    degrees = torch.zeros(count, device=weight.device).index_add_(0, index[0], weight).index_add_(0, index[1], weight)
+        neighbours[rows] = near
+        weights[rows] = weight.masked_fill_(near == rows[:, None], 0)
+    degrees = weights.sum(dim=1).index_add_(0, neighbours.flatten(), weights.flatten())
     scale = degrees.rsqrt().nan_to_num_(posinf=0)  # a patch without links keeps its scores
-    weight = weight * scale[index[0]] * scale[index[1]]
-    both = torch.cat([index, index.flip(0)], dim=1), torch.cat([weight, weight])
-    links = torch.sparse_coo_tensor(*both, (count, count), check_invariants=False).coalesce().to_sparse_csr()
-    return lambda scores: (links @ scores.T.contiguous()).T.contiguous()
+    links, back = _both_ways(neighbours, weights.mul_(scale[:, None]).mul_(scale[neighbours]))
+
+    def product(scores: torch.Tensor) -> torch.Tensor:
+        columns = scores.T.contiguous()
+        return (links @ columns).add_(back @ columns).T.contiguous()
+
+    return product
+
+
+def _both_ways(neighbours: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """K and K^T in rows (CSR), from column indices and weights (P, k) of K. Adding them up would take far longer."""
+    count, k = weights.shape
+    columns, size = neighbours.flatten(), (count, count)
+    order = columns.argsort(stable=True)
+    starts = F.pad(columns.bincount(minlength=count).cumsum(0), (1, 0))
+    every_k = torch.arange(0, count * k + 1, k, device=weights.device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        links = torch.sparse_csr_tensor(every_k, columns, weights.flatten(), size, check_invariants=False)
+        back = torch.sparse_csr_tensor(starts, order // k, weights.flatten()[order], size, check_invariants=False)
+    return links, back
 
 
 def grid_places(

@@ -94,9 +94,7 @@ def _padded(maps: torch.Tensor, offsets: Sequence[tuple[int, int]]) -> tuple[tor
     return F.pad(maps[None], (reach,) * 4, mode="replicate")[0], reach
 
 
-def _shifted(
-    padded: torch.Tensor, offset: tuple[int, int], reach: int, top: int, end: int, width: int
-) -> torch.Tensor:
+def _shifted(padded: torch.Tensor, offset: tuple[int, int], reach: int, top: int, end: int, width: int) -> torch.Tensor:
     """(Q, end - top, W): the neighbours at this offset of the pixels in rows top..end, without a copy."""
     dy, dx = offset[0] + reach, offset[1] + reach
     return padded[:, top + dy : end + dy, dx : dx + width]

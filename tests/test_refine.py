@@ -1,0 +1,244 @@
+"""Refinement past the paper: scores follow what looks alike, and keep their meaning."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from proxyclip_core import ClassLogits, ImageFeatures, PixelLogits, readout
+from proxyclip_core.refine import across, pixels, refine
+from proxyclip_core.refine.patches import patch_graph
+from proxyclip_core.refine.pixel_graph import pixel_graph
+from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.solver import propagate, solve
+
+WORDS = "red; crimson, green, blue, yellow"
+METHODS = ("patches", "pixels", "pixels+")
+
+
+@pytest.fixture(scope="module")
+def features(tiny_model, four_areas) -> ImageFeatures:
+    """Of `four_areas` as it is, in three windows that overlap."""
+    return tiny_model.encode(four_areas, side=None, crop=56, stride=28)
+
+
+@pytest.fixture(scope="module")
+def logits(tiny_model, features) -> ClassLogits:
+    return tiny_model.classify(tiny_model.fuse(features), tiny_model.embed(WORDS))
+
+
+@pytest.fixture
+def halves() -> torch.Tensor:
+    """(3, 20, 30): dark to the left of column 15, bright from there."""
+    image = torch.zeros(3, 20, 30)
+    image[:, :, 15:] = 1
+    return image + 0.01 * torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+
+
+def shifted_scores() -> torch.Tensor:
+    """(2, 20, 30): scores of left and right, with the border three pixels too far to the right."""
+    left = torch.zeros(20, 30)
+    left[:, :18] = 1
+    return torch.stack([left, 1 - left])
+
+
+def test_none_leaves_the_logits_as_they_are(tiny_model, logits, features, four_areas):
+    assert refine(logits, features, four_areas) is logits
+    assert tiny_model.refine(logits, features, four_areas) is logits
+
+
+@pytest.mark.parametrize("method", ["none", *METHODS])
+def test_what_is_of_different_pictures_is_refused(logits, features, four_areas, method):
+    for mixed in (
+        (logits, features, four_areas[::-1]),
+        (logits, replace(features, picture="other"), four_areas),
+        (replace(logits, picture="other"), features, four_areas),
+    ):
+        with pytest.raises(ValueError, match="not of one picture"):
+            refine(*mixed, method)
+
+
+def test_features_in_other_windows_are_refused(tiny_model, logits, four_areas):
+    whole = tiny_model.encode(four_areas, side=None)
+    with pytest.raises(ValueError, match="different windows"):
+        refine(logits, whole, four_areas, "patches")
+
+
+def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas):
+    with pytest.raises(ValueError, match="hold no VFM"):
+        refine(logits, replace(features, vfm=None), four_areas, "patches")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("sam", {}, "refine is 'sam'; expected one of 'none', 'patches', 'pixels', 'pixels+'"),
+        ("none", {"k": 3}, "no setting k; it has: none"),
+        ("pixels", {"steps": 3}, "no setting steps; it has: dilations, rounds, on, rivals, long_side"),
+        ("pixels", {"dilations": ()}, "expected one or more distances"),
+        ("pixels", {"rounds": -1}, "rounds -1"),
+        ("pixels", {"on": "labels"}, "on is 'labels'; expected one of scores, logits"),
+        ("pixels", {"rivals": -1}, "rivals is -1"),
+        ("pixels", {"long_side": 0}, "long_side is 0"),
+        ("patches", {"k": 0}, "k is 0"),
+        ("patches", {"alpha": 1.0}, "alpha is 1.0; expected at least 0 and less than 1"),
+        ("pixels+", {"tau": 0.0}, "tau is 0.0"),
+    ],
+)
+def test_what_a_method_does_not_know_is_named(logits, features, four_areas, method, settings, message):
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        refine(logits, features, four_areas, method, **settings)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_refined_cosines_lie_among_the_cosines(logits, features, four_areas, method):
+    refined = refine(logits, features, four_areas, method, **({"on": "logits"} if method == "pixels" else {}))
+    assert refined.values.min() >= logits.values.min() - 1e-5
+    assert refined.values.max() <= logits.values.max() + 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_refined_scores_are_read_as_before(logits, features, four_areas, method):
+    refined = refine(logits, features, four_areas, method)
+    result, at = refined.segment(), refined.scores_at((40, 20))
+    assert result.labels.shape == four_areas.shape[:2] and result.names == ("red", "green", "blue", "yellow")
+    assert next(iter(at)) == result.names[result.labels[20, 40]]
+    for name, score in at.items():
+        assert refined.scores(name)[20, 40] == pytest.approx(score, abs=1e-5)
+    with pytest.raises(ValueError, match="outside the picture"):
+        refined.scores_at((112, 0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_picture_of_one_colour_is_no_difficulty(tiny_model, method):
+    plain = np.full((56, 56, 3), 90, np.uint8)
+    features = tiny_model.encode(plain, side=None)
+    logits = tiny_model.classify(tiny_model.fuse(features), tiny_model.embed(WORDS))
+    assert np.isfinite(refine(logits, features, plain, method).segment().confidence).all()
+
+
+def test_the_call_of_the_model_refines_and_says_so(tiny_model, four_areas):
+    result = tiny_model(four_areas, WORDS, side=None, refine="pixels")
+    features = tiny_model.encode(four_areas, side=None)
+    logits = tiny_model.classify(tiny_model.fuse(features), tiny_model.embed(WORDS))
+    staged = tiny_model.refine(logits, features, four_areas, "pixels").segment()
+    assert np.array_equal(result.labels, staged.labels) and result.settings.refine == "pixels"
+    assert not np.array_equal(result.confidence, logits.segment().confidence)
+    assert np.array_equal(tiny_model.run(four_areas, result.settings).confidence, result.confidence)
+
+
+def test_refined_scores_are_those_of_the_softmax_refined(logits, features, four_areas):
+    refined = refine(logits, features, four_areas, "pixels", rivals=None, dilations=(1, 3), rounds=2)
+    blocks = [block for _, _, block in readout.PatchReader(logits.layout, logits.values).blocks()]
+    scores = (torch.cat(blocks, dim=1) * readout.LOGIT_SCALE).softmax(dim=0)
+    image = torch.from_numpy(four_areas.copy()).permute(2, 0, 1) / 255
+    expected = refine_pixels(image, scores, dilations=(1, 3), rounds=2)
+    for number, name in ((2, "green"), (4, "yellow")):
+        assert refined.scores(name) == pytest.approx(expected[number].numpy(), abs=1e-5)
+
+
+def test_queries_that_win_nowhere_keep_their_logits(logits, features, four_areas):
+    values = logits.values * 0.05
+    values[:, 2] += 0.1
+    values[:, 4] += 0.06
+    ahead = replace(logits, values=values)
+    reduced = refine(ahead, features, four_areas, "pixels", on="logits")
+    exact = refine(ahead, features, four_areas, "pixels", on="logits", rivals=None)
+    assert reduced.queries.tolist() == [2, 4] and exact.queries.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(reduced.values, exact.values[[2, 4]])
+    assert torch.equal(reduced.reader().at((40, 20))[2:], ahead.reader().at((40, 20))[[0, 1, 3]])
+    assert np.array_equal(reduced.segment().labels, exact.segment().labels)
+    assert reduced.segment().confidence == pytest.approx(exact.segment().confidence, abs=5e-3)
+
+
+def test_a_large_picture_is_refined_coarser_and_answered_at_its_size(logits, features, four_areas):
+    coarse = refine(logits, features, four_areas, "pixels", long_side=56)
+    assert isinstance(coarse, PixelLogits) and coarse.values.shape[1:] == (28, 56)
+    assert coarse.segment().labels.shape == (56, 112)
+    assert (coarse.segment().labels == refine(logits, features, four_areas, "pixels").segment().labels).mean() > 0.8
+
+
+def test_pixels_moves_a_border_to_where_the_colours_change(halves):
+    refined = refine_pixels(halves, shifted_scores(), dilations=(1, 2, 4, 8), rounds=10)
+    assert (refined.argmax(dim=0) == (halves[0] > 0.5)).all()
+
+
+def test_the_pixel_graph_moves_a_border_to_where_the_colours_change(halves):
+    refined = propagate(pixel_graph(halves.round()), shifted_scores(), 0.95)
+    assert (refined.argmax(dim=0) == (halves[0] > 0.5)).all()
+
+
+def test_queries_are_refined_each_on_its_own(halves, monkeypatch, rng):
+    scores = torch.rand(7, 20, 30, generator=rng)
+    together = refine_pixels(halves, scores)
+    monkeypatch.setattr(pixels, "QUERIES_AT_ONCE", 2)
+    monkeypatch.setattr(pixels, "ENTRIES_AT_ONCE", 100)
+    assert torch.allclose(refine_pixels(halves, scores), together, atol=1e-6)
+
+
+def test_the_scale_of_the_colours_makes_no_difference(halves, rng):
+    scores = torch.rand(2, 20, 30, generator=rng)
+    shifted = torch.tensor([0.3, -2.0, 1.0]).view(3, 1, 1)
+    assert torch.allclose(refine_pixels(halves * 4 + shifted, scores), refine_pixels(halves, scores), atol=1e-4)
+
+
+def test_patches_take_over_the_scores_of_those_that_are_like_them(rng):
+    features = torch.tensor([[1.0, 0], [0, 1]]).repeat_interleave(10, dim=0) + 0.05 * torch.rand(20, 2, generator=rng)
+    scores = torch.zeros(2, 20)
+    scores[0, :10], scores[1, 10:] = 1, 1
+    scores[:, 3] = torch.tensor([0.0, 1.0])  # the one that is wrong
+    graph = patch_graph(features, torch.zeros(20, 2), k=10)
+    assert propagate(graph, scores, 0.95).argmax(dim=0).tolist() == [0] * 10 + [1] * 10
+
+
+def test_a_patch_without_links_keeps_its_scores(rng):
+    features = torch.eye(3)  # at right angles: no similarity is above 0
+    scores = torch.rand(2, 3, generator=rng)
+    assert torch.allclose(propagate(patch_graph(features, torch.zeros(3, 2)), scores, 0.95), scores)
+
+
+def test_equal_scores_stay_what_they_are(rng):
+    graph = patch_graph(torch.rand(30, 4, generator=rng), torch.rand(30, 2, generator=rng), k=5)
+    scores = torch.tensor([[0.3], [0.7]]).expand(2, 30).contiguous()
+    assert torch.allclose(propagate(graph, scores, 0.95), scores, atol=1e-5)
+    assert solve(graph, scores, 0.95).min() > 1  # what it is divided for
+
+
+def test_within_one_window_the_whole_picture_is_the_window(tiny_model, four_areas):
+    features = tiny_model.encode(four_areas, side=None)
+    assert features.layout.count == 1
+    tokens = tiny_model.fuse(features, reach="picture").tokens
+    assert torch.allclose(tokens, tiny_model.fuse(features).tokens, atol=1e-5)
+
+
+def test_windows_in_which_a_patch_lies_agree_when_they_reach_across(rng):
+    patches = torch.randn(2, 6, 3, 3, generator=rng)
+    patches[1, :, :, 0] = patches[0, :, :, 2]  # the same patches, seen by both windows
+    values = torch.randn(2, 9, 5, generator=rng)
+    for reach in ("picture", "anchors"):
+        first, second = across.attend(patches, values, 1.2, 3.0, reach).unflatten(1, (3, 3))
+        assert torch.allclose(first[:, 2], second[:, 0], atol=1e-5)
+    first, second = across.attend(patches, values, 1.2, 3.0, "windows").unflatten(1, (3, 3))
+    assert not torch.allclose(first[:, 2], second[:, 0], atol=1e-2)
+
+
+@pytest.mark.parametrize("reach", ["picture", "anchors"])
+def test_rows_of_the_attention_are_made_some_at_a_time(reach, monkeypatch, rng):
+    features, values = torch.randn(3, 6, 4, 4, generator=rng), torch.randn(3, 16, 5, generator=rng)
+    whole = across.attend(features, values, 1.2, 3.0, reach)
+    monkeypatch.setattr(across, "ENTRIES_AT_ONCE", 100)
+    assert torch.allclose(across.attend(features, values, 1.2, 3.0, reach), whole, atol=1e-6)
+
+
+def test_a_reach_that_does_not_exist_is_named(tiny_model, features):
+    with pytest.raises(ValueError, match="reach is 'city'; expected one of 'windows', 'picture', 'anchors'"):
+        tiny_model.fuse(features, reach="city")
+
+
+def test_the_reach_of_a_call_is_that_of_the_stage(tiny_model, four_areas, features):
+    result = tiny_model(four_areas, WORDS, side=None, crop=56, stride=28, reach="picture")
+    dense = tiny_model.fuse(features, reach="picture")
+    expected = tiny_model.classify(dense, tiny_model.embed(WORDS)).segment()
+    assert np.array_equal(result.confidence, expected.confidence) and result.settings.reach == "picture"
+    assert not torch.equal(dense.tokens, tiny_model.fuse(features).tokens)
