@@ -52,22 +52,25 @@ def refine(
     Raises ValueError for what is of different pictures, and for a method or a setting that does not exist.
     """
     SETTINGS["refine"].check(method)
-    picture = read_image(image)
-    if not logits.picture == features.picture == picture_digest(picture):
-        raise ValueError(
-            "The logits, the features and the image are not of one picture. Encode this picture and classify that."
-        )
-    chosen = METHODS[method]
-    known = [name for name, what in inspect.signature(chosen).parameters.items() if what.kind is what.KEYWORD_ONLY]
+    known = _settings_of(method)
     if unknown := set(settings) - set(known):
         raise ValueError(
             f"refine {method!r} has no setting {', '.join(sorted(unknown))}; it has: {', '.join(known) or 'none'}."
         )
-    return chosen(logits, features, picture, **settings)
+    picture = None if method == "none" else read_image(image)  # which "none" does not look at
+    if logits.picture != features.picture or (picture is not None and picture_digest(picture) != logits.picture):
+        raise ValueError(
+            "The logits, the features and the image are not of one picture. Encode this picture and classify that."
+        )
+    return logits if picture is None else METHODS[method](logits, features, picture, **settings)
 
 
-def _none(logits: ClassLogits, features: ImageFeatures, picture: np.ndarray) -> ClassLogits:
-    return logits
+def _settings_of(method: str) -> list[str]:
+    """The names of a method's settings, as its function has them."""
+    if method == "none":
+        return []
+    parameters = inspect.signature(METHODS[method]).parameters
+    return [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def _on_patches(
@@ -139,7 +142,6 @@ def _on_pixel_graph(
 
 
 METHODS: dict[str, Callable[..., ClassLogits | PixelLogits]] = {
-    "none": _none,
     "patches": _on_patches,
     "pixels": _on_pixels,
     "pixels+": _on_pixel_graph,

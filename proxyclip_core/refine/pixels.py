@@ -48,8 +48,10 @@ def refine_pixels(
         raise ValueError(f"The image is {tuple(image.shape)}, the scores {tuple(scores.shape)}; H and W must agree.")
     offsets = [(dy * d, dx * d) for d in dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
     weights = _weights(image, offsets)
-    refined = [_rounds(some, weights, offsets, rounds) for some in scores.split(QUERIES_AT_ONCE)]
-    return torch.cat(refined)
+    refined = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    for some, into in zip(scores.split(QUERIES_AT_ONCE), refined.split(QUERIES_AT_ONCE)):
+        into.copy_(_rounds(some, weights, offsets, rounds))
+    return refined
 
 
 def _weights(image: torch.Tensor, offsets: Sequence[tuple[int, int]]) -> torch.Tensor:
