@@ -133,7 +133,7 @@ def test_words_of_all_classes_go_through_the_text_tower_at_once(model_without_ca
 def test_no_array_of_all_classes_at_picture_size(monkeypatch):
     count, size_hw = 100, (300, 400)
     monkeypatch.setattr(readout, "ENTRIES_AT_ONCE", 100_000)
-    read_out = readout.pixel_logits(plan_windows(size_hw, side=None), torch.rand(2, count, 8, 8))
+    read_out = readout.PatchReader(plan_windows(size_hw, side=None), torch.rand(2, count, 8, 8)).blocks()
     blocks = [(rows, chunk, block.shape) for rows, chunk, block in read_out]
     assert max(np.prod(shape) for _, _, shape in blocks) <= 100_000
     seen = sum((rows.stop - rows.start) * (chunk.stop - chunk.start) for rows, chunk, _ in blocks)
