@@ -33,6 +33,9 @@ from proxyclip_core.settings import SETTINGS
 from proxyclip_core.types import ClassLogits, ImageFeatures, PixelLogits
 
 ON = ("scores", "logits")
+# LPOSS takes 3, for the values of DINO's last block. The features here are that block's outputs, which are so much more
+# alike that 3 would blur all patches into one another.
+PATCH_GAMMA = 40.0
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
 
 
@@ -79,7 +82,7 @@ def _on_patches(
     picture: np.ndarray,
     *,
     k: int = 400,
-    gamma: float = 3.0,
+    gamma: float = PATCH_GAMMA,
     sigma: float = 0.01,
     power: float = 1.0,
     alpha: float = 0.95,
