@@ -7,7 +7,7 @@ from proxyclip_core.models.loading import complete_pair, default_models
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.weights import WeightsError, is_available
-from proxyclip_core.picture import read_image
+from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
@@ -28,6 +28,7 @@ __all__ = [
     "ImageFeatures",
     "PatchEncoder",
     "PixelLogits",
+    "PictureWarning",
     "ProxyCLIP",
     "Segmentation",
     "Settings",
@@ -44,5 +45,6 @@ __all__ = [
     "load",
     "parse_vocabulary",
     "read_image",
+    "read_picture",
     "vocabulary_presets",
 ]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from proxyclip_core.picture_file import in_srgb, loaded, opened, unreadable, upright
 from proxyclip_core.windows import WindowLayout
 
 # Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
 MAX_PIXELS = 100_000_000
-# What browsers, cameras and scanners write. Pillow also reads EPS, for which it runs a PostScript interpreter.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # How far fractions may lie outside of 0..1 and still be fractions: resampling overshoots a little.
 OVERSHOOT = 1e-3
 
@@ -24,25 +25,47 @@ OVERSHOOT = 1e-3
 ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
+class PictureWarning(UserWarning):
+    """A picture was read with a reservation, which the message says."""
+
+
 def read_image(image: ImageLike) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB.
+    """A picture as (H, W, 3) uint8 RGB; reservations are given as `PictureWarning`. See `read_picture`."""
+    picture, reservations = read_picture(image)
+    for reservation in reservations:
+        warnings.warn(reservation, PictureWarning, stacklevel=2)
+    return picture
+
+
+def read_picture(image: ImageLike) -> tuple[np.ndarray, tuple[str, ...]]:
+    """A picture as (H, W, 3) uint8 sRGB, and what is to be said of how it was read, a sentence each.
 
     image: a path, the bytes of a picture file, a PIL image, or an array of shape (H, W), (H, W, 1), (H, W, 3) RGB or
     (H, W, 4) RGBA with values 0..255 (uint8), 0..65535 (uint16), 0..1 or 0..255 (float), or bool.
-    EXIF orientation is applied, transparency is laid on white, and of several frames the first is taken.
-    Raises ValueError, in words for the person who gave it, for anything that is no picture or too large.
+    EXIF orientation is applied, an embedded colour profile is followed, and transparency is laid on white.
+
+    Reservations: of several frames the first is taken; EXIF that cannot be read turns nothing; a file whose end is
+    missing is read where at least 95 % of its rows are there; levels of 16 bits that span less than a quarter of the
+    65,536 (12 bits in a container of 16, say) are stretched so that the lowest is black and the highest white, and so
+    are those of 32-bit files outside of 0..255.
+    Raises ValueError, in words for the person who gave it, for anything that is no picture, cut short or too large.
     """
+    notes: list[str] = []
+    return _read(image, notes), tuple(notes)
+
+
+def _read(image: ImageLike, notes: list[str]) -> np.ndarray:
     if isinstance(image, np.ndarray):
-        return _from_array(image)
+        return _from_array(image, notes=notes)
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        return _from_pil(image, "the given image", notes)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _from_file(io.BytesIO(image), "the given bytes")
+        return _from_file(io.BytesIO(image), "the given bytes", notes)
     if isinstance(image, (str, os.PathLike)):
         path = Path(image)
         if not os.path.isfile(path):  # Path.is_file raises for names that are too long
             raise ValueError(f"There is no picture file at {str(path)!r}; check the path.")
-        return _from_file(path, repr(path.name))
+        return _from_file(path, repr(path.name), notes)
     raise ValueError(
         f"Got {type(image).__name__}; expected a picture as a path, the bytes of a file, a PIL image or a numpy array."
     )
@@ -93,52 +116,67 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _from_file(source: Path | io.BytesIO, what: str) -> np.ndarray:
-    Image.init()
+def _from_file(source: Path | io.BytesIO, what: str, notes: list[str]) -> np.ndarray:
+    image = opened(source, what)
     try:
-        opened = Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"The picture in {what} is far too large: {error}. Make it smaller first.") from None
-    except Exception as error:  # noqa: BLE001
-        raise _unreadable(what, error) from None
-    with opened:
-        return _from_pil(opened, what)
+        _check_size(*image.size)
+        image, is_wide = loaded(image, source, what, notes)
+        return _from_pil(image, what, notes, is_wide)
+    finally:
+        image.close()
 
 
-def _unreadable(what: str, error: Exception) -> ValueError:
-    """Pillow's readers raise errors of nearly any kind for damaged files."""
-    return ValueError(
-        f"Could not read {what} as a picture ({type(error).__name__}). "
-        "Expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file."
-    )
-
-
-def _from_pil(image: Image.Image, what: str = "the given image") -> np.ndarray:
+def _from_pil(image: Image.Image, what: str, notes: list[str], is_wide: bool = False) -> np.ndarray:
+    """is_wide: the file holds 16 bits a colour, of which Pillow keeps the upper 8."""
     _check_size(*image.size)
     try:
         image.load()
-        image = ImageOps.exif_transpose(image)
+        image = upright(image, what, notes)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001
-        raise _unreadable(what, error) from None
+        raise unreadable(what, error) from None
     if image.mode.startswith("I;16"):
-        return _from_array(np.asarray(image).astype(np.uint16))
+        return _from_array(np.asarray(image).astype(np.uint16), what, notes)
     if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
-        # Pillow opens some 16-bit files in the 32-bit mode "I": their levels do not stop at 255.
-        wide = image.mode == "I" and 255 < values.max() <= 65535 and values.min() >= 0
-        return _from_array(
-            values / 65535 if wide else np.rint(values).astype(np.int64) if image.mode == "I" else values
-        )
+        return _from_levels(np.asarray(image), what, notes)
+    image = in_srgb(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    picture = np.array(image.convert("RGB"))
+    if is_wide and _uses_little(picture, 256):
+        return _stretched(picture, what, notes)
+    return picture
 
 
-def _from_array(array: np.ndarray) -> np.ndarray:
+def _from_levels(values: np.ndarray, what: str, notes: list[str]) -> np.ndarray:
+    """The modes "I" and "F", 32 bits a pixel, which measuring instruments write with ranges of their own."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind != "f" and low >= 0 and 255 < high <= 65535:  # some files of 16 bits are opened as "I"
+        return _from_array(values.astype(np.uint16), what, notes)
+    if np.isfinite(low) and np.isfinite(high) and (low < 0 or high > 255):
+        return _from_array(_stretched(values, what, notes))
+    return _from_array(values)
+
+
+def _uses_little(levels: np.ndarray, count: int) -> bool:
+    """Whether the levels lie within a quarter of the `count` that there are; a plain picture is left as it is."""
+    return 0 < int(levels.max()) - int(levels.min()) < count // 4
+
+
+def _stretched(levels: np.ndarray, what: str, notes: list[str]) -> np.ndarray:
+    """The lowest level becomes black, the highest white."""
+    low, high = float(levels.min()), float(levels.max())
+    notes.append(f"{what}: its levels run from {low:g} to {high:g} and were stretched to black and white.")
+    scaled: np.ndarray[Any, np.dtype[np.floating]] = levels.astype(np.float32 if high - low < 2**24 else np.float64)
+    scaled -= low
+    scaled *= 255 / (high - low)
+    return np.rint(scaled, out=scaled).clip(0, 255).astype(np.uint8)
+
+
+def _from_array(array: np.ndarray, what: str = "the given array", notes: list[str] | None = None) -> np.ndarray:
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
@@ -146,6 +184,8 @@ def _from_array(array: np.ndarray) -> np.ndarray:
             f"Got an array of shape {array.shape}; expected (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA."
         )
     _check_size(array.shape[1], array.shape[0])
+    if array.dtype == np.uint16 and array.shape[2] < 4 and notes is not None and _uses_little(array, 65536):
+        array = _stretched(array, what, notes)
     levels = _to_uint8(array)
     if levels.shape[2] == 1:
         levels = levels.repeat(3, axis=2)

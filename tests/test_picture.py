@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proxyclip_core import read_image
+from proxyclip_core import read_image, read_picture
 from proxyclip_core.picture import cut_windows
 from proxyclip_core.windows import plan_windows
 
@@ -88,7 +88,8 @@ def test_arrays_of_many_kinds(array):
 
 def test_first_frame_of_an_animation():
     frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
-    picture = read_image(file_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    picture, reservations = read_picture(file_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert reservations == ("the given bytes: of its 2 frames or pages the first was taken.",)
     assert tuple(picture[0, 0]) == (255, 0, 0) or tuple(picture[0, 0]) == (254, 0, 0)
 
 
