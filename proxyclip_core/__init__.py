@@ -11,7 +11,8 @@ from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
-from proxyclip_core.words import TEMPLATES, background_presets, parse_vocabulary, vocabulary_presets
+from proxyclip_core.word_files import read_words
+from proxyclip_core.words import TEMPLATES, WordsWarning, background_presets, parse_vocabulary, vocabulary_presets
 
 __version__ = "0.2.0"  # pyproject.toml reads it from here
 
@@ -36,6 +37,7 @@ __all__ = [
     "VfmSpec",
     "Vocabulary",
     "WeightsError",
+    "WordsWarning",
     "background_presets",
     "complete_pair",
     "default_models",
@@ -46,5 +48,6 @@ __all__ = [
     "parse_vocabulary",
     "read_image",
     "read_picture",
+    "read_words",
     "vocabulary_presets",
 ]

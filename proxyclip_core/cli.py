@@ -22,12 +22,13 @@ from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, sc
 from proxyclip_core.export import check_ours, is_label_png, settings_in, write_label_map
 from proxyclip_core.loader import load
 from proxyclip_core.models.loading import PRECISIONS, complete_pair
-from proxyclip_core.models.registry import VFM_MODELS, find_vfm
+from proxyclip_core.models.registry import VFM_MODELS, find_clip, find_vfm
 from proxyclip_core.models.weights import WeightsError, is_available, ran_out_of_memory
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Setting, Settings, check_threshold
 from proxyclip_core.types import Segmentation
-from proxyclip_core.words import parse_vocabulary
+from proxyclip_core.word_files import read_words
+from proxyclip_core.words import Classes, as_text, language_note, parse_vocabulary
 
 SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
 DISTRACTORS = 40
@@ -35,7 +36,7 @@ EVALUATED = [name for name in SETTINGS if name not in ("clip", "vfm", "words", "
 TEXT_NOTES = {
     "clip": "name of the CLIP, such as 'OpenAI B/16' (default: what is at hand, the paper's first)",
     "vfm": "name of the vision model, such as 'DINO B/8' (default: the one that goes with the CLIP)",
-    "words": "the classes, where the arguments are all pictures",
+    "words": "the classes, where the arguments are all pictures; @FILE reads them from a .txt, .csv or .json file",
 }
 INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 
@@ -109,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="PICTURE ... WORDS",
-        help="picture files, then the classes in one argument, such as 'sky; cloud, hill, horse'; with --words or "
-        "--settings all of them are pictures",
+        help="picture files, then the classes in one argument, such as 'sky; cloud, hill, horse', or @FILE, which "
+        "lists them; with --words or --settings all of them are pictures",
     )
     segment.add_argument(
         "--settings",
@@ -194,7 +195,9 @@ def _settings(options: argparse.Namespace) -> Settings:
             given["vfm"] = saved.vfm if options.patch is None else find_vfm(saved.vfm).family
     given["clip"], given["vfm"] = complete_pair(given.get("clip"), given.get("vfm"), options.patch)
     settings = replace(saved, **given) if saved else Settings(**given)
-    parse_vocabulary(settings.words)
+    note = language_note(find_clip(settings.clip), parse_vocabulary(settings.words))
+    if note:
+        _say(f"note: {note}")
     return settings
 
 
@@ -220,7 +223,15 @@ def _pictures(options: argparse.Namespace) -> list[Path]:
                 f"There are no words: {found}. Give them after the pictures, such as 'sky; cloud, hill', or with "
                 "--words or --settings."
             )
+    if getattr(options, "words", "").startswith("@"):
+        options.words = as_text(_read_words(Path(options.words[1:])))
     return [Path(picture) for picture in pictures]
+
+
+def _read_words(path: Path) -> Classes:
+    if not path.is_file():
+        raise ValueError(f"There is no file of words at {path}.")
+    return read_words(path)
 
 
 def _check_pictures(pictures: Sequence[Path]) -> None:

@@ -1,62 +1,158 @@
-"""Words, as a person types them, to classes and prompts.
+"""Words, as a person types them, to classes and prompts. The grammar, in one place:
 
     "sky; cloud, hill, horse"   ->   three classes; "sky" has the synonym "cloud"
 
-Commas and new lines separate classes, `;` or `|` the synonyms of one class. A word in double quotes may hold any of
-them, and doubles a quote of its own: `"palm tree, tall", sky`. A class is called by its first wording.
+Commas and new lines separate classes, `;` or `|` the synonyms of one class; the commas and semicolons of other scripts
+(，、，؛ and so on) do the same. A class is called by its first wording. Understood as well are
+- words in double quotes, straight or typographic, which may hold any of these; straight ones double a quote of their
+  own: `"palm tree, tall", sky`
+- full stops with a space before them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
+- bullets and numbers at the beginning of a line: `1. sky`
+- lists and tables as JSON or Python write them: `["sky", ["horse", "pony"]]`, `{"sky": ["cloud"]}`, `{"0": "sky"}`
+White space is made single; characters without width and control characters are left out.
 """
 
 from __future__ import annotations
 
+import ast
+import html
+import json
 import re
+import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import ftfy
+
+from proxyclip_core.models.registry import ClipSpec
 from proxyclip_core.settings import SETTINGS
 
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
 BACKGROUND_NAME = "background"
 
 TEMPLATES = SETTINGS["templates"].values  # sets of sentences around a word; the paper averages the 80 of ImageNet
+
+CLASS_MARKS = ",，﹐､、﹑︐︑،՝߸፣᠂᠈꓾⸲⸴⹁。｡।۔"  # between classes
+WORD_MARKS = ";|；﹔︔؛⁏፤\u037e｜"  # between the synonyms of one; U+037E is the Greek question mark, which looks like ;
+STOP = r"(?<=\s)\.(?=\s|$)"
+MARK = rf"(?:[{re.escape(CLASS_MARKS + WORD_MARKS)}]|{STOP})"
+QUOTED = r'"((?:[^"]|"")*)"|[“”„]([^“”„"]*)[“”]|«([^»]*)»|「([^」]*)」'
 # What separators stand between: a quoted word, or all up to the next separator.
-WORDING = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,;|]|$)|[^,;|]*')
+WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")
+BULLET = re.compile(r"\s*[-*•‣◦·–—▪●○]\s+")
+NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*)")
+# What a word that is written bare would not be read back with.
+SPECIAL = re.compile(
+    rf"[{re.escape(CLASS_MARKS + WORD_MARKS)}\"“”„«»「」]|\.(?=\s|$)|^[\[({{]|^[-*•‣◦·–—▪●○]|^\(?\d{{1,4}}[.):．、）]"
+)
+
+# What has no width: marks of direction and of joints, tags, and hyphens that may be there; but for the two joiners,
+# which scripts and emoji need between two of their characters.
+NO_WIDTH = re.compile(
+    "[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])"
+)
+CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 Classes = tuple[tuple[str, ...], ...]
 Words = str | Iterable[str | Iterable[str]] | Mapping[str, str | Iterable[str]]  # what a person may give
 
 
-def parse_vocabulary(text: str) -> Classes:
-    """Text -> one tuple of wordings a class.
+class WordsWarning(UserWarning):
+    """Words were taken otherwise than they were given, in a way that the message says."""
 
-    Blank lines and a separator at the end of a line are passed over. Raises ValueError, naming the word, where a
-    class or synonym is empty or given twice (upper and lower case count as the same), or where there is no word.
+
+def parse_vocabulary(text: str) -> Classes:
+    """Text -> one tuple of wordings a class, by the grammar above.
+
+    Blank lines and a separator at the end of a line are passed over; a class, or a wording, that is given twice is
+    taken once, with a `WordsWarning` (upper and lower case, and spellings that become the same prompt, are the same).
+    Raises ValueError, naming the word, where a class or synonym is empty, where a word stands in two different
+    classes, or where there is no word.
     """
     if not isinstance(text, str):
         raise ValueError(f"Got {type(text).__name__}; expected the words as text, such as 'sky; cloud, hill, horse'.")
+    text = _cleaned(text).strip()
+    if text[:1] in ("[", "{", "("):
+        listed = _written_list(text)
+        if listed is not None:
+            return check_classes(listed)
+        if text[0] + text[-1] == "[]" and not set("[]") & set(text[1:-1]):  # [sky, hill]
+            text = text[1:-1]
     classes: list[tuple[str, ...]] = []
     for line in text.splitlines():
-        line = line.strip().rstrip(",;| \t")
-        if not line:
-            continue
-        classes.extend(_split(line))
+        line = _without_end(line.strip())
+        if line:
+            classes.extend(_split(line))
     return check_classes(classes)
+
+
+def _without_end(line: str) -> str:
+    """Without the separators at its end, among them a full stop; with commas in place of `cat. dog.`"""
+    ends = CLASS_MARKS + WORD_MARKS + " \t"
+    line = line.rstrip(ends)
+    if not re.search(r"(?<!\.)(?<!\.\w)\.$", line):  # "..." and "D.C." end in none
+        return line
+    line = line[:-1].rstrip(ends)
+    number = NUMBER.match(line)
+    rest = line[number.end() :] if number else line
+    if re.search(MARK + '|"', rest):
+        return line
+    return re.sub(r"(?<=\w)\.\s+", ", ", rest)
 
 
 def _split(line: str) -> list[tuple[str, ...]]:
     """One line -> the wordings of each of its classes."""
     groups: list[list[str]] = [[]]
-    at = 0
+    number = NUMBER.match(line)
+    found = number or BULLET.match(line)
+    at = found.end() if found else 0
     while True:
-        found = WORDING.match(line, at)
-        assert found  # the pattern matches nothing as well
-        groups[-1].append(found.group(0) if found.group(1) is None else found.group(1).replace('""', '"'))
-        at = found.end()
+        wording = WORDING.match(line, at)
+        assert wording  # the pattern matches nothing as well
+        word = wording.group(wording.lastindex or 0)
+        groups[-1].append(word.replace('""', '"') if wording.lastindex == 1 else word)
+        at = wording.end()
         if at >= len(line):
             return [tuple(group) for group in groups]
-        if line[at] == ",":
+        if line[at] not in WORD_MARKS:
             groups.append([])
         at += 1
+        again = NUMBER.match(line, at) if number and not groups[-1] else None  # 1. sky, 2. hill
+        at = again.end() if again else at
+
+
+def _written_list(text: str) -> Words | None:
+    """What a list or table in the spelling of JSON or Python holds; None for any other text."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, (list, tuple, dict)):
+            return names_in(value)
+    return None
+
+
+def names_in(value: Any) -> Words:
+    """The classes in a list or table, as label files hold them.
+
+    Lists of names, of lists of wordings, or of objects with a "name"; tables from number to name or from name to
+    number; objects that hold one of these under "names", "categories", "classes" or "id2label".
+    """
+    if isinstance(value, Mapping):
+        for key in ("names", "categories", "classes", "id2label"):
+            if isinstance(value.get(key), (list, tuple, Mapping)):
+                return names_in(value[key])
+        if value and all(isinstance(number, int) for number in value.values()):
+            return sorted(value, key=value.__getitem__)
+        if value and all(str(number).isdecimal() for number in value):
+            return names_in([value[number] for number in sorted(value, key=lambda number: int(number))])
+        return value
+    return [entry["name"] if isinstance(entry, Mapping) and "name" in entry else entry for entry in value]
 
 
 def as_text(classes: Classes) -> str:
@@ -65,11 +161,14 @@ def as_text(classes: Classes) -> str:
 
 
 def _quoted(word: str) -> str:
-    return '"{}"'.format(word.replace('"', '""')) if re.search(r'[,;|]|^"', word) else word
+    return '"{}"'.format(word.replace('"', '""')) if SPECIAL.search(word) else word
 
 
-def check_classes(classes: Words) -> Classes:
-    """The same checks for classes that are a list already: of words, or of one list of wordings a class."""
+def check_classes(classes: Words, once: bool = True) -> Classes:
+    """The same checks for classes that are a list already: of words, or of one list of wordings a class.
+
+    once: take what is given twice once; False, where a label map counts the classes, raises ValueError for it.
+    """
     if not isinstance(classes, Iterable):
         raise ValueError(f"Got {type(classes).__name__}; expected the words as text or as a list.")
     if isinstance(classes, Mapping):  # class -> its other wordings
@@ -77,23 +176,55 @@ def check_classes(classes: Words) -> Classes:
     checked = tuple(_wordings(group) for group in classes)
     if not checked:
         raise ValueError("There are no words. Type what to look for, such as: sky, tree, horse, grass")
-    home: dict[str, str] = {}  # word in lower case -> the class it stands in
     for number, group in enumerate(checked, start=1):
         if not group or not all(group):
             after = f" (after {checked[number - 2][0]!r})" if number > 1 else ""
             raise ValueError(
                 f"Class {number}{after} has an empty word. Put a word between the separators, or take one out."
             )
+    if once:
+        checked = _each_once(checked)
+    home: dict[str, str] = {}  # prompt -> the class it stands in
+    for group in checked:
         for word in group:
-            if word.casefold() in home:
-                where = f"in {home[word.casefold()]!r} and in {group[0]!r}"
+            if _prompt(word) in home:
+                where = f"in {home[_prompt(word)]!r} and in {group[0]!r}"
                 raise ValueError(f"{word!r} is given twice ({where}). Take one of them out.")
-            home[word.casefold()] = group[0]
+            home[_prompt(word)] = group[0]
     return checked
 
 
+def _each_once(classes: Classes) -> Classes:
+    """Without wordings that their class has already, and without classes that are there already; says so."""
+    kept: dict[frozenset[str], tuple[str, ...]] = {}
+    twice: list[str] = []
+    for group in classes:
+        wordings: dict[str, str] = {}
+        for word in group:
+            if _prompt(word) in wordings:
+                twice.append(word)
+            else:
+                wordings[_prompt(word)] = word
+        if frozenset(wordings) in kept:
+            twice.append(group[0])
+        else:
+            kept[frozenset(wordings)] = tuple(wordings.values())
+    if twice:
+        named = ", ".join(map(repr, dict.fromkeys(twice)))
+        # Always from this line, so that Python says it once however often the words are read.
+        warnings.warn(f"Given more than once, taken once: {named}.", WordsWarning, stacklevel=1)
+    return tuple(kept.values())
+
+
+@lru_cache(maxsize=20_000)
+def _prompt(word: str) -> str:
+    """What CLIP's tokenizer makes of a word before it cuts it up: entities of HTML, say, are the same as what they
+    stand for. "ß" and "ss" are the same, too."""
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(word))).split()).casefold()
+
+
 def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
-    """One class, the white space in its words made single."""
+    """One class, its words cleaned."""
     if not isinstance(group, Iterable):
         raise ValueError(f"Got {group!r} for a class; expected a word, or a list of its wordings.")
     words = (group,) if isinstance(group, str) else tuple(group)
@@ -102,7 +233,31 @@ def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"Got {word!r} for a word; expected text.")
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise ValueError(f"{word!r} holds half of a character. Type the word anew.")
-    return tuple(" ".join(word.split()) for word in words)
+    return tuple(" ".join(_cleaned(" ".join(word.split())).split()) for word in words)
+
+
+def _cleaned(text: str) -> str:
+    return CONTROLS.sub(" ", NO_WIDTH.sub("", text))
+
+
+def not_latin(words: Iterable[str]) -> tuple[str, ...]:
+    """The words with letters of another script than Latin."""
+    return tuple(word for word in words if any(map(_is_foreign, word)))
+
+
+def _is_foreign(letter: str) -> bool:
+    if letter < "\u0250" or not unicodedata.category(letter).startswith("L"):
+        return False
+    return not unicodedata.name(letter, "").startswith(("LATIN", "FULLWIDTH LATIN", "MODIFIER"))
+
+
+def language_note(clip: ClipSpec, classes: Classes) -> str:
+    """A sentence on words that this CLIP was not taught to read; "" where there are none."""
+    foreign = not_latin(word for group in classes for word in group) if clip.reads else ()
+    if not foreign:
+        return ""
+    named = ", ".join(foreign[:3]) + (" and others" if len(foreign) > 3 else "")
+    return f"{clip.name} reads {clip.reads}; it hardly knows {named}. Say it in {clip.reads}."
 
 
 @lru_cache
@@ -165,5 +320,9 @@ def vocabulary_presets() -> dict[str, str]:
 
 
 def _read_preset(path: Path) -> Classes:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return parse_vocabulary("\n".join(line for line in lines if not line.startswith("#")))
+    return without_comments(path.read_text(encoding="utf-8"))
+
+
+def without_comments(text: str) -> Classes:
+    """The classes of a text whose lines that begin with # say something else."""
+    return parse_vocabulary("\n".join(line for line in text.splitlines() if not line.startswith("#")))

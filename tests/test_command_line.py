@@ -308,6 +308,28 @@ def test_what_ends_a_command_early_is_no_traceback(command, picture_file, monkey
     assert shown.startswith(said) and bool(shown) == bool(said)
 
 
+def test_words_come_from_a_file(command, picture_file, tmp_path):
+    (tmp_path / "names.json").write_text('{"0": "red, dark", "1": "green"}')
+    assert command("segment", picture_file, "@names.json", "--side", "as-is") == 0
+    record = json.loads((tmp_path / f"{picture_file}.proxyclip.json").read_text())
+    assert record["names"] == ["red, dark", "green"]
+    assert command("segment", picture_file, "--words", "@names.json", "--side", "as-is") == 0
+
+
+def test_a_file_of_words_that_is_not_there_is_named(command, picture_file, capsys):
+    assert command("segment", picture_file, "@no.txt") == 1
+    assert capsys.readouterr().err == "error: There is no file of words at no.txt.\n"
+
+
+def test_what_is_to_be_said_of_words_is_said_once(command, picture_file, capsys):
+    assert command("segment", picture_file, "天空，红，天空", "--side", "as-is", "--clip", "OpenAI B/16") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(said) == [
+        "note: Given more than once, taken once: '天空'.",
+        "note: OpenAI B/16 reads English; it hardly knows 天空, 红. Say it in English.",
+    ]
+
+
 def process(tmp_path, *arguments, **more) -> subprocess.CompletedProcess:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     environment.pop("PROXYCLIP_WEIGHTS", None)

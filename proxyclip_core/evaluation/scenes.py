@@ -39,7 +39,7 @@ class LabelledPicture:
     classes: Classes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", check_classes(self.words))
+        object.__setattr__(self, "classes", check_classes(self.words, once=False))  # the label map counts them
         if self.labels.shape != self.picture.shape[:2]:
             raise ValueError(
                 f"{self.name}: the label map is {self.labels.shape}, but the picture {self.picture.shape[:2]}; "

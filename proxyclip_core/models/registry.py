@@ -26,6 +26,7 @@ class ClipSpec:
     std: tuple[float, float, float] = OPENAI_STD
     files: tuple[str, ...] = CLIP_FILES  # in the repository, the preferred one first
     official_file: str = ""  # a release elsewhere that is taken as well
+    reads: str = "English"  # the language of its words; "" where it reads many
     builtin: str = ""  # file name in models/builtin/
     note: str = field(default="", compare=False)  # what a user must know before trusting it
 
