@@ -2,11 +2,12 @@
 
 from proxyclip_core.attention import SimilarityStatistics
 from proxyclip_core.loader import load
+from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.loading import complete_pair, default_models
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.vfm import PatchEncoder
-from proxyclip_core.models.weights import WeightsError, is_available
+from proxyclip_core.models.weights import is_available
 from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings

@@ -21,9 +21,10 @@ from proxyclip_core.cpu import keep_freed_memory
 from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
 from proxyclip_core.export import check_ours, is_label_png, settings_in, write_label_map
 from proxyclip_core.loader import load
+from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
 from proxyclip_core.models.loading import PRECISIONS, complete_pair
 from proxyclip_core.models.registry import VFM_MODELS, find_clip, find_vfm
-from proxyclip_core.models.weights import WeightsError, is_available, ran_out_of_memory
+from proxyclip_core.models.weights import is_available
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Setting, Settings, check_threshold
 from proxyclip_core.types import Segmentation

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import proxyclip_core as pc
 from proxyclip_core.cpu import kernels, linear
-from proxyclip_core.models import weights
+from proxyclip_core.models import checkpoints, weights
 from proxyclip_core.models.loading import (
     build_clip_network,
     build_vfm_network,
@@ -248,7 +248,7 @@ def test_memory_that_runs_out_is_called_that(tmp_path, dino, monkeypatch):
     def exhausted(*given, **named):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(weights, "safe_open", exhausted)
+    monkeypatch.setattr(checkpoints, "safe_open", exhausted)
     with pytest.raises(MemoryError, match=r"not enough to read dino\.safetensors"):
         load_vfm("DINO B/8", CPU, FLOAT32, weights=tmp_path / "dino.safetensors")
 
@@ -257,7 +257,7 @@ def test_whole_numbers_stay_whole_at_any_precision(tmp_path):
     state = {"positions": torch.arange(1000), "weight": torch.ones(2)}
     for name, write in (("a.safetensors", save_file), ("a.pt", torch.save)):
         write(state, tmp_path / name)
-        found = weights.read_weights(tmp_path / name, lambda key: torch.bfloat16)
+        found = checkpoints.read_weights(tmp_path / name, lambda key: torch.bfloat16)
         assert (found["positions"].dtype, found["weight"].dtype) == (torch.int64, torch.bfloat16)
         assert torch.equal(found["positions"], state["positions"])
 

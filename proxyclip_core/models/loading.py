@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from proxyclip_core.cpu import prefers_bfloat16, speed_up
+from proxyclip_core.models.checkpoints import WeightsError, fitted, ran_out_of_memory, read_weights
 from proxyclip_core.models.clip import ClipEncoder, early_weights
 from proxyclip_core.models.registry import (
     BUILTIN_FOLDER,
@@ -22,13 +23,7 @@ from proxyclip_core.models.registry import (
 )
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import Network
-from proxyclip_core.models.weights import (
-    WeightsError,
-    find_weights,
-    is_available,
-    ran_out_of_memory,
-    read_weights,
-)
+from proxyclip_core.models.weights import find_weights, is_available
 from proxyclip_core.models.word_cache import WordCache, default_folder
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -184,7 +179,7 @@ def build_vfm_network(spec: VfmSpec, **options: Any) -> Network:
 def _with_weights(
     build: Callable[[], Network], state: dict[str, torch.Tensor], fitting: AbstractContextManager
 ) -> Network:
-    """A network that takes the tensors of `state` as its own, all of them and no other; `fitting` words what is wrong.
+    """A network that takes the tensors of `state` as its own, by `fitted`; `fitting` words what is wrong.
 
     It is built without memory first: random numbers for a hundred million weights take longer than reading the real
     ones, and those that are mapped from a file stay mapped.
@@ -192,6 +187,7 @@ def _with_weights(
     with torch.device("meta"):
         network = build()
     with fitting:
+        state = fitted(state, network.state_dict())
         network.load_state_dict(state, assign=True)
     if isinstance(getattr(network, "attn_mask", None), torch.Tensor):  # open_clip's causal mask is in no file
         network.attn_mask = torch.full(tuple(network.attn_mask.shape), float("-inf"), dtype=torch.float32).triu_(1)
@@ -209,8 +205,8 @@ def _fitting(name: str, path: Path) -> Iterator[None]:
     except (RuntimeError, LookupError, ValueError) as error:
         if ran_out_of_memory(error):
             raise MemoryError(f"The memory was not enough to load {name}.") from error
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = str(error.args[0]) if error.args else type(error).__name__  # str of a KeyError is in quotes
         raise WeightsError(
-            f"{path} does not hold the weights of {name} ({first}). Check that the file belongs to this model and is "
-            "whole."
+            f"{path} does not hold the weights of {name} ({said.strip().splitlines()[0]}). Check that the file belongs "
+            "to this model."
         ) from error

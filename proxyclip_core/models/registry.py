@@ -55,12 +55,37 @@ class VfmSpec:
     note: str = field(default="", compare=False)  # what a user must know before choosing it
 
 
+# The releases of the models' own authors, by architecture.
+_OFFICIAL_FILES = {
+    "ViT-B-16-quickgelu": "ViT-B-16.pt",
+    "ViT-B-32-quickgelu": "ViT-B-32.pt",
+    "ViT-L-14-quickgelu": "ViT-L-14.pt",
+    "ViT-L-14-336-quickgelu": "ViT-L-14-336px.pt",
+    "vit_base_patch8_224.dino": "dino_vitbase8_pretrain.pth",
+    "vit_base_patch16_224.dino": "dino_vitbase16_pretrain.pth",
+    "vit_small_patch8_224.dino": "dino_deitsmall8_pretrain.pth",
+    "vit_small_patch16_224.dino": "dino_deitsmall16_pretrain.pth",
+    "vit_base_patch14_reg4_dinov2.lvd142m": "dinov2_vitb14_reg4_pretrain.pth",
+    "vit_small_patch14_reg4_dinov2.lvd142m": "dinov2_vits14_reg4_pretrain.pth",
+    "vit_base_patch14_dinov2.lvd142m": "dinov2_vitb14_pretrain.pth",
+    "vit_small_patch14_dinov2.lvd142m": "dinov2_vits14_pretrain.pth",
+    "vit_base_patch16_224.mae": "mae_pretrain_vit_base.pth",
+    "samvit_base_patch16.sa1b": "sam_vit_b_01ec64.pth",
+    "samvit_large_patch16.sa1b": "sam_vit_l_0b3195.pth",
+    "samvit_huge_patch16.sa1b": "sam_vit_h_4b8939.pth",
+}
+
+
 def _clip(name: str, architecture: str, repo: str, megabytes: int, **more: Any) -> ClipSpec:
-    return ClipSpec(name, architecture, repo, "MIT", megabytes, **more)
+    official = _OFFICIAL_FILES.get(architecture, "")
+    return ClipSpec(name, architecture, repo, "MIT", megabytes, official_file=official, **more)
 
 
 def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str = "Apache-2.0", **more: Any) -> VfmSpec:
-    return VfmSpec(f"{family}/{patch}", family, patch, timm_name, f"timm/{timm_name}", licence, megabytes, **more)
+    official, repo = _OFFICIAL_FILES.get(timm_name, ""), f"timm/{timm_name}"
+    return VfmSpec(
+        f"{family}/{patch}", family, patch, timm_name, repo, licence, megabytes, official_file=official, **more
+    )
 
 
 _HALF = (0.5, 0.5, 0.5)
@@ -103,9 +128,9 @@ _VFM_ROWS = (
     _vfm("DINOv3 B", 16, "vit_base_patch16_dinov3.lvd1689m", 343, **_DINOV3),
     _vfm("DINOv3 S", 16, "vit_small_patch16_dinov3.lvd1689m", 86, **_DINOV3),
     _vfm("MAE B", 16, "vit_base_patch16_224.mae", 343, **_MAE),
-    _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, official_file="sam_vit_b_01ec64.pth", **_SAM),
-    _vfm("SAM L", 16, "samvit_large_patch16.sa1b", 1233, official_file="sam_vit_l_0b3195.pth", **_SAM),
-    _vfm("SAM H", 16, "samvit_huge_patch16.sa1b", 2548, official_file="sam_vit_h_4b8939.pth", **_SAM),
+    _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, **_SAM),
+    _vfm("SAM L", 16, "samvit_large_patch16.sa1b", 1233, **_SAM),
+    _vfm("SAM H", 16, "samvit_huge_patch16.sa1b", 2548, **_SAM),
     *(
         VfmSpec(
             f"Built-in/{patch}",

@@ -1,18 +1,17 @@
 """Where weights come from, in this order: a path that is given, the folder in PROXYCLIP_WEIGHTS, what is built in,
-the Hugging Face cache and then the hub. Files are safetensors, or pickles that hold tensors and nothing else."""
+the Hugging Face cache and then the hub. What is in a file is read by `checkpoints`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from proxyclip_core.models.checkpoints import WeightsError, problem_of
 from proxyclip_core.models.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
 
 WEIGHTS_VARIABLE = "PROXYCLIP_WEIGHTS"
@@ -21,19 +20,11 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 # A person should not wait for the retries of a download when there is no connection.
 HUB_ANSWER_SECONDS = 2.0
 
-# What the readers raise for a file that is cut short, or no file of weights at all.
-DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
-
 Spec = ClipSpec | VfmSpec
-Tensors = dict[str, torch.Tensor]
-
-
-class WeightsError(RuntimeError):
-    """Weights that are missing, damaged or of another model. The message says what to do."""
 
 
 def is_available(spec: Spec) -> bool:
-    """Whether the weights are on this machine; touches no network."""
+    """Whether the weights are on this machine, in a file that looks whole; touches no network."""
     return find_local(spec) is not None
 
 
@@ -49,65 +40,17 @@ def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
 
 
 def find_local(spec: Spec) -> Path | None:
-    """The file with the weights of `spec` if it is on this machine."""
+    """The file with the weights of `spec` if it is on this machine; files that are cut short are passed over."""
+    return next((path for path in _local_files(spec) if not problem_of(path)), None)
+
+
+def _local_files(spec: Spec) -> list[Path]:
+    """The files where the weights of `spec` are looked for, whole or not."""
     folder = os.environ.get(WEIGHTS_VARIABLE)
-    if folder:
-        for candidate in _candidates(spec, Path(os.path.expanduser(folder))):
-            if candidate.is_file():
-                return candidate
+    places = _candidates(spec, Path(os.path.expanduser(folder))) if folder else []
     if spec.builtin:
-        path = BUILTIN_FOLDER / spec.builtin
-        return path if path.is_file() else None
-    return _cached(spec)
-
-
-def read_weights(path: Path, precision: Callable[[str], torch.dtype | None] = lambda name: None) -> Tensors:
-    """The tensors in a file, by name; a leading `module.` of distributed training is taken off.
-
-    precision: name -> the type to convert that tensor to; None leaves it as it is in the file. Tensors of a
-    .safetensors file that stay as they are take no memory before they are used: they are mapped from the file.
-    Raises WeightsError for a file that is damaged or holds anything but tensors.
-    """
-    try:
-        return _read_safetensors(path, precision) if path.suffix == ".safetensors" else _read_pickle(path, precision)
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{path} is damaged, or a pickle that holds more than tensors; running it could do harm. "
-            "Give the weights as .safetensors."
-        ) from None
-    except DAMAGED as error:
-        if ran_out_of_memory(error):
-            raise MemoryError(f"The memory was not enough to read {path.name}.") from error
-        raise WeightsError(
-            f"{path} could not be read as weights ({error or type(error).__name__}). Fetch it again."
-        ) from None
-
-
-def _read_safetensors(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
-    with safe_open(path, "pt") as file:
-        names = list(file.keys())
-    state = {}
-    for name in names:
-        # Opened for each tensor, so that the pages of one that is converted are given back at once: with a mapping
-        # for all, the process would hold the whole file beside what it converts to.
-        with safe_open(path, "pt") as file:
-            tensor = file.get_tensor(name)
-        state[_plain(name)] = _converted(tensor, precision(_plain(name)))
-    return state
-
-
-def _read_pickle(path: Path, precision: Callable[[str], torch.dtype | None]) -> Tensors:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError("it holds no table of tensors")
-    return {_plain(name): _converted(tensor, precision(_plain(name))) for name, tensor in state.items()}
-
-
-def _converted(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
-    """The tensor at a precision; whole numbers, such as indices, stay what they are."""
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        places.append(BUILTIN_FOLDER / spec.builtin)
+    return [path for path in places if path.is_file()] + ([] if spec.builtin else _cached(spec))
 
 
 def weights_digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
@@ -117,18 +60,6 @@ def weights_digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error means: torch has a class of its own for it on CUDA alone."""
-    said = str(error).casefold() if isinstance(error, RuntimeError) else ""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in said for words in ("allocate memory", "not enough memory", "out of memory")
-    )
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("module.")
 
 
 def _candidates(spec: Spec, folder: Path) -> list[Path]:
@@ -162,14 +93,16 @@ def _find_given(spec: Spec, path: Path) -> Path:
     raise WeightsError(f"There is no file or folder {path}, which was given for the weights of {spec.name}.")
 
 
-def _cached(spec: Spec) -> Path | None:
+def _cached(spec: Spec) -> list[Path]:
     from huggingface_hub import try_to_load_from_cache  # here, because it is slow to import and often not needed
 
-    for file in spec.files:
-        found = try_to_load_from_cache(spec.repo, file)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    found = (try_to_load_from_cache(spec.repo, file) for file in spec.files)
+    return [Path(path) for path in found if isinstance(path, str)]
+
+
+def _damaged(spec: Spec) -> str:
+    """What is wrong with the files that are there, a line each."""
+    return "".join(f"{path} {problem_of(path)}\n" for path in _local_files(spec) if problem_of(path))
 
 
 def _download(spec: Spec) -> Path:
@@ -177,7 +110,9 @@ def _download(spec: Spec) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     if not spec.repo:
-        raise WeightsError(f"The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}.")
+        raise WeightsError(
+            f"{_damaged(spec)}The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}."
+        )
     if constants.HF_HUB_OFFLINE:
         raise WeightsError(missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
     if not _hub_answers(f"{constants.ENDPOINT}/{spec.repo}"):
@@ -225,7 +160,7 @@ def missing(spec: Spec, hub_answer: str) -> str:
     base = spec.repo.split("/")[1]
     official = f"\nThe official {spec.official_file} in that folder is taken as well." if spec.official_file else ""
     return (
-        f"The weights of {spec.name} ({spec.megabytes} MB, {spec.licence}) are not on this machine.\n"
+        f"{_damaged(spec)}The weights of {spec.name} ({spec.megabytes} MB, {spec.licence}) are not on this machine.\n"
         f"Tried: {WEIGHTS_VARIABLE} ({folder or 'not set'}), the cache ({constants.HF_HUB_CACHE}), "
         f"the hub ({spec.repo}: {hub_answer}).\n"
         "On a machine with a connection, run\n"
