@@ -104,8 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         usage="%(prog)s [options] PICTURE [PICTURE ...] WORDS",
         help="segment pictures with your own words",
-        description="Writes PICTURE.proxyclip.png, a label map of 16 bits, and PICTURE.proxyclip.json, which names its "
-        "classes. What this command wrote before is replaced; other files of these names are left alone.",
+        description="Writes PICTURE.proxyclip.png, a label map in colours (grey, of 16 bits, for more than 255 "
+        "classes), and PICTURE.proxyclip.json, which names its classes. What this command wrote before is replaced; "
+        "other files of these names are left alone.",
     )
     segment.add_argument(
         "inputs",

@@ -3,7 +3,6 @@
 import argparse
 import json
 import pickle
-import re
 import warnings
 import zipfile
 

@@ -173,6 +173,32 @@ def test_a_result_scores_100_percent_against_what_was_written_of_it(tmp_path, ti
     assert score.miou == 1 and score.border_f == 1
 
 
+@pytest.mark.parametrize("count", [3, 255, 256, 300])
+def test_our_own_label_maps_read_as_they_were(tmp_path, count):  # labelme 68, 13, 132; detectron2 1760
+    labels = (np.arange(600, dtype=np.uint16) % count).reshape(20, 30)
+    (tmp_path / "labels.png").write_bytes(export.label_png(labels, count))
+    found = evaluation.read_label_map(tmp_path / "labels.png")
+    assert np.array_equal(found, labels) and evaluation.is_labelled(found).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_mask_in_place_of_a_label_map_is_said(tmp_path, dtype):  # mmsegmentation 1609
+    top = np.iinfo(dtype).max
+    Image.fromarray(np.array([[0, top]], dtype)).save(tmp_path / "mask.png")
+    with pytest.warns(evaluation.MaskWarning, match=rf"mask\.png holds the values 0 and {top} alone.*which word"):
+        evaluation.read_label_map(tmp_path / "mask.png")
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 0], [0, 1, 255], [255, 255], [1, 255]])
+def test_a_label_map_is_no_mask(values):
+    assert not evaluation.is_mask(np.array([values], np.uint8))
+
+
+def test_a_label_map_of_one_bit_is_read(tmp_path):
+    Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "a.png")
+    assert evaluation.read_label_map(tmp_path / "a.png").tolist() == [[0, 1]]
+
+
 def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
     Image.new("L", (4, 4)).save(tmp_path / "named.png", "bmp")  # any format, PostScript too, can bear the name
     with pytest.raises(OSError):

@@ -46,7 +46,7 @@ def picture_in(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 def test_every_file_of_the_zip_agrees_with_the_labels(archive, result, blocks):
     labels, names = result.labels, list(result.names)
     assert archive.testzip() is None
-    assert Image.open(io.BytesIO(archive.read("labels.png"))).mode == "I;16"
+    assert Image.open(io.BytesIO(archive.read("labels.png"))).mode == "P"
     assert (picture_in(archive, "labels.png") == labels).all()
     assert archive.read("names.txt").decode().splitlines() == names == json.loads(archive.read("names.json"))
     masks = sorted(name for name in archive.namelist() if name.startswith("masks/"))
@@ -140,6 +140,23 @@ def test_files_of_others_are_not_overwritten(result, tmp_path, taken, content):
     export.write_label_map(tmp_path / "a.png", result, "blocks.png", force=True)
     assert export.is_label_png(tmp_path / "a.png")
     export.write_label_map(tmp_path / "a.png", result, "blocks.png")  # our own may be replaced
+
+
+def test_up_to_255_classes_are_shown_in_colours_of_their_own():  # labelme 74, Depth-Anything 107
+    labels = np.arange(255, dtype=np.uint16).reshape(15, 17)
+    image = Image.open(io.BytesIO(export.label_png(labels)))
+    assert image.mode == "P" and (np.asarray(image) == labels).all()
+    shown = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    assert len({tuple(colour) for colour in shown.tolist()}) == 255 and shown.max(axis=1).min() > 0
+
+
+def test_a_label_map_takes_a_legends_colours_and_bits_by_the_count_of_all_classes():
+    labels = np.array([[0, 1]], np.uint16)
+    shown = Image.open(io.BytesIO(export.label_png(labels, 2, np.array([[9, 8, 7], [250, 0, 1]], np.uint8))))
+    assert np.asarray(shown.convert("RGB")).tolist() == [[[9, 8, 7], [250, 0, 1]]]
+    file = export.label_png(labels)
+    assert file[24] == 8 and file[25] == 3  # bits and kind of the PNG: a palette
+    assert Image.open(io.BytesIO(export.label_png(labels, 256))).mode == "I;16"
 
 
 def test_a_picture_without_the_mark_is_not_ours(result, tmp_path):

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import proxyclip_core as pc
 from demo import menus
@@ -131,7 +133,7 @@ def test_a_patch_size_of_another_family_falls_back():
 
 
 def test_menus_say_what_is_here(monkeypatch, tmp_path):
-    (tmp_path / "vit_base_patch16_224.dino.safetensors").touch()
+    save_file({"a": torch.zeros(1)}, tmp_path / "vit_base_patch16_224.dino.safetensors")
     monkeypatch.setenv("PROXYCLIP_WEIGHTS", str(tmp_path))
     assert ("DINO B · ready", "DINO B") in menus.family_choices()
     assert "**DINO B/16** is on this machine. Licence: Apache-2.0." in menus.about("OpenAI B/16", "DINO B/16")

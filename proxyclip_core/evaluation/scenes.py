@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,27 +59,44 @@ class LabelledPicture:
         return tuple(group[0] for group in self.classes)
 
 
-def read_label_map(path: str | Path) -> np.ndarray:
-    """A label map from a palette or grey PNG of 8 or 16 bits: the pixel values are the classes. (H, W) uint8 or uint16.
+class MaskWarning(UserWarning):
+    """What was read as a label map seems to be the mask of one object."""
 
-    Pixels of no class are 255 in a map of 8 bits and 65,535 in one of 16 (`is_labelled`). What `proxyclip segment`
-    and the page's download write is read as well. Raises ValueError for a picture of another kind or size, OSError
-    for what is no PNG or a damaged one.
+
+def is_mask(labels: np.ndarray) -> bool:
+    """Whether a label map holds 0 and the value for pixels of no class alone, as masks of one object do."""
+    return not labels[is_labelled(labels)].any() and bool(0 < np.count_nonzero(labels) < labels.size)
+
+
+def read_label_map(path: str | Path) -> np.ndarray:
+    """A label map from a palette or grey PNG of 1 to 16 bits: pixel values are classes. (H, W) uint8 or uint16.
+
+    Pixels of no class are 255 in a map of up to 8 bits and 65,535 in one of 16 (`is_labelled`). What `proxyclip
+    segment` and the page's download write is read as well. A `MaskWarning` is given for the mask of an object, white
+    on black. Raises ValueError for a picture of another kind or size, OSError for what is no PNG or a damaged one.
     """
     try:
-        return _read_indices(path)
+        labels = _read_indices(path)
     except Image.DecompressionBombError:
         raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.") from None
     except SyntaxError as error:  # Pillow's word for a broken PNG
         raise OSError(f"{Path(path).name} is damaged: {error}") from None
+    if is_mask(labels):
+        warnings.warn(
+            f"{Path(path).name} holds the values 0 and {labels.max()} alone, as the mask of an object does. Pixels of "
+            f"{labels.max()} count for nothing: which word is the object? Write that word's number in their place.",
+            MaskWarning,
+            stacklevel=2,
+        )
+    return labels
 
 
 def _read_indices(path: str | Path) -> np.ndarray:
     with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.")
-        if image.mode in ("P", "L"):
-            return np.array(image)
+        if image.mode in ("P", "L", "1"):
+            return np.array(image).astype(np.uint8)
         if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
             return np.array(image).astype(np.uint16)
         raise ValueError(

@@ -44,7 +44,7 @@ def write_zip(
     names = list(result.names)
     files = {
         "overlay.png": _png(overlay),
-        "labels.png": label_png(result.labels),
+        "labels.png": label_png(result.labels, len(names)),
         "names.txt": "".join(f"{name}\n" for name in names).encode(),
         "names.json": _json(names),
         "coco.json": _json(coco(result, picture)),

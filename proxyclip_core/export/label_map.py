@@ -1,4 +1,4 @@
-"""A result as a label map, a PNG of 16 bits, and a JSON file beside it that says what its numbers mean."""
+"""A result as a label map, a PNG whose pixel values are the classes, and a JSON file that says what they mean."""
 
 from __future__ import annotations
 
@@ -16,14 +16,40 @@ from proxyclip_core.types import Segmentation
 
 SOFTWARE = "ProxyCLIP"  # in the PNG's text chunk "Software", by which our own files are known again
 FORMAT = 1  # of the JSON file
+PALETTE_CLASSES = 255  # the value 255 stays free: it marks pixels of no class in label maps of 8 bits
 
 
-def label_png(labels: np.ndarray) -> bytes:
-    """(H, W) uint16 labels as a grey PNG of 16 bits, whose pixel values are the labels."""
+def label_png(labels: np.ndarray, count: int | None = None, colours: np.ndarray | None = None) -> bytes:
+    """(H, W) labels as a PNG whose pixel values are the labels: in colours of a palette, 8 bits a pixel, up to 255
+    classes, so that any viewer shows them apart; grey, 16 bits a pixel, beyond.
+
+    count: of all classes, found or not; None for the highest label and 1. colours: (count, 3) uint8, those of a legend.
+    """
+    count = int(labels.max(initial=0)) + 1 if count is None else count
+    if count > PALETTE_CLASSES:
+        image = Image.fromarray(labels.astype(np.uint16))
+    else:
+        palette = _distinct_colours()
+        if colours is not None:
+            palette[: len(colours)] = colours[:PALETTE_CLASSES]
+        image = Image.fromarray(labels.astype(np.uint8))
+        image.putpalette(palette.tobytes())  # all of it, or Pillow would take fewer bits a pixel
     file, info = io.BytesIO(), PngInfo()
     info.add_text("Software", SOFTWARE)
-    Image.fromarray(labels).save(file, "png", pnginfo=info)
+    image.save(file, "png", pnginfo=info)
     return file.getvalue()
+
+
+def _distinct_colours() -> np.ndarray:
+    """(255, 3) uint8: the colours in which Pascal VOC, labelme and others show classes, without their first, black."""
+    numbers = np.arange(1, PALETTE_CLASSES + 1)
+    colours = np.zeros((PALETTE_CLASSES, 3), np.uint8)
+    for bit in range(8):  # three bits of the number at a time, the lowest into the highest bits of red, green and blue
+        for channel in range(3):
+            place = 3 * bit + channel
+            if place < 8:
+                colours[:, channel] |= ((numbers >> place & 1) << (7 - bit)).astype(np.uint8)
+    return colours
 
 
 def is_label_png(path: Path) -> bool:
@@ -51,7 +77,7 @@ def write_label_map(path: Path, result: Segmentation, picture: str, force: bool 
         "shares": result.coverage(),
         "settings": json.loads(result.settings.to_json(result.computed_with)) if result.settings else None,
     }
-    _replace(path, label_png(result.labels))
+    _replace(path, label_png(result.labels, len(result.names)))
     _replace(path.with_suffix(".json"), _json(record))
 
 
