@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from proxyclip_core.models.checkpoints import WeightsError, problem_of
+from proxyclip_core.models.checkpoints import ran_out_of_memory as ran_out_of_memory  # the page takes it from here
 from proxyclip_core.models.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
 
 WEIGHTS_VARIABLE = "PROXYCLIP_WEIGHTS"

@@ -74,7 +74,7 @@ def test_words_are_text_and_never_markup_or_code(visit, small, picture):
 
 def test_a_message_goes_when_the_next_try_works(visit, small, picture):
     opened = visit(small)
-    opened.ask(picture, "sky, sky")
+    opened.ask(picture, "sky; cloud, cloud")
     expect(opened.page.locator("#message [role=alert]")).to_contain_text("given twice")
     opened.page.fill("#words textarea", "sky")
     opened.page.click("#segment")
