@@ -1,4 +1,4 @@
-"""demo.tabs.view and the wiring of all events: who asks for what, in which order, and what outlasts the server's memory."""
+"""The view and the wiring of all events: who asks for what, in which order, and what outlasts the server's memory."""
 
 from __future__ import annotations
 
