@@ -31,6 +31,11 @@ MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
 MOST_WINDOWS = _limit("MOST_WINDOWS", 256)
 MOST_IN_A_ROW = _limit("MOST_IN_A_ROW", 64)
 MOST_WINDOW_PIXELS = _limit("MOST_WINDOW_PIXELS", 2_200_000)
+MOST_PAIRS = _limit("MOST_PAIRS", 1_000_000_000)  # of patches that attend to each other across windows: some 10 s
+MOST_REFINED = {  # pixels, some 10 s for each method on two cores
+    "pixels": _limit("MOST_PIXELS_REFINED", 4_000_000),
+    "pixels+": _limit("MOST_PIXELS_SOLVED", 250_000),
+}
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
 
@@ -90,4 +95,34 @@ def check_scores(patches: int, words: int) -> None:
         raise ValueError(
             f"{words} words at {patches} patches are too many scores at a time. "
             f"Take fewer words (at most {MOST_SCORES // patches} here), a lower resolution, or a larger patch."
+        )
+
+
+def check_reach(features: pc.ImageFeatures, settings: pc.Settings) -> None:
+    """Raises ValueError where attention across windows would take very long."""
+    if features.vfm is None or settings.fusion != "proxy" or settings.reach == "windows":
+        return
+    pairs = (features.vfm.shape[0] * features.vfm.shape[2] * features.vfm.shape[3]) ** 2
+    if pairs > MOST_PAIRS:
+        raise ValueError(
+            f"Across all windows {pairs / 1e9:.1f} billion pairs of patches would attend to each other; at most "
+            f"{MOST_PAIRS / 1e9:g} billion can be taken. Let patches attend to their own window, or choose a lower "
+            "resolution or a larger patch."
+        )
+
+
+def check_refined(size_hw: tuple[int, ...], words: int, method: str) -> None:
+    """Raises ValueError where a refinement at the picture's pixels would take very long, or much memory."""
+    pixels, most = size_hw[0] * size_hw[1], MOST_REFINED.get(method)
+    if most is None:
+        return
+    if pixels > most:
+        raise ValueError(
+            f"The picture has {pixels / 1e6:.1f} million pixels; the refinement {method!r} takes at most "
+            f"{most / 1e6:g} million here. Give a smaller picture, or choose another refinement."
+        )
+    if pixels * words > MOST_SCORES:
+        raise ValueError(
+            f"{words} words at {pixels} pixels are too many scores to refine at a time; take at most "
+            f"{MOST_SCORES // pixels} words, a smaller picture, or no refinement."
         )

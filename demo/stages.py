@@ -130,7 +130,8 @@ class Stages:
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
 
-    def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits:
+    def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits | pc.PixelLogits:
+        """Stages 4 and, where the settings refine, what comes of it."""
         return self._value(self._keys(settings)["logits"], lambda: self._classify(settings or self.settings))
 
     def result(self, settings: pc.Settings | None = None) -> pc.Segmentation:
@@ -217,13 +218,18 @@ class Stages:
 
     def _fuse(self, s: pc.Settings) -> pc.DenseFeatures:
         features, model = self.features(s), self.model()  # to fuse takes CLIP's last block, and no VFM
-        return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion).to("cpu")
+        limits.check_reach(features, s)
+        return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion, s.reach).to("cpu")
 
-    def _classify(self, s: pc.Settings) -> pc.ClassLogits:
+    def _classify(self, s: pc.Settings) -> pc.ClassLogits | pc.PixelLogits:
         dense, words, model = self.dense(s), self.words(), self.model()
         windows, _, *grid_hw = dense.tokens.shape
         limits.check_scores(windows * grid_hw[0] * grid_hw[1], len(words.queries))
-        return model.classify(dense.to(model.device), words).to("cpu")
+        logits = model.classify(dense.to(model.device), words)
+        if s.refine == "none":
+            return logits.to("cpu")
+        limits.check_refined(self.picture().shape[:2], len(words.queries), s.refine)
+        return model.refine(logits, self.features(s), self.picture(), s.refine).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
         return self.logits(s).to(self.model().device).segment(s.threshold)
@@ -252,8 +258,8 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     words = (s.clip, s.words, s.background, s.templates)
     clip = (picture, s.clip, s.side, s.windows)
     vfm = (*clip, s.vfm)  # CLIP's too: windows are padded with its mean colour
-    dense = (vfm, s.beta, s.gamma) if s.fusion == "proxy" else (clip, s.fusion)
-    logits = (dense, words)
+    dense = (vfm, s.beta, s.gamma, s.reach) if s.fusion == "proxy" else (clip, s.fusion)
+    logits = (dense, words, s.refine)
     result = (logits, s.threshold)
     stages = {"words": words, "clip": clip, "vfm": vfm, "dense": dense, "logits": logits, "result": result}
     return {stage: (stage, key) for stage, key in (stages | {"overlay": result}).items()}

@@ -93,9 +93,9 @@ def test_segment_shows_picture_legend_and_time(page):
     ("control", "value", "message"),
     [
         ("picture", None, "There is no picture yet"),
-        ("picture", file(__file__), "as a picture"),
+        ("picture", file(__file__), "it is a text"),
         ("words", "", "There are no words"),
-        ("words", "sky, <b>sky</b>, <b>sky</b>", "'<b>sky</b>' is given twice"),
+        ("words", "sky, <b>sky</b>; x, <b>sky</b>", "'<b>sky</b>' is given twice"),
         ("words", "x" * 20_001, "at most 20000"),
         ("side", "5", "side is 5; expected 224 to 1024 pixels"),
         ("side", "9" * 40, "side is a number of over 20 digits"),
@@ -129,7 +129,7 @@ def test_no_error_is_a_traceback(empty, models, monkeypatch, error, message):
 
 
 @pytest.mark.parametrize(
-    ("control", "value", "message"), [("words", "a,,b", "empty word"), ("picture", file(__file__), "as a picture")]
+    ("control", "value", "message"), [("words", "a,,b", "empty word"), ("picture", file(__file__), "it is a text")]
 )
 def test_slips_are_found_before_models_load(empty, models, monkeypatch, control, value, message):
     monkeypatch.setattr(models, "error", AssertionError("a model was asked for"))
@@ -325,9 +325,10 @@ def test_nothing_is_fetched_for_words_with_a_slip(arriving):
         ({"windows": "all"}, "windows is 'all'; expected one of 'sliding', 'whole'"),
         ({"templates": "some"}, "templates is 'some'"),
         ({"fusion": "none"}, "fusion is 'none'"),
+        ({"refine": "more"}, "refine is 'more'"),
         ({"vfm": "DINO Q"}, "No VFM is called 'DINO Q'"),
         ({"patch": 5}, "'DINO B' comes with patch size 8 and 16"),
-        ({"words": "a, a"}, "given twice"),
+        ({"words": "a, b; a"}, "given twice"),
         ({"words": "x" * 20_001}, "at most 20000"),
     ],
 )

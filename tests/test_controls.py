@@ -47,11 +47,14 @@ SEGMENT_TAB: list[tuple] = [
     ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
     ("templates", "input", "none", {}, WORDS, TEXT),
     ("fusion", "input", "clip", {}, FROM_DENSE, NOTHING),
+    ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
+    ("refine", "input", "pixels", {}, FROM_LOGITS, NOTHING),
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),
     ("names", "input", False, {}, set(), NOTHING),
     ("legend", "click", None, {"hidden": ["sky"]}, set(), NOTHING),
+    ("redraw", "click", None, {}, set(), NOTHING),  # pressed by the page's own script
     ("overlay", "select", None, POINT, set(), NOTHING),
     ("score-class", "input", "sky", {}, set(), NOTHING),
     ("save", "click", None, {}, set(), NOTHING),

@@ -19,7 +19,7 @@ from demo.tabs.parts import ON_MODEL, Page
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default
 
-IN_ORDER = ("beta", "gamma", "side", "windows", "templates", "background", "threshold", "fusion")  # as in `segment`
+IN_ORDER = ("beta", "gamma", "side", "windows", "templates", "background", "threshold", "fusion", "reach", "refine")
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
 
@@ -48,6 +48,8 @@ def build(page: Page) -> None:
         background: str = default("background"),
         threshold: float = default("threshold"),
         fusion: str = default("fusion"),
+        reach: str = default("reach"),
+        refine: str = default("refine"),
         opacity: float = 0.6,
         outlines: bool = True,
         names: bool = True,
@@ -63,6 +65,7 @@ def build(page: Page) -> None:
         """
         asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
         asked |= {"templates": templates, "background": background, "fusion": fusion}
+        asked |= {"reach": reach, "refine": refine}
         try:
             asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
             return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]

@@ -55,12 +55,15 @@ class QuestionParts:
     windows: gr.Dropdown
     templates: gr.Dropdown
     fusion: gr.Dropdown
+    reach: gr.Dropdown
+    refine: gr.Dropdown
 
     @property
     def inputs(self) -> set[Any]:
         """The components that `read` needs; add your own for an event."""
         named = {self.picture, self.words, self.clip, self.family, self.patch, self.background, self.threshold}
-        return named | {self.beta, self.gamma, self.side, self.windows, self.templates, self.fusion}
+        named |= {self.beta, self.gamma, self.side, self.windows, self.templates}
+        return named | {self.fusion, self.reach, self.refine}
 
     def read(self, values: Values) -> Asked:
         """What is asked for as it stands on the page. Raises ValueError for settings that cannot be."""
@@ -78,6 +81,8 @@ class QuestionParts:
             # Without a background there is no class for pixels below the threshold to fall to.
             threshold=values[self.threshold] if background != "none" else 0.0,
             fusion=values[self.fusion],
+            reach=values[self.reach],
+            refine=values[self.refine],
         )
         return Asked(settings, values[self.picture] or "")
 

@@ -129,6 +129,8 @@ def _settings() -> dict[str, Any]:
             windows = _menu("windows")
         with gr.Row():
             templates, fusion = _menu("templates"), _menu("fusion")
+        with gr.Row():
+            reach, refine = _menu("reach"), _menu("refine")
     return {
         "beta": beta,
         "gamma": gamma,
@@ -136,4 +138,6 @@ def _settings() -> dict[str, Any]:
         "windows": windows,
         "templates": templates,
         "fusion": fusion,
+        "reach": reach,
+        "refine": refine,
     }

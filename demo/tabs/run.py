@@ -63,7 +63,8 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done.append(_wire_opening(page, demo).then(on_opened, **busy))
 
     changes = [q.words.blur, q.picture.input]
-    changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background, q.fusion)]
+    changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background)]
+    changes += [menu.input for menu in (q.fusion, q.reach, q.refine)]
     done.append(gr.on(changes, on_change, **busy))
     chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
     done.append(chosen.then(on_change, **busy))
@@ -165,6 +166,8 @@ def fill(page: Page, asked: Asked, said: str = "") -> Values:
         q.windows: s.windows,
         q.templates: s.templates,
         q.fusion: s.fusion,
+        q.reach: s.reach,
+        q.refine: s.refine,
     }
     # A person may have been quicker than the page: what is not said here stays as it is.
     filled |= {part: value for part, value in ((q.picture, asked.picture), (q.words, s.words)) if value}

@@ -86,8 +86,8 @@ def choose(cpu: Cpu) -> Kernels:
     if not cpu.avx512 or not _has_onednn():
         return TORCHS_OWN
     amd = cpu.name.startswith("AMD")
-    # Zen 5 computes 512 bits at a time, of which AVX2 leaves half unused: oneDNN multiplies float32 twice as fast. Zen 4
-    # computes 256 bits at a time, and a picture takes as long with either library.
+    # Zen 5 computes 512 bits at a time, of which AVX2 leaves half unused: oneDNN multiplies float32 twice as fast.
+    # Zen 4 computes 256 bits at a time, and a picture takes as long with either library.
     float32 = {torch.float32} if amd and "avx_vnni" in cpu.features else set()
     bfloat16 = {torch.bfloat16} if cpu.native_bfloat16 else set()
     return Kernels(
