@@ -52,11 +52,9 @@ def visit(browser):
         opened.context.close()
 
 
-@pytest.fixture(scope="module")
-def picture(blocks, tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("pictures") / "blocks.png"
-    Image.fromarray(blocks).save(path)
-    return str(path)
+@pytest.fixture
+def picture(blocks_file) -> str:
+    return blocks_file
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_beta_moves_the_histogram_and_the_numbers(looking):
     expect(figure).to_be_visible()
     described, numbers = figure.get_attribute("aria-label"), table.inner_text()
     assert "masked" in described
-    opened.page.locator("#settings button").first.click()
+    opened.unfold("Settings")
     opened.slide("#beta", "0.6")
     expect(figure).not_to_have_attribute("aria-label", described)
     expect(table).not_to_have_text(numbers)

@@ -90,7 +90,7 @@ def test_opacity_draws_again_and_sliders_bring_up_to_date(visit, small, picture)
     first = drawn.get_attribute("src")
     opened.slide("#opacity", "0.1")
     expect(drawn).not_to_have_attribute("src", first)
-    opened.page.get_by_role("button", name="Settings").first.click()
+    opened.unfold("Settings")
     opened.slide("#gamma", "9")
     expect(opened.page.locator("#status")).to_contain_text("(fusion")
 
@@ -103,6 +103,29 @@ def test_visitors_do_not_see_each_other(visit, small, picture):
     other.page.click("#segment")
     expect(other.page.locator("#message [role=alert]")).to_contain_text("There is no picture yet")
     expect(other.page.locator("#overlay img")).to_have_count(0)
+
+
+def test_nothing_moves_when_nobody_moves_anything(visit, small, picture):
+    """Six quick ticks of a slider and six quick changes of tab ask for little, and for nothing afterwards."""
+    opened = visit(small)
+    opened.ask(picture, "sky, hill")
+    expect(opened.page.locator("#overlay img")).to_be_visible()
+    opened.unfold("Settings")
+    opened.until_quiet()
+    opened.asked.clear()
+    opened.page.locator("#beta input[type=range]").focus()
+    for _ in range(6):
+        opened.page.keyboard.press("ArrowRight")
+    expect(opened.page.locator("#status")).to_contain_text("(fusion")
+    opened.until_quiet()
+    assert 2 <= len([url for url in opened.asked if "/queue/join" in url]) <= 14
+    for _ in range(3):
+        opened.page.get_by_role("tab", name="Look inside").click()
+        opened.page.get_by_role("tab", name="Segment").click()
+    opened.until_quiet()
+    opened.asked.clear()
+    opened.page.wait_for_timeout(3000)  # silence can only be waited for
+    assert opened.asked == []
 
 
 def test_a_picture_too_large_is_said(visit, small, tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.answers import save_load as carry
-from demo.answers.segment import UserError
+from demo.answers import save_load
+from demo.answers.errors import UserError
 from demo.models import Download
 from proxyclip_core.settings import Settings
 from tests.browser.visit import PHONE, expect, needs_browser
@@ -135,7 +135,7 @@ def test_a_click_gives_the_five_best_classes_and_a_class_its_map(visit, with_exa
 
 def test_the_threshold_works_on_the_background(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
-    opened.page.get_by_role("button", name="Word lists and background").click()
+    opened.unfold("Word lists and background")
     opened.page.click("#background input")
     opened.page.get_by_role("option", name="my first word").click()
     expect(opened.page.locator("#threshold input[type=number]")).to_be_enabled()
@@ -190,7 +190,7 @@ def test_a_link_opens_with_its_settings(visit, with_examples):
     expect(address).to_have_value(f"{with_examples}?example=scene0&words=moss+%26+fern")
     other = opened_with_result(visit, address.input_value() + "&beta=1.5")
     expect(other.chips()).to_have_text(["moss & fern"])
-    other.page.get_by_role("button", name="Settings").first.click()
+    other.unfold("Settings")
     expect(other.page.locator("#beta input[type=number]")).to_have_value("1.5")
 
 
@@ -199,17 +199,12 @@ def test_a_link_that_cannot_be_is_said(visit, with_examples):
     expect(opened.page.locator("#message [role=alert]")).to_contain_text("gamma is 99")
 
 
-class Arriving:
+class Arriving(OneModel):
     """Has one model; the weights of all others come when the test says so."""
 
     def __init__(self, model) -> None:
-        self.model, self.half, self.come = model, threading.Event(), threading.Event()
-
-    def on_device(self, function):
-        return function
-
-    def get(self, clip, vfm, say=None):
-        return self.model
+        super().__init__(model)
+        self.half, self.come = threading.Event(), threading.Event()
 
     def ready(self, clip, vfm):
         return clip == "OpenAI B/16" or self.come.is_set()
@@ -252,7 +247,7 @@ def test_sliders_answer_to_the_keyboard(visit, with_examples):
     address = picture.get_attribute("src")
     opened.page.locator("#opacity input[type=range]").press("ArrowLeft")
     expect(picture).not_to_have_attribute("src", address)
-    opened.page.get_by_role("button", name="Settings").first.click()
+    opened.unfold("Settings")
     line = status.inner_text()
     opened.page.locator("#beta input[type=range]").press("ArrowRight")
     expect(status).not_to_have_text(line)
@@ -261,19 +256,21 @@ def test_sliders_answer_to_the_keyboard(visit, with_examples):
 
 def test_a_failed_download_does_not_hand_out_the_one_before(visit, with_examples, monkeypatch):
     opened = opened_with_result(visit, with_examples)
-    with opened.page.expect_download():
-        opened.page.click("#save")
     files = []
     opened.page.on("download", lambda file: files.append(file))
+    with opened.page.expect_download():
+        opened.page.click("#save")
 
     def fail(*_):
         raise UserError("There is no room left.")
 
-    monkeypatch.setattr(carry, "save", fail)
-    opened.page.click("#save")
-    expect(opened.page.locator("#message [role=alert]")).to_contain_text("There is no room left.")
-    opened.page.wait_for_timeout(1500)
-    assert files == []
+    with monkeypatch.context() as broken:
+        broken.setattr(save_load, "save", fail)
+        opened.page.click("#save")
+        expect(opened.page.locator("#message [role=alert]")).to_contain_text("There is no room left.")
+    with opened.page.expect_download():
+        opened.page.click("#save")
+    assert len(files) == 2
 
 
 def test_downloads_leave_nothing_behind(visit, with_examples):
@@ -314,6 +311,28 @@ def test_what_is_changed_of_the_look_while_a_stage_runs_is_kept(visit, tiny_mode
         gated.gate.set()
         expect(opened.page.locator("#legend")).to_contain_text("horse")
         expect(chip).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize("late", ["#outlines input", "#names input"])
+def test_the_look_may_be_changed_while_a_slider_is_answered(visit, tiny_model, gallery, late):
+    gated = Gated(tiny_model)
+    with page_around(gated, gallery) as url:
+        opened = opened_with_result(visit, url)
+        opened.unfold("Settings")
+        gated.gate.clear(), gated.asked.clear()
+        opened.page.locator("#beta input[type=range]").press("ArrowRight")
+        assert gated.asked.wait(30)
+        before = opened.page.locator("#overlay img").get_attribute("src")
+        opened.page.locator(late).uncheck()
+        expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", before)
+        gated.gate.set()
+        expect(opened.page.locator("#status")).to_contain_text("(fusion")
+        opened.until_quiet()
+        without = shown(opened)
+        opened.page.locator(late).check()
+        opened.page.locator(late).uncheck()
+        opened.until_quiet()
+        assert (shown(opened) == without).all()
 
 
 def test_examples_are_named_by_their_captions(visit, with_examples):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -30,16 +31,32 @@ class Visit:
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
+        self.asked: list[str] = []  # what the page has sent to the server
+        self.unanswered: set[Any] = set()
         self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self._note(request.url, url))
+        self.page.on("request", lambda request: self._note(request, url))
+        for ended in ("requestfinished", "requestfailed"):
+            self.page.on(ended, lambda request: self.unanswered.discard(request))
         self.page.goto(url)
         expect(self.page.locator("#segment")).to_be_visible()
         expect(self.page.locator("body[data-opened]")).to_be_attached()
 
-    def _note(self, address: str, url: str) -> None:
-        if not address.startswith((url, "data:", "blob:")):
-            self.elsewhere.append(address)
+    def _note(self, request, url: str) -> None:
+        if request.method == "POST":
+            self.asked.append(request.url)
+        if "/heartbeat/" not in request.url:  # which is open as long as the page is
+            self.unanswered.add(request)
+        if not request.url.startswith((url, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def until_quiet(self) -> None:
+        """Until everything that was asked for is there, and nothing follows from it."""
+        frames = "() => new Promise((ready) => requestAnimationFrame(() => requestAnimationFrame(ready)))"
+        calm = 0
+        while calm < 3:
+            self.page.evaluate(frames)
+            calm = 0 if self.unanswered else calm + 1
 
     def ask(self, picture: str, words: str) -> None:
         self.page.set_input_files("#picture input[type=file]", picture)
@@ -49,6 +66,11 @@ class Visit:
 
     def chips(self):
         return self.page.locator("#legend .chip")
+
+    def unfold(self, name: str) -> None:
+        """Opens an accordion. What is in it is built only then, and takes no value before it is complete."""
+        self.page.get_by_role("button", name=name).first.click()
+        self.until_quiet()
 
     def slide(self, element: str, value: str) -> None:
         """Moves a slider and lets it go."""
