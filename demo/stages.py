@@ -77,8 +77,11 @@ class Visit:
 
     def held(self, stage: str) -> Any:
         """A stage's value for the result on the page; None where it had to make room."""
-        entry = self.entries.get(keys_of(self.picture, self.asked.settings)[stage])
+        entry = self.entries.get(self.key(stage))
         return entry and entry.value
+
+    def key(self, stage: str) -> Key:
+        return keys_of(self.picture, self.asked.settings)[stage]
 
 
 @dataclass(frozen=True, eq=False)

@@ -148,6 +148,13 @@ def test_a_slider_brings_the_result_up_to_date(page):
     assert "fusion" in page["status"] and "encoders" not in page["status"]
 
 
+def test_going_back_shows_the_earlier_result_again_and_runs_nothing(page, counter):
+    before = page.pixels("overlay"), page["legend"]
+    page.do("words", "submit", "horse, hill")
+    assert counter.during(lambda: page.do("words", "submit", "sky, tree")) == {} and not page.visit.ran
+    assert (page.pixels("overlay") == before[0]).all() and page["legend"] == before[1]
+
+
 def test_other_windows_say_how_much_they_change(page):
     whole = page.visit.held("result").labels
     page.do("windows", "input", "sliding")

@@ -112,7 +112,7 @@ def segment(
         visit, device = run(models, compute, asked, before, say)
     except UserError as error:
         return Answer(str(error))
-    if before is not None and not visit.ran:
+    if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran))
     spent = time.perf_counter() - start
