@@ -86,3 +86,17 @@ def test_only_small_matrices_are_kept(monkeypatch):
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError):
         plan_windows((100, 100), **bad)
+
+
+def test_a_point_in_a_padded_window_is_in_the_patch_that_covers_it():
+    layout = plan_windows((60, 61), None)  # padded to 112 x 112: 26 rows above, 25 columns to the left
+    assert (layout.padded_hw, layout.padding_top_left) == ((112, 112), (26, 25))
+    assert layout.patches_at((0, 0), (14, 14)) == [(0, 26 // 8 * 14 + 25 // 8)]
+    assert layout.patches_at((60, 59), (14, 14)) == [(0, (26 + 59) // 8 * 14 + (25 + 60) // 8)]
+
+
+def test_the_smallest_windows_and_steps_are_one_pixel():
+    assert plan_windows((2, 3), None, crop=1, stride=1).count == 6
+    for crop, stride in ((0, 1), (1, 0), (1, 2)):
+        with pytest.raises(ValueError, match=f"crop is {crop} and stride {stride}"):
+            plan_windows((2, 3), None, crop=crop, stride=stride)
