@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.benchmarks import __main__ as command
 from tests.benchmarks import beside, child, growth, meters, report, rows, runner, tasks, tricks
-from tests.benchmarks.__main__ import main
 from tests.benchmarks.jobs import Job, Result
 from tests.benchmarks.runner import MeasurementError, Runner, alternate
 
@@ -113,7 +113,7 @@ def test_growth_of_the_benchmark(tiny_runner, tmp_path, monkeypatch):
     ],
 )
 def test_the_command_names_what_it_does_not_know(capsys, arguments, said):
-    assert main(arguments) == 1
+    assert command.main(arguments) == 1
     assert said in capsys.readouterr().err
 
 
@@ -128,7 +128,7 @@ def test_the_command_names_what_it_does_not_know(capsys, arguments, said):
 def test_the_command_says_what_it_expects(capsys, monkeypatch, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        main(arguments)
+        command.main(arguments)
     assert said in capsys.readouterr().err
 
 
@@ -190,3 +190,31 @@ def test_a_trick_that_is_turned_off_is_off(monkeypatch, without):
     tricks.prepare(without)
     on = {name for name, dtypes in vars(tricks.kernels.current()).items() if dtypes} | set(kept)
     assert on == {"packing", "linear", "attention", "memory"} - tricks.TRICKS.get(without, set())
+
+
+@pytest.mark.parametrize(
+    ("asked", "title"),
+    [
+        (["--rows", "click"], "a click (attention of one seed)"),
+        (["--beside", str(runner.ROOT), "--rows", "click"], "here / there"),
+        (["--tricks"], "attention in chunks"),
+    ],
+)
+def test_the_command_prints_its_table_and_writes_its_numbers(monkeypatch, capsys, tmp_path, asked, title):
+    def measure(job: Job, root: Path = runner.ROOT, environment: dict[str, str] | None = None) -> Result:
+        return Result(seconds=1.0, cpu_seconds=2.0, speeds={"float32": 1e9})
+
+    for module in (command, beside):
+        monkeypatch.setattr(module, "run_in_child", measure)
+    assert command.main([*asked, "--device", "cpu", "--rounds", "1", "--json", str(tmp_path / "numbers.json")]) == 0
+    assert title in capsys.readouterr().out
+    assert json.loads((tmp_path / "numbers.json").read_text())
+
+
+def test_a_process_that_fails_is_said(monkeypatch, capsys):
+    def fail(job: Job) -> Result:
+        raise MeasurementError("weights: no space left")
+
+    monkeypatch.setattr(command, "run_in_child", fail)
+    assert command.main(["--device", "cpu"]) == 1
+    assert "error: weights: no space left" in capsys.readouterr().err

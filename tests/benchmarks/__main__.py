@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_rows(options.rows, list(rows_for(device, options.precision)))
         print(f"{common.clip} and {common.vfm} with random weights; {report.machine(device)}", flush=True)
         with tempfile.TemporaryDirectory(prefix="proxyclip-bench-") as folder:
-            runner = Runner(common, Path(folder))
+            runner = Runner(common, Path(folder), run_in_child)
             runner("weights")
             if options.beside:
                 _run_beside(options, runner.common)

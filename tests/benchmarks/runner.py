@@ -55,7 +55,7 @@ def alternate(calls: Mapping[Name, Callable[[], Value]], rounds: int) -> dict[Na
 class Runner:
     """Measures each job once. common: what every job has by default. folder: for weights and kept arrays."""
 
-    def __init__(self, common: Job, folder: Path, measure: Measure = run_in_child) -> None:
+    def __init__(self, common: Job, folder: Path, measure: Measure) -> None:
         self.common = replace(common, weights=str(folder))
         self.folder = folder
         self._measure = measure
