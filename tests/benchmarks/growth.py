@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Curve:
     """What one quantity costs. title: what grows. xs: its values; seconds and peak_bytes: (len(xs),)."""
 
     title: str
-    xs: list[float]
+    xs: Sequence[float]
     seconds: list[float]
     peak_bytes: list[int]
 
@@ -34,13 +35,19 @@ class Curve:
         return fit(self.xs, self.seconds)[0]
 
 
-def fit(xs: list[float], ys: list[float]) -> tuple[float, float]:
+def fit(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
     """(exponent, factor) of y = factor * x ** exponent, by least squares on the logarithms."""
     exponent, offset = np.polyfit(np.log(xs), np.log(ys), 1)
     return float(exponent), float(np.exp(offset))
 
 
-def measure_growth(run: Runner, sides=SIDES, classes=CLASSES, windows=WINDOWS, large_hw=LARGE_HW) -> list[Curve]:
+def measure_growth(
+    run: Runner,
+    sides: Sequence[int] = SIDES,
+    classes: Sequence[int] = CLASSES,
+    windows: Sequence[int] = WINDOWS,
+    large_hw: tuple[int, int] = LARGE_HW,
+) -> list[Curve]:
     """Three curves: a square picture in one window, classes read out at a large picture, windows side by side."""
 
     def one_window(side: int) -> Result:
@@ -63,8 +70,8 @@ def measure_growth(run: Runner, sides=SIDES, classes=CLASSES, windows=WINDOWS, l
     ]
 
 
-def _curve(title: str, xs, measure) -> Curve:
-    results: list[Result] = [measure(x) for x in xs]
+def _curve(title: str, xs: Sequence[int], measure: Callable[[int], Result]) -> Curve:
+    results = [measure(x) for x in xs]
     return Curve(title, list(xs), [one.seconds for one in results], [one.peak_bytes for one in results])
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ MOST_RUNS = 20
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}  # large enough for full speed, small enough for a few seconds
 
 
-def _linear_flops(inputs: torch.Tensor, weight: torch.Tensor, *options, **more) -> int:
+def _linear_flops(inputs: torch.Tensor, weight: torch.Tensor, *options: Any, **more: Any) -> int:
     return 2 * inputs.numel() * weight.shape[0]
 
 
@@ -28,14 +29,15 @@ def count_flops(call: Callable[[], object]) -> dict[str, float]:
     """Floating point operations of a call in matrix products, convolutions and attention, by precision."""
     counts: Counter[str] = Counter()
 
-    def by_precision(formula):
-        def counted(*arguments, **more):
+    def by_precision(formula: Callable[..., int]) -> Callable[..., int]:
+        def counted(*arguments: Any, **more: Any) -> int:
             flops = formula(*arguments, **more)
             tensor = next(value for value in arguments if isinstance(value, torch.Tensor))
             counts[str(tensor.dtype).removeprefix("torch.")] += flops
             return flops
 
-        counted._get_raw = True  # torch then hands over the tensors, not their shapes alone
+        raw: Any = counted
+        raw._get_raw = True  # torch then hands over the tensors, not their shapes alone
         return counted
 
     formulas = {operator: by_precision(formula) for operator, formula in flop_registry.items()}

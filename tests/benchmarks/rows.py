@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _timed(
     against: tuple[str, ...],
     faster: float | None,
     here: float,
-    **job,
+    **job: Any,
 ) -> Line:
     """A row that is timed. against: baseline tasks whose times add up. faster: goal. here: seconds."""
     result = run(task, **job)
@@ -103,7 +104,7 @@ def _picture(
     *,
     equal_labels: float = 0,
     logits: float = 0,
-    **job,
+    **job: Any,
 ) -> Line:
     """equal_labels: goal for the share of pixels labelled as in the plain method in float32 on a CPU; logits: goal
     for the largest difference from it."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -61,11 +61,11 @@ class Runner:
         self._measure = measure
         self._results: dict[Job, Result] = {}
 
-    def __call__(self, task: str, **more) -> Result:
+    def __call__(self, task: str, **more: Any) -> Result:
         """The result of a task; `more` are fields of `Job` that differ from the common ones."""
         return self._result(self._job(task, more))
 
-    def arrays(self, task: str, **more) -> dict[str, np.ndarray]:
+    def arrays(self, task: str, **more: Any) -> dict[str, np.ndarray]:
         """What the task gave: labels and logits, or embeddings."""
         job = self._job(task, more)
         self._result(job)
