@@ -32,7 +32,7 @@ from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
 from proxyclip_core.picture import ImageLike, cut_windows, picture_digest, read_image, resized
 from proxyclip_core.refine import across
-from proxyclip_core.settings import SETTINGS, Settings, check_threshold, default, versions
+from proxyclip_core.settings import SETTINGS, Settings, default, versions
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.words import (
@@ -158,7 +158,6 @@ class ProxyCLIP:
             )
         # Words first: a slip in them should not wait for the encoders.
         vocabulary = self.embed(settings.words, settings.background, settings.templates)
-        check_threshold(settings.threshold, vocabulary.has_background)
         picture = read_image(image)
         features = self.encode(picture, settings.side, settings.windows, crop=crop, stride=stride)
         dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
