@@ -23,8 +23,8 @@ import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import UserError, in_words
 from demo.draw.drawing import Drawing
-from demo.draw.overlay import picture_at, size_within
 from demo.models import Provider
+from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.windows import plan_windows
 
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names

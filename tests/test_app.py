@@ -19,9 +19,9 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits
 from demo.draw.legend import percent
-from demo.draw.overlay import picture_at
 from demo.stages import keys_of
 from demo.ui import build_demo
+from proxyclip_core.drawing.overlay import picture_at
 from tests.page import Page, file
 from tests.serving import ROOT, OneModel, app_process, page_around
 

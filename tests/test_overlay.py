@@ -1,4 +1,4 @@
-"""demo.draw.overlay and demo.draw.drawing, on pictures small enough to write by hand."""
+"""proxyclip_core.drawing.overlay and demo.draw.drawing, on pictures small enough to write by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from demo.draw.drawing import Drawing, Look
-from demo.draw.overlay import borders, labels_at, mark, overlay, picture_at, size_within
 from proxyclip_core import Segmentation
+from proxyclip_core.drawing.overlay import borders, labels_at, mark, overlay, picture_at, size_within
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 LABELS = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=np.uint16)

@@ -17,8 +17,8 @@ from demo import limits, menus
 from demo.answers import ground_truth
 from demo.draw import figures
 from demo.draw.heat_map import heat_map, with_grid, with_seed
-from demo.draw.overlay import picture_at, size_within
 from demo.stages import Stages
+from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.pca import pca_picture
 from proxyclip_core.windows import WindowLayout
 

@@ -16,9 +16,9 @@ from demo.answers.errors import GONE, UserError, in_words
 from demo.draw.drawing import Look
 from demo.draw.heat_map import heat_map
 from demo.draw.legend import label_address, legend_html, legend_rows, percent
-from demo.draw.overlay import mark, picture_at, size_within
 from demo.models import Provider, Say
 from demo.stages import Asked, Entry, Key, Stages, Visit, classes_of, file_digest
+from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 
 # `stages.work` without its first argument, run where the models are.
 Compute = Callable[..., tuple[Any, Mapping[Key, Entry], str]]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo.draw.label_placement import inner_points, write_names
-from demo.draw.legend import colours_for
-from demo.draw.overlay import borders, labels_at, overlay
 from proxyclip_core import Segmentation
+from proxyclip_core.drawing.colours import colours_for
+from proxyclip_core.drawing.overlay import borders, labels_at, overlay
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from demo.draw.legend import PALETTE, hex_colour
 from proxyclip_core import SimilarityStatistics
+from proxyclip_core.drawing.colours import PALETTE, hex_colour
 from proxyclip_core.evaluation import PrecisionRecall
 
 # Blue, lighter so that it reads on dark pages too, vermilion, green, rose, sky, orange. Lines differ in dashes as well.

@@ -13,8 +13,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from demo.draw.legend import hex_colour, text_on
-from demo.draw.overlay import borders, labels_at, size_within
+from proxyclip_core.drawing.colours import hex_colour, text_on
+from proxyclip_core.drawing.overlay import borders, labels_at, size_within
 
 COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
 SMALLEST = 0.002  # share of the picture below which a region is left without its name
