@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import proxyclip_core
-from proxyclip_core import cli as command_line
+from proxyclip_core.cli import options as command_line
 from proxyclip_core import export
 from proxyclip_core.settings import SETTINGS, Settings
 

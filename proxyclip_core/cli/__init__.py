@@ -1,0 +1,77 @@
+"""The command line: `proxyclip segment | evaluate`, each with --help; `python -m proxyclip_core` is the same."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import proxyclip_core
+from proxyclip_core.cli import evaluate, segment
+from proxyclip_core.cli.options import say
+from proxyclip_core.cpu import keep_freed_memory
+from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
+
+INTERRUPTED = 130  # the exit status of what Ctrl-C ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status. What the person can mend is said in words, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a word that the console cannot show is no reason to stop
+            stream.reconfigure(errors="replace")
+    try:
+        try:
+            options = _options(arguments)
+            keep_freed_memory()
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return options.run(options)
+        finally:
+            if sys.stdout is not None:  # as it is where the shell has closed it
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 0
+    except (ValueError, OSError, WeightsError) as error:
+        say(f"error: {error}")
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        said = str(error) if type(error) is MemoryError else ""
+        say(f"error: {said or 'The memory was not enough.'} Try a lower --side, or smaller models.")
+    return 1
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """In place of Python's own, which names a line of the source."""
+    say(f"note: {message}")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (options.run is not segment.run or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # argparse takes only what stands together: the words may come after an option
+        options.inputs += rest
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="proxyclip", description="Open-vocabulary segmentation without training (ProxyCLIP)."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {proxyclip_core.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (segment, evaluate):
+        command.add_parser(commands)
+    return parser
