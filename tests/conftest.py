@@ -88,7 +88,7 @@ def loaded(tiny_model, monkeypatch) -> list[tuple[tuple, dict]]:
         encoders[0].name, encoders[1].name = complete_pair(clip, vfm, patch)
         return ProxyCLIP(*encoders, options.get("fusion", "proxy"), options.get("templates", "simple7"))
 
-    monkeypatch.setattr(cli, "load", load)
+    monkeypatch.setattr(cli.options, "load", load)
     return calls
 
 

@@ -72,7 +72,7 @@ def test_the_settings_in_the_zip_say_what_computed_them(archive, result, tmp_pat
 def test_the_command_line_gives_the_same_masks(archive, model, result, blocks, tmp_path, monkeypatch):
     Image.fromarray(blocks).save(tmp_path / "blocks.png")
     archive.extract("settings.json", tmp_path)
-    monkeypatch.setattr(cli, "load", lambda *names, **options: model)
+    monkeypatch.setattr(cli.options, "load", lambda *names, **options: model)
     where = ["--settings", str(tmp_path / "settings.json"), "--out", str(tmp_path)]
     assert cli.main(["segment", str(tmp_path / "blocks.png"), *where]) == 0
     assert (np.asarray(Image.open(tmp_path / "blocks.png.proxyclip.png")) == result.labels).all()
