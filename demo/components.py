@@ -13,6 +13,8 @@ from typing import Any
 
 import gradio as gr
 
+from demo.draw.drawing import Look
+
 MOST_NAMES = 100  # in a list; more than there are models
 MOST_HELD = 200_000  # characters of a value that the browser holds
 
@@ -108,6 +110,24 @@ class Held(gr.Textbox, metaclass=WithoutStub):
 def held(name: str, value: Any = None) -> Held:
     """A hidden value in the browser."""
     return Held(value, visible=False, elem_id=f"held-{name}")
+
+
+LIKED = {name: getattr(Look(), name) for name in ("opacity", "outlines", "names")}
+
+
+def liked() -> gr.BrowserState:
+    """How a person likes results drawn, kept in their browser from one visit to the next. It is no secret: a fixed word
+    lets the next start of the server read what this one wrote."""
+    return gr.BrowserState(dict(LIKED), storage_key="proxyclip-look", secret="proxyclip-look")
+
+
+def read_liked(kept: Any) -> dict[str, Any]:
+    """What the browser sent -> opacity, outlines, names; the default for whatever is missing or makes no sense."""
+    kept = kept if isinstance(kept, dict) else {}
+    opacity = kept.get("opacity")
+    makes_sense = isinstance(opacity, (int, float)) and not isinstance(opacity, bool) and 0 <= opacity <= 1
+    ticks = {name: kept[name] for name in ("outlines", "names") if isinstance(kept.get(name), bool)}
+    return LIKED | ticks | ({"opacity": opacity} if makes_sense else {})
 
 
 def set_to(value: Any, times: int = 1) -> str:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ class Visit:
     entries: Mapping[Key, Entry]
     ran: Mapping[str, float]
 
+    @classmethod
+    def of(cls, asked: Asked, before: Visit | None = None) -> Visit:
+        """What is asked, with what is kept of `before`. Raises ValueError where the picture is gone."""
+        return cls(asked, file_digest(asked.picture), before.entries if before else {}, {})
+
     def __hash__(self) -> int:
         # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
         # values that are kept along with it are no new result.
@@ -94,16 +99,16 @@ class Patches:
 
 
 class Stages:
-    """One event's access to the stages of a picture: takes from `entries` what is there, runs what is missing.
+    """One event's access to the stages of a visit: takes what is kept, runs what is missing.
 
     may_encode: False where the event only follows another one, such as a tick of a slider.
     """
 
-    def __init__(self, models: Provider, asked: Asked, entries: Mapping[Key, Entry], may_encode: bool = True) -> None:
-        self.models, self.asked, self.settings, self.may_encode = models, asked, asked.settings, may_encode
-        self.digest = file_digest(asked.picture)
+    def __init__(self, models: Provider, visit: Visit, may_encode: bool = True) -> None:
+        self.models, self.asked, self.may_encode = models, visit.asked, may_encode
+        self.settings, self.digest = visit.asked.settings, visit.picture
         self.ran: dict[str, float] = {}
-        self._entries = dict(entries)
+        self._entries = dict(visit.entries)
         self._used: dict[Key, None] = {}
 
     def model(self, settings: pc.Settings | None = None) -> pc.ProxyCLIP:
@@ -238,18 +243,27 @@ class Stages:
         return self.logits(s).to(self.model().device).segment(s.threshold)
 
 
-def work(
-    models: Provider, do: Callable[..., Any], asked: Asked, entries: Mapping[Key, Entry], may_encode: bool, *given: Any
-) -> tuple[Any, Mapping[Key, Entry], str]:
-    """`do(stages, *given)` -> its value, what is kept then, and ""; on an error None and a line for the person.
+class Runner:
+    """Runs functions over the stages of a visit, where the models are."""
 
-    All that comes and goes can be pickled where `do` is a function of a module, or a partial of one: on ZeroGPU this
-    runs in a process of its own.
-    """
-    try:
-        stages = Stages(models, asked, entries, may_encode)
-    except ValueError as error:
-        return None, entries, in_words(error)
+    def __init__(self, models: Provider) -> None:
+        self.models, self._run = models, models.on_device(partial(_run, models))
+
+    def __call__(
+        self, do: Callable[..., Any], visit: Visit, *given: Any, may_encode: bool = True
+    ) -> tuple[Any, Visit, str]:
+        """`do(stages, *given)` -> its value, the visit with what is kept then, and ""; on an error None, and a line for
+        the person.
+
+        All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
+        its own.
+        """
+        value, entries, error = self._run(do, visit, may_encode, *given)
+        return value, replace(visit, entries=entries), error
+
+
+def _run(models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, *given: Any) -> tuple[Any, Any, str]:
+    stages = Stages(models, visit, may_encode)
     try:
         return do(stages, *given), stages.entries(), ""
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import limits, stages
+from demo import limits
 from demo.answers import api
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
+from demo.stages import Runner
 from demo.tabs import compare, inside, question, run, segment, view
 from demo.tabs.parts import HeldParts, Page
 
@@ -74,8 +74,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
             inside=looked,
             compare=compared,
             held=HeldParts.make(),
-            models=models,
-            compute=models.on_device(partial(stages.work, models)),
+            runner=Runner(models),
             default=default,
             examples=scenes,
         )

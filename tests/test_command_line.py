@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import proxyclip_core
-from proxyclip_core.cli import options as command_line
 from proxyclip_core import export
+from proxyclip_core.cli import options as command_line
 from proxyclip_core.settings import SETTINGS, Settings
 
 MODELS = {"clip": "OpenAI B/16", "vfm": "DINO B/8"}

@@ -11,12 +11,16 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import compare, ground_truth
-from demo.stages import Asked, Stages
+from demo.stages import Asked, Stages, Visit
 from demo.ui import build_demo
 from tests.page import Page, file
 from tests.serving import TwoModels
 
 CLIP_ALONE, VALUES = menus.ALONE
+
+
+def visit(asked: Asked, entries: dict) -> Visit:
+    return replace(Visit.of(asked), entries=entries)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def asked(blocks_file) -> Asked:
 
 @pytest.fixture
 def stages(models, asked) -> Stages:
-    stages = Stages(models, asked, {})
+    stages = Stages(models, Visit.of(asked))
     stages.overlay()
     return stages
 
@@ -60,7 +64,7 @@ def test_every_name_leads_to_other_settings_and_an_unknown_one_to_none(asked):
 def test_each_stage_runs_once(models, asked, stages, counter, other_runs):
     names = [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"]
     assert counter.during(lambda: [compare.show(stages, name, None) for name in names]) == {} and len(other_runs) == 1
-    again = Stages(models, asked, stages.entries())
+    again = Stages(models, visit(asked, stages.entries()))
     compare.pair(again, "DINO B/16", CLIP_ALONE, None)
     assert not again.ran and len(other_runs) == 1
 
@@ -77,14 +81,14 @@ def test_each_stage_runs_once(models, asked, stages, counter, other_runs):
 def test_a_change_runs_only_what_depends_on_it(models, asked, stages, other_runs, change, ran):
     compare.show(stages, "DINO B/16", None)
     changed = replace(asked, settings=replace(asked.settings, **change))
-    later = Stages(models, changed, stages.entries())
+    later = Stages(models, visit(changed, stages.entries()))
     compare.show(later, "DINO B/16", None)
     assert set(later.ran) == ran and len(other_runs) == 1 + ("vfm" in ran)
 
 
 def test_clip_alone_does_not_depend_on_beta(models, asked, stages):
     compare.show(stages, CLIP_ALONE, None)
-    later = Stages(models, replace(asked, settings=replace(asked.settings, beta=2.0)), stages.entries())
+    later = Stages(models, visit(replace(asked, settings=replace(asked.settings, beta=2.0)), stages.entries()))
     compare.show(later, CLIP_ALONE, None)
     assert not later.ran
 

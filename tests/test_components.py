@@ -10,7 +10,7 @@ import pytest
 from gradio.data_classes import ImageData
 
 from demo import components
-from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton
+from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, read_liked
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,20 @@ def test_a_script_gives_what_a_held_value_is_sent_as(value):
     text = components.set_to(value).removeprefix("() => ")
     assert Held().preprocess(json.loads(text)) == value
     assert json.loads(components.set_to(value, 2).removeprefix("() => ")) == [json.loads(text)] * 2
+
+
+def test_how_results_were_liked_is_read_again():
+    assert read_liked({"opacity": 0.25, "outlines": False, "names": True}) == {
+        "opacity": 0.25,
+        "outlines": False,
+        "names": True,
+    }
+
+
+@pytest.mark.parametrize("kept", [None, "text", [], {}, {"opacity": 7}, {"opacity": "0.5"}, {"opacity": True, "x": 1}])
+def test_what_makes_no_sense_as_a_liking_is_the_default(kept):
+    assert read_liked(kept) == components.LIKED
+
+
+def test_the_part_of_a_liking_that_makes_sense_is_kept():
+    assert read_liked({"outlines": False, "names": 3}) == {"opacity": 0.6, "outlines": False, "names": True}

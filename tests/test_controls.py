@@ -59,6 +59,7 @@ SEGMENT_TAB: list[tuple] = [
     ("score-class", "input", "sky", {}, set(), NOTHING),
     ("save", "click", None, {}, set(), NOTHING),
     ("copy", "click", None, {}, set(), NOTHING),
+    ("redraw", "click", None, {}, set(), NOTHING),  # pressed by a script alone
 ]
 # The other tabs' controls stand in rows of their own: (control, event, ...) as above.
 INSIDE_TAB: list[tuple] = [

@@ -11,13 +11,18 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits, menus
 from demo.answers import ground_truth, inside
+from demo.answers.inside import View
 from demo.examples import Example
-from demo.stages import Asked, Stages
+from demo.stages import Asked, Stages, Visit
 from demo.tabs.inside import PAD
 from proxyclip_core.evaluation.scenes import UNLABELLED
 from tests.serving import TwoModels
 
 WORDS = "red, green, blue, yellow"
+
+
+def visit(asked: Asked, entries: dict) -> Visit:
+    return replace(Visit.of(asked), entries=entries)
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +39,19 @@ def asked(blocks_file) -> Asked:
 @pytest.fixture(scope="module")
 def kept(models, asked) -> dict:
     """What is kept once the result is on the page."""
-    stages = Stages(models, asked, {})
+    stages = Stages(models, Visit.of(asked))
     stages.overlay()
     return stages.entries()
 
 
 @pytest.fixture
 def stages(models, asked, kept) -> Stages:
-    return Stages(models, asked, kept)
+    return Stages(models, visit(asked, kept))
 
 
-def seeds(stages: Stages, *points: tuple[float, float]) -> inside.Seeds:
-    return inside.Seeds(stages.digest, points)
-
-
-def held(stages: Stages, *points: tuple[float, float]) -> dict:
-    """Seeds as a browser holds them."""
-    return {"picture": stages.digest, "points": [list(point) for point in points]}
+def held(stages: Stages, *points: tuple[float, float]) -> View:
+    """With seeds, as a browser holds them."""
+    return View(seeds={"picture": stages.digest, "points": [list(point) for point in points]})
 
 
 def shown_at(stages: Stages, x: float, y: float) -> tuple[int, int]:
@@ -61,21 +62,21 @@ def shown_at(stages: Stages, x: float, y: float) -> tuple[int, int]:
 
 @pytest.mark.parametrize("share", [(0.25, 0.75), (0.0, 0.0), (0.999, 0.999)])
 def test_a_click_is_a_point_of_the_picture_itself(stages, share):
-    x, y = inside.place(stages, None, "picture", shown_at(stages, *share)).points[0]
+    x, y = inside.place(stages, View(), "picture", shown_at(stages, *share)).points[0]
     assert x == pytest.approx(share[0] * 230, abs=1) and y == pytest.approx(share[1] * 150, abs=1)
     assert 0 <= x < 230 and 0 <= y < 150
 
 
 def test_seeds_are_limited_and_belong_to_their_picture(stages):
-    given = None
+    given = View()
     for share in (0.1, 0.3, 0.5, 0.7, 0.9):
         placed = inside.place(stages, given, "picture", shown_at(stages, share, 0.5))
         given = held(stages, *placed.points)
     assert len(placed.points) == limits.MOST_SEEDS and placed.points[-1][0] == pytest.approx(0.9 * 230, abs=1)
     assert len(inside.place(stages, given, "undo").points) == limits.MOST_SEEDS - 1
     assert inside.place(stages, given, "clear").points == ()
-    assert inside.place(stages, given | {"picture": "another"}, "undo").points == ()
-    assert inside.place(stages, None, "undo").points == ()
+    assert inside.place(stages, replace(given, seeds=given.seeds | {"picture": "another"}), "undo").points == ()
+    assert inside.place(stages, View(), "undo").points == ()
 
 
 @pytest.mark.parametrize("way", inside.STEPS)
@@ -89,7 +90,7 @@ def test_a_step_goes_to_the_neighbouring_patch(stages, way):
 
 def test_a_step_does_not_leave_the_picture(stages):
     for way in ("left", "up"):
-        assert inside.place(stages, held(stages, (1.0, 1.0)), way) == seeds(stages, (1.0, 1.0))
+        assert inside.place(stages, held(stages, (1.0, 1.0)), way).points == ((1.0, 1.0),)
 
 
 def test_every_button_of_the_pad_is_a_way_to_place_seeds():
@@ -113,44 +114,43 @@ def test_grid_lines_tell_patch_sizes_apart_and_never_lie_twice(tiny_model, other
 
 
 def test_every_seed_has_its_own_map_from_every_source(stages):
-    view = inside.View(others=("DINO B/16",))
-    maps = inside.attention_maps(stages, seeds(stages, (30.0, 30.0), (200.0, 120.0)), view)
+    view = replace(held(stages, (30.0, 30.0), (200.0, 120.0)), sources=(menus.OWN_ATTENTION, "DINO B/16"))
+    maps, sources = inside.attention_maps(stages, view)
     names = ["CLIP's own attention", "DINO B/8", "DINO B/16"]
     assert [caption for _, caption in maps] == [f"{seed} · {name}" for seed in (1, 2) for name in names]
-    assert len({drawn.tobytes() for drawn, _ in maps}) == 6
-    assert inside.columns(stages, view) == 3
+    assert len({drawn.tobytes() for drawn, _ in maps}) == 6 and sources == 3
 
 
 def test_at_most_four_sources_are_side_by_side(stages, models, monkeypatch):
     monkeypatch.setattr(models, "ready", lambda clip, vfm: True)
-    view = inside.View(others=("DINO B/16", "DINO S/8", "DINO S/16", "MAE B/16"))
-    assert len(inside.attention_maps(stages, seeds(stages), view)) == limits.MOST_SOURCES
-    assert inside.columns(stages, view) == limits.MOST_SOURCES
+    view = View((menus.OWN_ATTENTION, "DINO B/16", "DINO S/8", "DINO S/16", "MAE B/16"))
+    maps, sources = inside.attention_maps(stages, view)
+    assert len(maps) == sources == limits.MOST_SOURCES
 
 
 def test_a_map_is_what_the_model_says(stages, tiny_model, monkeypatch):
     seen = {}
     monkeypatch.setattr(inside, "heat_map", lambda values, picture: seen.update(values=values) or picture)
-    inside.attention_maps(stages, seeds(stages, (30.0, 30.0)), inside.View(own_attention=False, stage="cosine"))
+    inside.attention_maps(stages, replace(held(stages, (30.0, 30.0)), sources=(), stage="cosine"))
     expected = tiny_model.seed_attention(stages.features(), (30, 30), stage="cosine")
     height, width = seen["values"].shape
     rows, columns = (np.arange(150) + 0.5) * height / 150, (np.arange(230) + 0.5) * width / 230
     assert np.abs(seen["values"][np.ix_(rows.astype(int), columns.astype(int))] - expected).max() < 0.1
 
 
-OTHER = inside.View(others=("DINO B/16",))
+OTHER = View((menus.OWN_ATTENTION, "DINO B/16"))
 
 
 @pytest.mark.parametrize(
     ("action", "others"),
     [
-        (lambda stages: inside.place(stages, None, "picture", (5, 5)), 0),
-        (lambda stages: inside.place(stages, None, "right"), 0),
-        (lambda stages: inside.picture_with_seeds(stages, seeds(stages), OTHER), 0),
-        (lambda stages: inside.attention_maps(stages, seeds(stages), inside.View()), 0),
-        (lambda stages: inside.similarity(stages, inside.View()), 0),
-        (lambda stages: inside.feature_pictures(stages, inside.View()), 0),
-        (lambda stages: inside.attention_maps(stages, seeds(stages), OTHER), 1),
+        (lambda stages: inside.place(stages, View(), "picture", (5, 5)), 0),
+        (lambda stages: inside.place(stages, View(), "right"), 0),
+        (lambda stages: inside.clickable(stages, replace(OTHER, grid=True)), 0),
+        (lambda stages: inside.attention_maps(stages, View()), 0),
+        (lambda stages: inside.similarity(stages, View()), 0),
+        (lambda stages: inside.feature_pictures(stages, View()), 0),
+        (lambda stages: inside.attention_maps(stages, OTHER), 1),
         (lambda stages: inside.similarity(stages, OTHER), 1),
         (lambda stages: inside.feature_pictures(stages, OTHER), 1),
     ],
@@ -160,29 +160,31 @@ def test_what_an_action_may_run(models, asked, stages, counter, other_runs, acti
     assert counter.during(lambda: action(stages)) == {}  # never CLIP, the words, or the page's VFM
     assert len(other_runs) == others
     # Kept from one event for the next: nothing runs a second time.
-    action(Stages(models, asked, stages.entries(), may_encode=False))
+    action(Stages(models, visit(asked, stages.entries()), may_encode=False))
     assert len(other_runs) == others
 
 
 def test_a_vision_model_that_is_not_here_is_not_fetched(stages):
     with pytest.raises(ValueError, match="DINO S/8 is not on this machine yet"):
-        inside.similarity(stages, inside.View(others=("DINO S/8",)))
+        inside.similarity(stages, View(("DINO S/8",)))
 
 
 def test_looking_inside_without_a_vision_model_in_the_result(models, asked):
-    alone = Stages(models, replace(asked, settings=replace(asked.settings, fusion="values")), {})
-    assert [row[0] for row in inside.similarity(alone, inside.View())[1]] == ["DINO B/8"]
-    assert len(inside.attention_maps(alone, seeds(alone), inside.View())) == 2
+    alone = Stages(models, Visit.of(replace(asked, settings=replace(asked.settings, fusion="values"))))
+    assert [row[0] for row in inside.similarity(alone, View())[1]] == ["DINO B/8"]
+    assert inside.attention_maps(alone, View())[1] == 2
 
 
-def test_unknown_sources_are_passed_over():
-    view = inside.View.of(["DINO B/16", "../x", menus.OWN_ATTENTION], "cosine", True)
-    assert view == inside.View(("DINO B/16",), True, "cosine", True)
+def test_unknown_sources_are_passed_over(stages):
+    assert [row[0] for row in inside.similarity(stages, View(("../x", "DINO B/16", "nothing")))[1]] == [
+        "DINO B/8",
+        "DINO B/16",
+    ]
 
 
 def test_the_statistics_move_with_beta(models, asked, stages):
     figure, rows = inside.similarity(stages, OTHER)
-    less = Stages(models, replace(asked, settings=replace(asked.settings, beta=0.6)), stages.entries())
+    less = Stages(models, visit(replace(asked, settings=replace(asked.settings, beta=0.6)), stages.entries()))
     _, moved = inside.similarity(less, OTHER)
     assert [row[0] for row in rows] == ["DINO B/8", "DINO B/16"] and figure.startswith("<svg")
     assert rows[0][1] == moved[0][1]  # the mean is that of the features
@@ -191,7 +193,7 @@ def test_the_statistics_move_with_beta(models, asked, stages):
 
 
 def test_features_as_pictures(stages):
-    pictures = inside.feature_pictures(stages, inside.View())
+    pictures = inside.feature_pictures(stages, View())
     assert [caption for _, caption in pictures] == ["DINO B/8", "CLIP's values, fused by DINO B/8"]
     for drawn, _ in pictures:
         assert drawn.dtype == np.uint8 and drawn.shape[:2] == inside.drawn_size(stages, inside.MAP_SIDE)
@@ -199,12 +201,11 @@ def test_features_as_pictures(stages):
 
 
 def test_a_true_map_gives_curves_and_the_miou(stages, true_map):
-    true = ground_truth.of(stages, true_map, ())
-    figure, line = inside.against_truth(stages, inside.View(), true)
+    line, figure = inside.against_truth(stages, View(label_map=true_map))
     assert "mIoU" in line and "Not among" not in line
     for name in ("CLIP's values", "CLIP's own attention", "DINO B/8"):
         assert f"{name}: average precision" in figure
-    exact = ground_truth.curve_of_vfm(stages.features(), true)
+    exact = ground_truth.curve_of_vfm(stages.features(), ground_truth.of(stages, true_map, ()))
     assert exact.average_precision > 0.5  # plain areas: any network tells them apart
 
 
@@ -256,8 +257,13 @@ def test_a_score_counts_the_words_that_were_asked_for():
     assert ground_truth.score(np.full((2, 4), 299, dtype=np.uint16), (*many[:-1], "sky"), true)[0] == 1
 
 
-def test_one_class_alone_has_no_curve(stages):
+def test_one_class_alone_has_no_curve(stages, tmp_path):
     for value in (0, UNLABELLED):
-        labels = np.full((150, 230), value, dtype=np.uint8)
+        Image.fromarray(np.full((150, 230), value, dtype=np.uint8)).save(tmp_path / "one.png")
         with pytest.raises(ValueError, match="at least two classes"):
-            inside.against_truth(stages, inside.View(), ground_truth.GroundTruth(labels, ("red",)))
+            inside.against_truth(stages, View(label_map=str(tmp_path / "one.png")))
+
+
+def test_without_a_truth_the_section_says_so(stages):
+    line, figure = inside.against_truth(stages, View())
+    assert "no true label map yet" in line and figure == ""

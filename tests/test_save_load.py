@@ -1,4 +1,4 @@
-"""demo.answers.save_load and demo.link: the download, settings files and links."""
+"""demo.answers.save_load: the download, settings files and links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import link
 from demo.answers import save_load
 from demo.answers.errors import NO_RESULT
 from demo.ui import build_demo
@@ -126,7 +125,7 @@ def test_a_file_that_is_no_settings_is_said_and_changes_nothing(page, tmp_path, 
     ],
 )
 def test_a_link_brings_back_the_settings(settings):
-    assert link.from_query(dict(parse_qsl(link.to_query(settings, DEFAULT))), DEFAULT) == settings
+    assert save_load.from_query(dict(parse_qsl(save_load.to_query(settings, DEFAULT))), DEFAULT) == settings
 
 
 @pytest.mark.parametrize(

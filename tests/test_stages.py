@@ -31,12 +31,17 @@ def asked(blocks, tmp_path) -> Asked:
     return Asked(settings, str(tmp_path / "blocks.png"))
 
 
+def visit(asked: Asked, before: Stages | None = None) -> Visit:
+    found = Visit.of(asked)
+    return replace(found, entries=before.entries()) if before else found
+
+
 @pytest.fixture
 def make(tiny_model):
     """(what is asked, before) -> the stages after everything that the page shows was made."""
 
     def made(asked: Asked, before: Stages | None = None, **more: Any) -> Stages:
-        found = Stages(OneModel(tiny_model), asked, before.entries() if before else {}, **more)
+        found = Stages(OneModel(tiny_model), visit(asked, before), **more)
         found.overlay()
         return found
 
@@ -179,7 +184,7 @@ def test_no_slider_runs_an_encoder_however_little_else_can_be_kept(make, asked, 
 
 
 def test_an_event_that_only_follows_another_runs_no_encoder(make, asked, counter, tiny_model):
-    follower = Stages(OneModel(tiny_model), asked, make(asked).entries(), may_encode=False)
+    follower = Stages(OneModel(tiny_model), visit(asked, make(asked)), may_encode=False)
     other = menus.variant("DINO S/8", asked.settings)
 
     def asks() -> None:
@@ -301,11 +306,8 @@ def test_bounds_can_be_set_by_the_environment(monkeypatch):
 def test_a_visit_changes_with_its_result_and_not_with_what_is_kept_along(make, asked):
     found = make(asked)
 
-    def visit(asked: Asked, entries: dict) -> Visit:
-        return Visit(asked, found.digest, entries, {})
-
-    assert hash(visit(asked, {})) == hash(pickle.loads(pickle.dumps(visit(asked, found.entries()))))
-    assert hash(visit(asked, {})) != hash(visit(changed(asked, beta=1.3), {}))
+    assert hash(visit(asked)) == hash(pickle.loads(pickle.dumps(visit(asked, found))))
+    assert hash(visit(asked)) != hash(visit(changed(asked, beta=1.3)))
 
 
 def test_nbytes_counts_what_a_stage_holds(make, asked):

@@ -14,7 +14,7 @@ from demo.answers.errors import UserError
 from demo.answers.segment import check
 from demo.draw.drawing import Look
 from demo.draw.legend import legend_rows
-from demo.stages import Asked, Stages
+from demo.stages import Asked, Stages, Visit
 from demo.tabs.parts import ON_MODEL, Page
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default
@@ -90,9 +90,9 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
     check(asked)
     # While a call is answered nobody else's is: it does not wait for weights, as the page does.
     for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
-        if not page.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
+        if not page.runner.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
             raise UserError(weights.missing(spec, "not asked by a call; Segment on the page downloads them"))
-    found, _, error = page.compute(_segment, asked, {}, True)
+    found, _, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)
     drawing, labels, seconds, device = found

@@ -17,6 +17,7 @@ from demo import limits, menus
 from demo.answers import ground_truth
 from demo.draw import figures
 from demo.draw.heat_map import heat_map, with_grid, with_seed
+from demo.examples import Example
 from demo.stages import Stages
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.pca import pca_picture
@@ -52,24 +53,27 @@ class Seeds:
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at and how: other VFMs than the page's own, whether CLIP's own attention too."""
+    """What is looked at and how.
 
-    others: tuple[str, ...] = ()
-    own_attention: bool = True
+    sources: other VFMs than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds: what the
+    browser holds. label_map: a file. examples: of the gallery, which bring their truth.
+    """
+
+    sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
     stage: str = "softmax"
     grid: bool = False
+    seeds: Any = None
+    label_map: str | None = None
+    examples: tuple[Example, ...] = ()
 
-    @classmethod
-    def of(cls, sources: Sequence[str], stage: str, grid: bool) -> View:
-        """sources: what was ticked. Unknown names are passed over."""
-        others = tuple(name for name in sources if name in pc.VFM_MODELS)
-        return cls(others, menus.OWN_ATTENTION in sources, stage, grid)
+    @property
+    def own_attention(self) -> bool:
+        return menus.OWN_ATTENTION in self.sources
 
-
-def chosen(stages: Stages, view: View, most: int) -> list[pc.Settings]:
-    """The settings of the page's own VFM and of the other ticked ones, `most` in all."""
-    names = list(dict.fromkeys([stages.settings.vfm, *view.others]))[:most]
-    return [menus.variant(name, stages.settings) for name in names]
+    def vfms(self, stages: Stages, most: int) -> list[pc.Settings]:
+        """The settings of the page's own VFM and of the other ticked ones, `most` in all."""
+        names = dict.fromkeys([stages.settings.vfm, *(name for name in self.sources if name in pc.VFM_MODELS)])
+        return [menus.variant(name, stages.settings) for name in list(names)[:most]]
 
 
 def size_of(stages: Stages) -> tuple[int, int]:
@@ -82,12 +86,12 @@ def drawn_size(stages: Stages, longest: int) -> tuple[int, int]:
     return size_within(size_of(stages), longest, longest)
 
 
-def place(stages: Stages, given: Any, how: str, index_xy: Sequence[float] | None = None) -> Seeds:
+def place(stages: Stages, view: View, how: str, index_xy: Sequence[float] | None = None) -> Seeds:
     """The seeds after a click at a pixel of the picture as drawn, or a button of the pad.
 
-    given: the seeds that the browser holds. how: "picture", "undo", "clear" or one of STEPS.
+    how: "picture", "undo", "clear" or one of STEPS.
     """
-    seeds = Seeds.read(given, stages.digest)
+    seeds = Seeds.read(view.seeds, stages.digest)
     if how == "picture" and index_xy is not None:
         return _click(stages, seeds, index_xy)
     if how in STEPS:
@@ -163,8 +167,9 @@ def _edges(layout: WindowLayout, grid_hw: tuple[int, int], axis: int) -> dict[in
     return {start: (inside + start) * scale for start in (layout.tops, layout.lefts)[axis]}
 
 
-def picture_with_seeds(stages: Stages, seeds: Seeds, view: View) -> np.ndarray:
-    """What is clicked on: the picture with its seeds, and on demand the page's VFM's patches."""
+def clickable(stages: Stages, view: View) -> tuple[np.ndarray, str]:
+    """What is clicked on: the picture with its seeds and, on demand, the patches; and a line on where the seeds are."""
+    seeds = Seeds.read(view.seeds, stages.digest)
     layout, grid_hw = own_grid(stages)
     size_hw = drawn_size(stages, CLICK_SIDE)
     drawn, layout = picture_at(stages.overlay().picture, size_hw), replace(layout, size_hw=size_hw)
@@ -172,14 +177,15 @@ def picture_with_seeds(stages: Stages, seeds: Seeds, view: View) -> np.ndarray:
         drawn = with_grid(drawn, *grid_lines(layout, grid_hw))
     for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
         drawn = with_seed(drawn, spot, patch_box(layout, grid_hw, spot), number)
-    return drawn
+    return drawn, f"<p>{describe_seeds(seeds)}</p>"
 
 
-def attention_maps(stages: Stages, seeds: Seeds, view: View) -> Captioned:
-    """(map over the picture, caption) for every seed from every source; Fig. 2 of the paper."""
+def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
+    """(map over the picture, caption) for every seed from every source, Fig. 2 of the paper; and how many sources."""
+    seeds = Seeds.read(view.seeds, stages.digest)
     size_hw, s = drawn_size(stages, MAP_SIDE), stages.settings
     picture, model, maps = picture_at(stages.overlay().picture, size_hw), stages.model(), []
-    variants = chosen(stages, view, limits.MOST_SOURCES - view.own_attention)
+    variants = view.vfms(stages, limits.MOST_SOURCES - view.own_attention)
     sources = [(v.vfm, "vfm", view.stage, stages.features(v)) for v in variants]
     if view.own_attention:
         sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
@@ -190,12 +196,7 @@ def attention_maps(stages: Stages, seeds: Seeds, view: View) -> Captioned:
             values = model.seed_attention(features, spot, s.beta, s.gamma, stage=stage, source=source)
             box = patch_box(features.layout, grid_of(features, source), spot)
             maps.append((with_seed(heat_map(values, picture), spot, box, number), f"{number + 1} · {name}"))
-    return maps
-
-
-def columns(stages: Stages, view: View) -> int:
-    """Maps in a row of the gallery: one a source, so that each seed has a row of its own."""
-    return len(chosen(stages, view, limits.MOST_SOURCES - view.own_attention)) + view.own_attention
+    return maps, len(sources)
 
 
 def _scaled(stages: Stages, seeds: Seeds, size_hw: tuple[int, int]) -> list[Point]:
@@ -215,7 +216,7 @@ def describe_seeds(seeds: Seeds) -> str:
 def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
     """The figure of all pairwise similarities, and one row of numbers a VFM."""
     s, found, rows = stages.settings, {}, []
-    for variant in chosen(stages, view, limits.MOST_SOURCES):
+    for variant in view.vfms(stages, limits.MOST_SOURCES):
         features = stages.features(variant)
         numbers = found[variant.vfm] = stages.model().similarity_statistics(features, s.beta, s.gamma)
         height, width = grid_of(features)
@@ -227,23 +228,26 @@ def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
 def feature_pictures(stages: Stages, view: View) -> Captioned:
     """(picture, caption): the main directions of each VFM's features, and of the fused ones, as red, green, blue."""
     size_hw, own = drawn_size(stages, MAP_SIDE), menus.variant(stages.settings.vfm, stages.settings)
-    parts: list[Any] = [(v.vfm, stages.features(v).vfm) for v in chosen(stages, view, limits.MOST_SOURCES)]
+    parts: list[Any] = [(v.vfm, stages.features(v).vfm) for v in view.vfms(stages, limits.MOST_SOURCES)]
     dense = stages.dense(own)
     parts.append((f"CLIP's values, fused by {own.vfm}", dense.tokens))
     layout = replace(dense.layout, size_hw=size_hw)
     return [(np.rint(pca_picture(values, layout) * 255).astype(np.uint8), name) for name, values in parts]
 
 
-def against_truth(stages: Stages, view: View, true: ground_truth.GroundTruth) -> tuple[str, str]:
-    """The figure of precision and recall, and a line on the mIoU."""
+def against_truth(stages: Stages, view: View) -> tuple[str, str]:
+    """A line on the mIoU, and the figure of precision and recall."""
+    true = ground_truth.of(stages, view.label_map, view.examples)
+    if true is None:
+        return "<p>This picture has no true label map yet. Give one above.</p>", ""
     features, model = stages.features(), stages.model()
     curves = {
         "CLIP's values": ground_truth.curve_of_values(model, features, true),
         menus.OWN_ATTENTION: ground_truth.curve_of_attention(model, features, true),
     }
-    for variant in chosen(stages, view, limits.MOST_SOURCES):
+    for variant in view.vfms(stages, limits.MOST_SOURCES):
         curves[variant.vfm] = ground_truth.curve_of_vfm(stages.features(variant), true)
-    return figures.precision_recall_figure(curves), miou_line(stages, true)
+    return miou_line(stages, true), figures.precision_recall_figure(curves)
 
 
 def miou_line(stages: Stages, true: ground_truth.GroundTruth) -> str:

@@ -1,20 +1,22 @@
-"""What goes in and out of the page besides pictures: saved settings, links, the download."""
+"""What goes in and out of the page besides pictures: saved settings, links, the download.
+
+A link is an address with the settings as its query. No picture travels in it; an example is named.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 
 import proxyclip_core as pc
-from demo import link
 from demo.answers.errors import NO_RESULT, UserError, in_words
-from demo.answers.segment import Compute
 from demo.draw.drawing import Drawing, Look
 from demo.examples import Example
-from demo.stages import Asked, Stages, Visit, file_digest
+from demo.stages import Asked, Runner, Stages, Visit, file_digest
 from proxyclip_core import export
 
 
@@ -25,7 +27,7 @@ def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[E
     picture = scene.picture if scene else ""
     own = replace(default, words=scene.words if scene else default.words)
     try:
-        return Asked(link.from_query(query, own), picture), ""
+        return Asked(from_query(query, own), picture), ""
     except ValueError as error:
         return Asked(own, picture), f"The link could not be used in full. {error}"
 
@@ -34,7 +36,34 @@ def query_of(asked: Asked, default: pc.Settings, examples: Sequence[Example]) ->
     """The query of a link to what is asked; an example's picture goes by its name, any other stays here."""
     shown = file_digest(asked.picture) if asked.picture else None
     name = next((example.name for example in examples if file_digest(example.picture) == shown), "")
-    return link.to_query(asked.settings, default, name)
+    return to_query(asked.settings, default, name)
+
+
+def to_query(settings: pc.Settings, default: pc.Settings, example: str = "") -> str:
+    """'words=sky%2C+hill&beta=1.4': what differs from `default`, and the words in any case."""
+    chosen = {"example": example} if example else {}
+    for name, row in pc.SETTINGS.items():
+        value = getattr(settings, name)
+        if name == "words" or value != getattr(default, name):
+            chosen[name] = row.as_text(value)
+    return urlencode(chosen)
+
+
+def from_query(query: Mapping[str, str], default: pc.Settings) -> pc.Settings:
+    """`default` with what the query says; other entries are not ours and are passed over.
+
+    Raises ValueError, naming the entry, for a value that cannot be.
+    """
+    said = {name: row.from_text(query[name]) for name, row in pc.SETTINGS.items() if name in query}
+    return with_known_models(replace(default, **said))  # type: ignore[arg-type]  # checked by the table
+
+
+def with_known_models(settings: pc.Settings, vfm: str = "") -> pc.Settings:
+    """The settings with full names of models. vfm: the one to take where they name none, as without a fusion.
+
+    Raises ValueError for models that are not known.
+    """
+    return replace(settings, clip=pc.find_clip(settings.clip).name, vfm=pc.find_vfm(settings.vfm or vfm).name)
 
 
 def read_settings(path: str, vfm: str) -> pc.Settings:
@@ -43,14 +72,14 @@ def read_settings(path: str, vfm: str) -> pc.Settings:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError("These are no settings: the file is no text.") from None
-    return link.with_known_models(pc.Settings.from_json(text), vfm)
+    return with_known_models(pc.Settings.from_json(text), vfm)
 
 
-def save(compute: Compute, visit: Visit | None, look: Look, folder: str) -> str:
+def save(runner: Runner, visit: Visit | None, look: Look, folder: str) -> str:
     """Path of a zip in `folder` with the result at the picture's own size. Raises UserError."""
     if visit is None:
         raise UserError(NO_RESULT)
-    gathered, _, failed = compute(_gather, visit.asked, visit.entries, False)
+    gathered, _, failed = runner(_gather, visit, may_encode=False)
     if failed:
         raise UserError(failed)
     picture, result, has_background = gathered

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +15,10 @@ from demo.answers.errors import GONE, UserError, in_words
 from demo.draw.drawing import Look
 from demo.draw.heat_map import heat_map
 from demo.draw.legend import label_address, legend_html, legend_rows, percent
-from demo.models import Provider, Say
-from demo.stages import Asked, Entry, Key, Stages, Visit, classes_of, file_digest
+from demo.models import Say
+from demo.stages import Asked, Runner, Stages, Visit, classes_of
 from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 
-# `stages.work` without its first argument, run where the models are.
-Compute = Callable[..., tuple[Any, Mapping[Key, Entry], str]]
 STAGE_WORDS = {"words": ("words",), "encoders": ("clip", "vfm"), "fusion": ("dense",), "classes": ("logits",)}
 WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
 MAP_SIDE = 720  # pixels of the longer side of a score map, at most
@@ -68,38 +65,8 @@ def check(asked: Asked) -> None:
     pc.find_clip(asked.settings.clip), pc.find_vfm(asked.settings.vfm)
 
 
-def run(
-    models: Provider, compute: Compute, asked: Asked, before: Visit | None, say: Say = lambda done, text: None
-) -> tuple[Visit, str]:
-    """The stages that are asked for beyond `before`, and the device they ran on. Raises UserError with a message."""
-    try:
-        check(asked)
-        entries: Mapping[Key, Entry] = before.entries if before else {}
-        digest = file_digest(asked.picture)
-        if before is None or before.picture != digest:  # a file that is no picture is found before models load
-            stages = Stages(models, asked, entries)
-            stages.picture()
-            entries = stages.entries()
-        models.get(asked.settings.clip, asked.settings.vfm, say=say)
-    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        raise UserError(in_words(error)) from None
-    say(0.8, "Segmenting …")
-    found, entries, failed = compute(_prepare, asked, entries, True)
-    if failed:
-        raise UserError(failed)
-    ran, device = found
-    return Visit(asked, digest, entries, ran), device
-
-
-def _prepare(stages: Stages) -> tuple[dict[str, float], str]:
-    stages.words()  # first: a slip is found before the slow encoders have run
-    stages.overlay()
-    return stages.ran, str(stages.model().device)
-
-
 def segment(
-    models: Provider,
-    compute: Compute,
+    runner: Runner,
     asked: Asked,
     look: Look,
     point: Point | None,
@@ -109,26 +76,36 @@ def segment(
     """The Segment button. On an error the answer says so and the rest stays; so it does where nothing has changed."""
     start = time.perf_counter()
     try:
-        visit, device = run(models, compute, asked, before, say)
-    except UserError as error:
-        return Answer(str(error))
+        check(asked)
+        visit = Visit.of(asked, before)
+        if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
+            stages = Stages(runner.models, visit)
+            stages.picture()
+            visit = replace(visit, entries=stages.entries())
+        runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return Answer(in_words(error))
+    say(0.8, "Segmenting …")
+    found, visit, failed = runner(_prepare, visit)
+    if failed:
+        return Answer(failed)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran))
-    spent = time.perf_counter() - start
+    ran, device = found
+    visit, spent = replace(visit, ran=ran), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     return Answer("", draw(visit, look, point), legend(visit, look), line, visit)
 
 
+def _prepare(stages: Stages) -> tuple[dict[str, float], str]:
+    stages.words()  # first: a slip is found before the slow encoders have run
+    stages.overlay()
+    return stages.ran, str(stages.model().device)
+
+
 def refresh(
-    models: Provider,
-    compute: Compute,
-    asked: Asked,
-    look: Look,
-    point: Point | None,
-    before: Visit | None,
-    say: Say = lambda done, text: None,
-    shown: str = "",
+    runner: Runner, asked: Asked, look: Look, point: Point | None, before: Visit | None, say: Say, shown: str
 ) -> Answer:
     """A setting was changed: as `segment`, but only where a result is shown that is to be brought up to date.
 
@@ -137,12 +114,12 @@ def refresh(
     """
     if not asked.picture or (before is None and not shown):
         return Answer()
-    if not models.ready(asked.settings.clip, asked.settings.vfm):
+    if not runner.models.ready(asked.settings.clip, asked.settings.vfm):
         if before is None:
             return Answer(GONE)
         present = {name: getattr(before.asked.settings, name) for name in ("clip", "vfm")}
         asked = replace(asked, settings=replace(asked.settings, **present))
-    return segment(models, compute, asked, look, point, before, say)
+    return segment(runner, asked, look, point, before, say)
 
 
 def draw(visit: Visit, look: Look, point: Point | None = None) -> np.ndarray:
@@ -170,9 +147,9 @@ def clicked(visit: Visit, shown: str, index_xy: tuple[float, float]) -> Point | 
     return Point(x, y, shown) if 0 <= x < 1 and 0 <= y < 1 else None
 
 
-def logits_of(compute: Compute, visit: Visit) -> pc.ClassLogits | None:
+def logits_of(runner: Runner, visit: Visit) -> pc.ClassLogits | None:
     """The logits of the result on the page, made again where they had to make room; None where that fails."""
-    return visit.held("logits") or compute(Stages.logits, visit.asked, visit.entries, False)[0]
+    return visit.held("logits") or runner(Stages.logits, visit, may_encode=False)[0]
 
 
 def scores_at(logits: pc.ClassLogits, point: Point | None, picture: str) -> dict[str, float] | None:

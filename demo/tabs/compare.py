@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -18,7 +17,7 @@ from demo.components import Menu, Names
 from demo.examples import Example
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import ON_MODEL, QUICK, CompareParts, Page, Values
+from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
 
 SLIDER_HEIGHT = 500  # pixels
 
@@ -56,15 +55,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         run = gr.Button("Compare all", variant="primary", min_width=140, elem_id="compare-run")
         stop = gr.Button("Stop", min_width=100, elem_id="compare-stop")
     progress = gr.HTML(min_height=48, elem_id="compare-progress")
-    sheet = gr.Gallery(
-        label="Contact sheet",
-        columns=3,
-        height="auto",
-        object_fit="contain",
-        format="png",
-        interactive=False,
-        elem_id="compare-sheet",
-    )
+    sheet = gr.Gallery(label="Contact sheet", columns=3, elem_id="compare-sheet", **GALLERY)
     return CompareParts(note, left, right, slider, line, chosen, run, stop, progress, sheet)
 
 
@@ -89,15 +80,17 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
     parts, visit = page.compare, page.visit(values)
     changed: Values = {}
     if choices:
-        names = menus.result_names(ready_vfms(page.models, visit.asked.settings.clip if visit else page.default.clip))
+        names = menus.result_names(
+            ready_vfms(page.runner.models, visit.asked.settings.clip if visit else page.default.clip)
+        )
         changed |= {part: gr.update(choices=[menus.CURRENT, *names]) for part in (parts.left, parts.right)}
         changed[parts.chosen] = gr.update(choices=names)
     if visit is None:
         return changed | {parts.note: note(missing(page.shown(values)))}
     pair = [values[part] or menus.CURRENT for part in (parts.left, parts.right)]
     given = (*pair, values[page.inside.label_map], page.examples)
-    made, entries, error = page.compute(_pair, visit.asked, visit.entries, may_encode, *given)
-    changed |= {page.held.visit: replace(visit, entries=entries), parts.note: message(error)}
+    made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode)
+    changed |= {page.held.visit: visit, parts.note: message(error)}
     return changed if error else changed | dict(zip([parts.slider, parts.line], made))
 
 
@@ -122,8 +115,7 @@ def wire(page: Page) -> None:
         yield {parts.note: message(""), parts.sheet: [], parts.progress: compare.progress(0, names)}
         for done, name in enumerate(names, 1):
             given = (name, values[page.inside.label_map], page.examples)
-            made, entries, error = page.compute(_one, visit.asked, visit.entries, True, *given)
-            visit = replace(visit, entries=entries)
+            made, visit, error = page.runner(_one, visit, *given)
             if error:
                 yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
                 return

@@ -1,25 +1,24 @@
 """The tab "Look inside": layout and wiring. What an event does stands in `answers.inside`.
 
-The tab has four sections; each shows what one function makes of the visitor's stages.
+Each of its four sections shows what one function makes of the visitor's stages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
 
 import proxyclip_core as pc
 from demo import menus
-from demo.answers import ground_truth, inside
+from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Names, Upload
-from demo.examples import Example
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import EVERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
+from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
 
 # What moves the seeds: a name -> what its button says, and how wide it is at least.
 PAD = {"left": ("← left", 64), "up": ("↑ up", 64), "down": ("↓ down", 64), "right": ("→ right", 64)}
@@ -73,23 +72,10 @@ def _attention() -> dict[str, Any]:
         elem_id="inside-stage",
     )
     grid = gr.Checkbox(False, label="Show the patch grid of the chosen vision model", elem_id="inside-grid")
-    maps = gr.Gallery(
-        label="Attention: dark is little, yellow is much",
-        columns=3,
-        height="auto",
-        object_fit="contain",
-        format="png",
-        interactive=False,
-        elem_id="inside-maps",
-    )
-    return {
-        "clicked": picture,
-        "where": where,
-        "pad": pad,
-        "stage": stage,
-        "grid": grid,
-        "maps": maps,
-    }
+    label = "Attention: dark is little, yellow is much"
+    maps = gr.Gallery(label=label, columns=3, elem_id="inside-maps", **GALLERY)
+    shown = {"clicked": picture, "where": where, "pad": pad}
+    return {**shown, "stage": stage, "grid": grid, "maps": maps}
 
 
 def _similarity() -> dict[str, Any]:
@@ -104,16 +90,7 @@ def _similarity() -> dict[str, Any]:
 
 def _features() -> dict[str, Any]:
     gr.Markdown("The three main directions of the features as red, green and blue: like colours are like features.")
-    gallery = gr.Gallery(
-        label="Features",
-        columns=2,
-        height="auto",
-        object_fit="contain",
-        format="png",
-        interactive=False,
-        elem_id="inside-features",
-    )
-    return {"pictures": gallery}
+    return {"pictures": gr.Gallery(label="Features", columns=2, elem_id="inside-features", **GALLERY)}
 
 
 def _truth() -> dict[str, Any]:
@@ -129,56 +106,24 @@ def _truth() -> dict[str, Any]:
     return {"label_map": upload, "miou": miou, "curves": curves}
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a section is shown for, besides the visitor's stages. seeds: what the browser holds."""
-
-    view: inside.View
-    seeds: Any
-    label_map: str | None
-    examples: tuple[Example, ...]
+def _attention_maps(stages: Stages, view: inside.View) -> tuple[Any, ...]:
+    maps, columns = inside.attention_maps(stages, view)  # each seed has a row of its own
+    return *inside.clickable(stages, view), gr.update(value=maps, columns=columns)
 
 
-def _show_attention(stages: Stages, shown: Shown) -> tuple[Any, ...]:
-    seeds = inside.Seeds.read(shown.seeds, stages.digest)
-    maps = inside.attention_maps(stages, seeds, shown.view)
-    columns = inside.columns(stages, shown.view)
-    return *_clickable(stages, seeds, shown.view), gr.update(value=maps, columns=columns)
+def _place(stages: Stages, view: inside.View, how: str, index_xy: Any) -> tuple[Any, ...]:
+    seeds = asdict(inside.place(stages, view, how, index_xy))
+    return seeds, *inside.clickable(stages, replace(view, seeds=seeds))
 
 
-def _show_similarity(stages: Stages, shown: Shown) -> tuple[Any, ...]:
-    return inside.similarity(stages, shown.view)
-
-
-def _show_features(stages: Stages, shown: Shown) -> tuple[Any, ...]:
-    return (inside.feature_pictures(stages, shown.view),)
-
-
-def _show_truth(stages: Stages, shown: Shown) -> tuple[Any, ...]:
-    true = ground_truth.of(stages, shown.label_map, shown.examples)
-    if true is None:
-        return "<p>This picture has no true label map yet. Give one above.</p>", ""
-    curves, line = inside.against_truth(stages, shown.view, true)
-    return line, curves
-
-
-def _clickable(stages: Stages, seeds: inside.Seeds, view: inside.View) -> tuple[Any, str]:
-    return inside.picture_with_seeds(stages, seeds, view), f"<p>{inside.describe_seeds(seeds)}</p>"
-
-
-def _place(stages: Stages, shown: Shown, how: str, index_xy: Any) -> tuple[Any, ...]:
-    seeds = inside.place(stages, shown.seeds, how, index_xy)
-    return asdict(seeds), *_clickable(stages, seeds, shown.view)
-
-
-def sections(page: Page) -> dict[str, tuple[Callable[..., tuple[Any, ...]], list[Any]]]:
+def sections(page: Page) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     """View -> what makes it, and the components that it fills."""
     parts = page.inside
     return {
-        "inside/attention": (_show_attention, [parts.clicked, parts.where, parts.maps]),
-        "inside/similarity": (_show_similarity, [parts.histogram, parts.table]),
-        "inside/features": (_show_features, [parts.pictures]),
-        "inside/truth": (_show_truth, [parts.miou, parts.curves]),
+        "inside/attention": (_attention_maps, [parts.clicked, parts.where, parts.maps]),
+        "inside/similarity": (inside.similarity, [parts.histogram, parts.table]),
+        "inside/features": (inside.feature_pictures, [parts.pictures]),
+        "inside/truth": (inside.against_truth, [parts.miou, parts.curves]),
     }
 
 
@@ -204,20 +149,20 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     """One section. may_encode, choices: as in `view.fill`."""
     parts, visit = page.inside, page.visit(values)
     clip = visit.asked.settings.clip if visit else page.default.clip
-    offered = [menus.OWN_ATTENTION, *ready_vfms(page.models, clip)] if choices else None
+    offered = [menus.OWN_ATTENTION, *ready_vfms(page.runner.models, clip)] if choices else None
     menu: Values = {parts.sources: gr.update(choices=offered)} if offered else {}
     if visit is None:
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]
-    made, entries, error = page.compute(show, visit.asked, visit.entries, may_encode, _shown(page, values))
-    held = {page.held.visit: replace(visit, entries=entries), parts.note: message(error), **menu}
-    return held if error else held | dict(zip(filled, made))
+    made, visit, error = page.runner(show, visit, _view(page, values), may_encode=may_encode)
+    held = {page.held.visit: visit, parts.note: message(error), **menu}
+    return held if error else held | dict(zip(filled, made if len(filled) > 1 else [made]))
 
 
-def _shown(page: Page, values: Values) -> Shown:
+def _view(page: Page, values: Values) -> inside.View:
     parts = page.inside
-    view = inside.View.of(values[parts.sources], values[parts.stage], bool(values[parts.grid]))
-    return Shown(view, values[page.held.seeds], values[parts.label_map], page.examples)
+    looked = (tuple(values[parts.sources]), values[parts.stage], bool(values[parts.grid]))
+    return inside.View(*looked, values[page.held.seeds], values[parts.label_map], page.examples)
 
 
 def wire_seeds(page: Page) -> Any:
@@ -230,9 +175,9 @@ def wire_seeds(page: Page) -> Any:
         if visit is None or page.shown(values) != visit.picture:
             return gr.skip()
         how = str(event.target and event.target.elem_id).removeprefix("inside-")
-        given = (_shown(page, values), how, event.index if how == "picture" else None)
-        made, entries, error = page.compute(_place, visit.asked, visit.entries, True, *given)
-        changed = {held.visit: replace(visit, entries=entries), parts.note: message(error)}
+        given = (_view(page, values), how, event.index if how == "picture" else None)
+        made, visit, error = page.runner(_place, visit, *given)
+        changed = {held.visit: visit, parts.note: message(error)}
         return changed if error else changed | dict(zip([held.seeds, parts.clicked, parts.where], made))
 
     # The label map was of another picture.

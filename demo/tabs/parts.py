@@ -10,12 +10,11 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo import limits, menus
-from demo.answers.segment import Compute, Point
+from demo.answers.segment import Point
 from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
 from demo.draw.drawing import Look
 from demo.examples import Example
-from demo.models import Provider
-from demo.stages import Asked, Visit
+from demo.stages import Asked, Runner, Visit
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Encoders run for one visitor at a time. Only these events give the visit back: one could undo another's otherwise.
@@ -26,6 +25,7 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 # where was clicked: it would be told of the first event again.
 LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
 EVERY: dict[str, Any] = {"trigger_mode": "multiple"}
+GALLERY: dict[str, Any] = {"height": "auto", "object_fit": "contain", "format": "png", "interactive": False}
 PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
 
 SCRIPTS = Path(__file__).parents[1] / "draw"
@@ -178,15 +178,14 @@ class HeldParts:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """The whole page. compute: `stages.work` without its first argument, run where the models are."""
+    """The whole page."""
 
     question: QuestionParts
     segment: SegmentParts
     inside: InsideParts
     compare: CompareParts
     held: HeldParts
-    models: Provider
-    compute: Compute
+    runner: Runner
     default: pc.Settings  # what the page opens with
     examples: tuple[Example, ...] = ()
 

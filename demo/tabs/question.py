@@ -72,19 +72,9 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
     message = gr.HTML(visible=False, elem_id="message")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
-    return QuestionParts(
-        picture=picture,
-        words=words,
-        button=button,
-        message=message,
-        download=download,
-        preset=preset,
-        background=background,
-        threshold=threshold,
-        gallery=gallery,
-        **_models(default),
-        **_settings(),
-    )
+    asked: dict[str, Any] = {"picture": picture, "words": words, "button": button, "gallery": gallery}
+    asked |= {"preset": preset, "background": background, "threshold": threshold}
+    return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings())
 
 
 def _gallery(examples: Sequence[Example]) -> gr.Gallery:
@@ -131,13 +121,5 @@ def _settings() -> dict[str, Any]:
             templates, fusion = _menu("templates"), _menu("fusion")
         with gr.Row():
             reach, refine = _menu("reach"), _menu("refine")
-    return {
-        "beta": beta,
-        "gamma": gamma,
-        "side": side,
-        "windows": windows,
-        "templates": templates,
-        "fusion": fusion,
-        "reach": reach,
-        "refine": refine,
-    }
+    rows = {"templates": templates, "fusion": fusion, "reach": reach, "refine": refine}
+    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, **rows}

@@ -13,14 +13,24 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import menus, preferences
+from demo import menus
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message
+from demo.components import read_liked
 from demo.models import Download
 from demo.stages import Asked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
 from demo.tabs.question import side_choices
 
+PLAIN_SETTINGS = (
+    "beta",
+    "gamma",
+    "windows",
+    "templates",
+    "fusion",
+    "reach",
+    "refine",
+)  # a control shows the value itself
 OPENING = "(_, liked) => [location.search, liked]"
 
 
@@ -49,7 +59,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """A page has opened: with a result, if that takes no download."""
         asked = q.read(values)
-        ready = page.models.ready(asked.settings.clip, asked.settings.vfm)
+        ready = page.runner.models.ready(asked.settings.clip, asked.settings.vfm)
         return on_filled(values, progress) if asked.picture and asked.settings.words and ready else gr.skip()
 
     def on_change(values: Values, progress: gr.Progress = PROGRESS) -> Any:
@@ -90,7 +100,7 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     except ValueError as error:
         return {page.question.message: message(str(error))}
     look, point, before = page.read_look(values), page.point(values), page.visit(values)
-    found = do(page.models, page.compute, asked, look, point, before, progress, **more)
+    found = do(page.runner, asked, look, point, before, progress, **more)
     parts, held = page.segment, page.held
     changed: Values = {}
     if found.error is not None:
@@ -113,12 +123,12 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
         asked = q.read(values)
         segment.check(asked)
         clip, vfm = asked.settings.clip, asked.settings.vfm
-        if page.models.ready(clip, vfm):
+        if page.runner.models.ready(clip, vfm):
             return
     except ValueError:
         return  # it is said by the segmentation that follows
     try:
-        for part in page.models.fetch(clip, vfm):
+        for part in page.runner.models.fetch(clip, vfm):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         yield {q.message: message(in_words(error)), q.download: gr.update(visible=False)}
@@ -160,17 +170,9 @@ def fill(page: Page, asked: Asked, said: str = "") -> Values:
     """The question filled in, with a message. Menus are told their choices as they are now."""
     q, s = page.question, asked.settings
     vfm, side = pc.find_vfm(s.vfm), pc.SETTINGS["side"].as_text(s.side)
-    filled: Values = {
-        q.beta: s.beta,
-        q.gamma: s.gamma,
-        q.windows: s.windows,
-        q.templates: s.templates,
-        q.fusion: s.fusion,
-        q.reach: s.reach,
-        q.refine: s.refine,
-    }
     # A person may have been quicker than the page: what is not said here stays as it is.
-    filled |= {part: value for part, value in ((q.picture, asked.picture), (q.words, s.words)) if value}
+    filled = {part: value for part, value in ((q.picture, asked.picture), (q.words, s.words)) if value}
+    filled |= {getattr(q, name): getattr(s, name) for name in PLAIN_SETTINGS}
     return {
         **filled,
         q.clip: gr.update(choices=menus.clip_choices(), value=s.clip),
@@ -223,7 +225,7 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
     def on_load(query: str, liked: Any) -> Values:
         said = dict(parse_qsl(query.removeprefix("?")))
         asked, problem = save_load.opening(said, page.default, page.examples)
-        read = preferences.read(liked)
+        read = read_liked(liked)
         look = {parts.opacity: read["opacity"], parts.outlines: read["outlines"], parts.names: read["names"]}
         return fill(page, asked, problem) | look
 

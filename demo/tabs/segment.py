@@ -8,10 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from demo import preferences
 from demo.answers import save_load, segment
 from demo.answers.errors import GONE, UserError, message, missing
-from demo.components import Menu, UploadButton
+from demo.components import LIKED, Menu, UploadButton, liked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
 
 COPY = """(query) => {
@@ -26,7 +25,7 @@ CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?
 
 
 def layout() -> SegmentParts:
-    return SegmentParts(**_result(), **_scores(), **_save_and_share(), liked=preferences.store())
+    return SegmentParts(**_result(), **_scores(), **_save_and_share(), liked=liked())
 
 
 def _result() -> dict[str, Any]:
@@ -109,11 +108,11 @@ def _wire_look(page: Page) -> None:
 
     def on_look(values: Values) -> Values:
         look, visit = page.read_look(values), page.visit(values)
-        liked = {parts.liked: preferences.write(look.opacity, look.outlines, look.names)}
+        changed: Values = {parts.liked: {name: getattr(look, name) for name in LIKED}}
         if visit is None:
-            return liked | ({q.message: message(GONE)} if page.shown(values) else {})
+            return changed | ({q.message: message(GONE)} if page.shown(values) else {})
         drawn = segment.draw(visit, look, page.point(values))
-        return liked | {parts.overlay: drawn, held.drawn: page.drawn(values, visit)}
+        return changed | {parts.overlay: drawn, held.drawn: page.drawn(values, visit)}
 
     looked = [parts.opacity.input, parts.outlines.input, parts.names.input, parts.redraw.click]
     outputs = [q.message, parts.overlay, held.drawn, parts.liked]
@@ -130,7 +129,7 @@ def _wire_scores(page: Page) -> None:
         if visit is None:
             return {q.message: message(missing(page.shown(values)))}
         point = segment.clicked(visit, page.shown(values), event.index)
-        logits = segment.logits_of(page.compute, visit) if point else None
+        logits = segment.logits_of(page.runner, visit) if point else None
         if point is None or logits is None:
             return gr.skip()
         return {
@@ -143,7 +142,7 @@ def _wire_scores(page: Page) -> None:
 
     def on_class(values: Values) -> Values:
         visit = page.visit(values)
-        logits = segment.logits_of(page.compute, visit) if visit else None
+        logits = segment.logits_of(page.runner, visit) if visit else None
         return {parts.score_map: segment.score_map(logits, values[parts.score_class]) if logits else None}
 
     outputs = [q.message, parts.overlay, held.point, held.drawn, parts.top, parts.scores]
@@ -158,7 +157,7 @@ def _wire_save(page: Page) -> None:
     def on_save(values: Values) -> Values:
         with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
             try:
-                path = save_load.save(page.compute, page.visit(values), page.read_look(values), folder)
+                path = save_load.save(page.runner, page.visit(values), page.read_look(values), folder)
             except UserError as error:
                 return {q.message: message(str(error)), parts.zip_file: None}  # not the one of an earlier result
             # gradio deletes what lies in its own folder after a day; ours goes now.

@@ -61,7 +61,7 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool = False) ->
 
 
 def _scores(page: Page, values: Values, visit: Visit) -> Values:
-    parts, logits = page.segment, segment.logits_of(page.compute, visit)
+    parts, logits = page.segment, segment.logits_of(page.runner, visit)
     if logits is None:
         return {}
     names, name = list(logits.vocabulary.names), values[parts.score_class]
