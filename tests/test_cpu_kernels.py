@@ -26,7 +26,7 @@ def with_onednn(monkeypatch):
     ("found", "expected"),
     [
         (ZEN5, Kernels(FLOAT32, BOTH, BOTH)),
-        (Cpu("AMD EPYC 9654", frozenset({"avx512_f", "avx512_bf16"})), Kernels(NONE, BFLOAT16, BFLOAT16)),
+        (Cpu("AMD EPYC 9654", frozenset({"avx512_f", "avx512_bf16"})), Kernels(NONE, BOTH, BFLOAT16)),
         (Cpu("AMD EPYC 7763", frozenset({"avx2"})), TORCHS_OWN),
         (Cpu("Intel(R) Xeon(R) Platinum 8480+", frozenset({"avx512f", "amx_bf16"})), Kernels(NONE, BFLOAT16, NONE)),
         (Cpu("Intel(R) Xeon(R) Platinum 8375C", frozenset({"avx512f"})), TORCHS_OWN),

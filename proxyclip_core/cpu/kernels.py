@@ -88,15 +88,17 @@ def choose(cpu: Cpu) -> Kernels:
         return TORCHS_OWN
     amd = cpu.name.startswith("AMD")
     # Zen 5 computes 512 bits at a time, of which AVX2 leaves half unused: oneDNN multiplies float32 twice as fast.
-    # Zen 4 computes 256 bits at a time, and a picture takes as long with either library.
-    float32 = {torch.float32} if amd and "avx_vnni" in cpu.features else set()
+    # Zen 4 computes 256 bits at a time, where oneDNN gains by packed weights alone: without
+    # them a picture takes a fifth longer.
+    zen5 = {torch.float32} if amd and "avx_vnni" in cpu.features else set()
+    packed = {torch.float32} if amd else set()
     bfloat16 = {torch.bfloat16} if cpu.native_bfloat16 else set()
     return Kernels(
-        linear=frozenset(float32),
+        linear=frozenset(zen5),
         # In bfloat16 torch takes oneDNN by itself, but packs the weights anew each time: a picture then takes 10 %
         # longer on Zen 4. With torch's fused attention it takes 20 % longer.
-        packing=frozenset(float32 | bfloat16),
-        attention=frozenset(float32 | (bfloat16 if amd else set())),
+        packing=frozenset(packed | bfloat16),
+        attention=frozenset(zen5 | (bfloat16 if amd else set())),
     )
 
 

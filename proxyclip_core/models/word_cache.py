@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,12 @@ class WordCache:
         self.folder = folder
         self._memory: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._lock = threading.Lock()  # of the memory: threads share a model
-        self._disk: diskcache.Cache | None = None  # opened at the first word
 
     def __getstate__(self) -> dict[str, Any]:
         return {"tower": self.tower, "folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # a copy begins with an empty memory and its own connection
+        self.__init__(**state)  # type: ignore[misc]  # a copy begins with an empty memory
 
     def get(self, word: str, templates: str) -> torch.Tensor | None:
         """(E,) float32 on the CPU, or None for a word that is not known."""
@@ -98,11 +98,14 @@ class WordCache:
         return torch.from_numpy(array) if np.isfinite(array).all() else None
 
     def _opened(self) -> diskcache.Cache | None:
-        if self._disk is None and self.folder is not None:
-            self._disk = diskcache.Cache(
-                str(self.folder), size_limit=BYTES_ON_DISK, eviction_policy="least-recently-stored"
-            )
-        return self._disk
+        return None if self.folder is None else _open(self.folder)
 
     def _give_disk_up(self) -> None:
-        self.folder = self._disk = None
+        self.folder = None
+        _open.cache_clear()
+
+
+@lru_cache
+def _open(folder: Path) -> diskcache.Cache:
+    """One database for all of a process's text towers: opening it takes as long as reading some fifty words."""
+    return diskcache.Cache(str(folder), size_limit=BYTES_ON_DISK, eviction_policy="least-recently-stored")
