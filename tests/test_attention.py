@@ -52,6 +52,14 @@ def test_a_row_that_would_be_masked_attends_to_itself(features):
     assert torch.equal(weights, torch.eye(12))
 
 
+def test_only_scores_below_zero_are_masked():
+    features = torch.eye(3).reshape(1, 3, 1, 3)  # three patches that have nothing in common: S is 0 but to themselves
+    patches = attention.unit_patches(features)[0]
+    weights = attention.attention_rows(patches, torch.arange(3), torch.tensor(0.0), 0.0, 2.0)
+    assert torch.allclose(weights, (2 * torch.eye(3)).softmax(dim=-1))
+    assert attention.similarity_statistics(features, 0.0, 2.0).masked_share == 0
+
+
 @pytest.mark.parametrize("entries", [1, 5 * 12, 10_000])
 def test_proxy_attention_is_w_times_v_window_by_window(features, rng, monkeypatch, entries):
     monkeypatch.setattr(attention, "ENTRIES_AT_ONCE", entries)
