@@ -60,6 +60,12 @@ def test_only_scores_below_zero_are_masked():
     assert attention.similarity_statistics(features, 0.0, 2.0).masked_share == 0
 
 
+@pytest.mark.parametrize(("beta", "attended"), [(1.0, 4), (1.5, 1), (3.0, 1)])
+def test_statistics_count_the_patch_itself_as_attended(beta, attended):
+    alike = torch.ones(1, 1, 2, 2)  # S and its mean are 1 everywhere
+    assert attention.similarity_statistics(alike, beta, GAMMA).attended == attended
+
+
 @pytest.mark.parametrize("entries", [1, 5 * 12, 10_000])
 def test_proxy_attention_is_w_times_v_window_by_window(features, rng, monkeypatch, entries):
     monkeypatch.setattr(attention, "ENTRIES_AT_ONCE", entries)
