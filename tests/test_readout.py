@@ -97,3 +97,8 @@ def test_refined_values_run_evenly_between_their_pixels():
     scores = coarse.scores("word 1")
     assert scores[0, 0] == pytest.approx(0.5) and scores[0, -1] > 0.99
     assert (np.diff(scores[0]) >= 0).all() and (scores == scores[:1]).all()
+
+
+def test_scores_far_apart_do_not_overflow():
+    far = logits_of([-3.0, 3.0])  # times 40: 240 apart, and float32's exp ends at 88
+    assert np.allclose(far.segment().confidence, 1) and np.allclose(far.scores("word 1"), 1)
