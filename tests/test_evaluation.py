@@ -233,6 +233,11 @@ def test_correspondence_of_perfect_and_of_useless_features():
     assert evaluation.correspondence(random, big, pairs=50_000).average_precision == pytest.approx(0.5, abs=0.02)
 
 
+def test_correspondence_takes_windows_in_which_two_patches_are_known():
+    same_and_other = torch.tensor([[[0, 0, -1]], [[0, 1, -1]]])
+    assert len(evaluation.correspondence(torch.rand(2, 4, 1, 3), same_and_other).recall) == 4
+
+
 def test_correspondence_needs_two_classes():
     with pytest.raises(ValueError, match="two classes"):
         evaluation.correspondence(torch.rand(1, 4, 3, 3), torch.zeros(1, 3, 3, dtype=torch.int64))

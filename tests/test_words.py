@@ -33,6 +33,8 @@ from proxyclip_core.words import (
         ("cat", (("cat",),)),
         ("sky; cloud, hill", (("sky", "cloud"), ("hill",))),
         ("sky | cloud\nhill", (("sky", "cloud"), ("hill",))),
+        ("sky, 2. hill", (("sky",), ("2. hill",))),  # no list of numbers
+        ("[a] sky, hill [b]", (("[a] sky",), ("hill [b]",))),  # no list in brackets
         ("  big   dog ,\n\n cat,\n", (("big dog",), ("cat",))),
         ("Hund, Gänseblümchen", (("Hund",), ("Gänseblümchen",))),
         ('"palm tree, tall", sky', (("palm tree, tall",), ("sky",))),
@@ -247,6 +249,11 @@ def test_background_wording_leaves_the_other_classes_their_words():
 def test_background_wording_extends_a_class_called_background():
     classes, _ = with_background((("background",), ("dog",)), "short")
     assert len(classes) == 2 and len(classes[0]) > 3
+
+
+def test_background_keeps_its_own_words():
+    classes, _ = with_background((("background", "curtain"), ("dog",)), "short")
+    assert classes[0][:2] == ("background", "curtain") and len(classes[0]) > 2
 
 
 def test_background_that_is_not_first_is_refused():
