@@ -163,3 +163,37 @@ def test_fractions_may_overshoot_a_little():
     picture[0, 0], picture[1, 1] = 1.0000001, -1e-6
     levels = read_image(picture)
     assert levels[2, 2, 0] == 230 and levels.max() == 255 and levels.min() == 0
+
+
+def test_an_array_of_a_quarter_transparent_pixels_is_blended():
+    dark = np.array([[[100, 0, 200, 64]]], dtype=np.uint8)
+    assert read_image(dark).tolist() == [[[216, 191, 241]]]  # a quarter of its colour, three quarters white
+
+
+def test_an_array_with_too_many_pixels_is_refused():
+    with pytest.raises(ValueError, match="pixels"):
+        read_image(np.broadcast_to(np.uint8(0), (20_000, 20_000, 3)))  # which takes no memory
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_single_value_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        read_image(np.array([[0.5, value]]))
+
+
+@pytest.mark.parametrize("lowest", [0.0, 0.5])
+def test_files_of_32_bits_within_255_keep_their_levels(lowest):
+    levels = np.array([[lowest, 100.0, 200.0]], dtype=np.float32)
+    picture, notes = read_picture(file_bytes(Image.fromarray(levels), "TIFF"))
+    assert picture[0, :, 0].tolist() == [0, 100, 200] and not notes
+
+
+def test_files_of_32_bits_that_hold_16_are_read_as_16():
+    levels = np.array([[0, 25_700, 65_535]], dtype=np.int32)
+    picture, notes = read_picture(Image.fromarray(levels))
+    assert picture[0, :, 0].tolist() == [0, 100, 255] and not notes
+
+
+def test_two_neighbouring_levels_are_stretched():
+    picture, notes = read_picture(Image.fromarray(np.array([[5, 6]], dtype=np.uint16)))
+    assert picture[0, :, 0].tolist() == [0, 255] and len(notes) == 1
