@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.draw.drawing import Look
+from proxyclip_core.drawing.drawing import Look
 
 MOST_NAMES = 100  # in a list; more than there are models
 MOST_HELD = 200_000  # characters of a value that the browser holds

@@ -22,8 +22,8 @@ import torch
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import UserError, in_words
-from demo.draw.drawing import Drawing
 from demo.models import Provider
+from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.windows import plan_windows
 

@@ -192,7 +192,7 @@ def test_hidden_classes_stay_hidden_when_words_change(page, portrait):
 
 
 def test_regions_are_sought_once_a_result_and_not_once_a_look(page, monkeypatch):
-    from demo.draw import drawing
+    from proxyclip_core.drawing import drawing
 
     sought, seek = [], drawing.inner_points
     monkeypatch.setattr(drawing, "inner_points", lambda labels: sought.append(1) or seek(labels))

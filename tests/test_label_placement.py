@@ -1,10 +1,10 @@
-"""demo.draw.label_placement: where names are written, on label maps small enough to write by hand."""
+"""proxyclip_core.drawing.label_placement: where names are written, on label maps small enough to write by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from demo.draw import label_placement as regions
+from proxyclip_core.drawing import label_placement as regions
 from proxyclip_core.drawing.colours import text_on
 
 MAP = np.array(

@@ -1,12 +1,12 @@
-"""proxyclip_core.drawing.overlay and demo.draw.drawing, on pictures small enough to write by hand."""
+"""proxyclip_core.drawing.overlay and proxyclip_core.drawing.drawing, on pictures small enough to write by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from demo.draw.drawing import Drawing, Look
 from proxyclip_core import Segmentation
+from proxyclip_core.drawing.drawing import Drawing, Look
 from proxyclip_core.drawing.overlay import borders, labels_at, mark, overlay, picture_at, size_within
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)

@@ -12,10 +12,10 @@ from PIL import Image
 import proxyclip_core as pc
 from demo.answers.errors import UserError
 from demo.answers.segment import check
-from demo.draw.drawing import Look
 from demo.draw.legend import legend_rows
 from demo.stages import Asked, Stages, Visit
 from demo.tabs.parts import ON_MODEL, Page
+from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from demo import menus
 from demo.answers import ground_truth
-from demo.draw.drawing import Look
 from demo.draw.legend import percent
 from demo.stages import Stages
+from proxyclip_core.drawing.drawing import Look
 
 LOOK = Look(opacity=0.75)
 

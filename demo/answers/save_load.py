@@ -14,10 +14,10 @@ import numpy as np
 
 import proxyclip_core as pc
 from demo.answers.errors import NO_RESULT, UserError, in_words
-from demo.draw.drawing import Drawing, Look
 from demo.examples import Example
 from demo.stages import Asked, Runner, Stages, Visit, file_digest
 from proxyclip_core import export
+from proxyclip_core.drawing.drawing import Drawing, Look
 
 
 def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[Example]) -> tuple[Asked, str]:

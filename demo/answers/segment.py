@@ -12,11 +12,11 @@ import numpy as np
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import GONE, UserError, in_words
-from demo.draw.drawing import Look
 from demo.draw.heat_map import heat_map
 from demo.draw.legend import label_address, legend_html, legend_rows, percent
 from demo.models import Say
 from demo.stages import Asked, Runner, Stages, Visit, classes_of
+from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 
 STAGE_WORDS = {"words": ("words",), "encoders": ("clip", "vfm"), "fusion": ("dense",), "classes": ("logits",)}

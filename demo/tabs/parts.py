@@ -12,9 +12,9 @@ import proxyclip_core as pc
 from demo import limits, menus
 from demo.answers.segment import Point
 from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
-from demo.draw.drawing import Look
 from demo.examples import Example
 from demo.stages import Asked, Runner, Visit
+from proxyclip_core.drawing.drawing import Look
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Encoders run for one visitor at a time. Only these events give the visit back: one could undo another's otherwise.

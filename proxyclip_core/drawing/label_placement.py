@@ -6,14 +6,12 @@ Axes: H x W pixels of a label map.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from proxyclip_core.drawing.colours import hex_colour, text_on
+from proxyclip_core.drawing.fonts import default_font
 from proxyclip_core.drawing.overlay import borders, labels_at, size_within
 
 COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
@@ -84,12 +82,13 @@ def write_names(
     """
     image = Image.fromarray(drawn)
     pen = ImageDraw.Draw(image)
-    font = _font(max(11, round(max(image.size) / 44)))
+    size = max(11, round(max(image.size) / 44))
+    font = default_font(size)
     taken: list[tuple[float, float, float, float]] = []
     for label, (x, y) in places.items():
         name = names[label]
         text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        box = _box(pen, text, font, x, y, image.size)
+        box = _box(pen.textlength(text, font=font), size, x, y, image.size)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
             continue
         taken.append(box)
@@ -100,16 +99,10 @@ def write_names(
 
 
 def _box(
-    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, x: float, y: float, size_wh: tuple[int, int]
+    length: float, font_size: int, x: float, y: float, size_wh: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of a name around a point, moved so that it lies in the picture."""
-    width, height = pen.textlength(text, font=font) + font.size * 0.7, font.size * 1.35
+    """(left, top, right, bottom) of a name `length` pixels long around a point, moved to lie in the picture."""
+    width, height = length + font_size * 0.7, font_size * 1.35
     left = min(max(x - width / 2, 1), max(size_wh[0] - width - 2, 1))
     top = min(max(y - height / 2, 1), max(size_wh[1] - height - 2, 1))
     return left, top, left + width, top + height
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # matplotlib's own font: it knows more scripts than Pillow's, and is there wherever the page is.
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo.draw.label_placement import inner_points, write_names
-from proxyclip_core import Segmentation
 from proxyclip_core.drawing.colours import colours_for
+from proxyclip_core.drawing.label_placement import inner_points, write_names
 from proxyclip_core.drawing.overlay import borders, labels_at, overlay
+from proxyclip_core.types import Segmentation
 
 
 @dataclass(frozen=True)
