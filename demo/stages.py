@@ -152,10 +152,10 @@ class Stages:
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result with its longer side between `least` and DRAWN_SIDE pixels."""
-        result, words = self.result(settings), self.words()
+        result = self.result(settings)
         size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
         canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
-        return Drawing.prepare(canvas, result, words.has_background)
+        return Drawing.prepare(canvas, result)
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""

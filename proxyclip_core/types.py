@@ -163,7 +163,7 @@ class _Readable(_Movable):
         query, confidence = readout.best_query(self.reader())
         labels = self._query_classes().numpy()[query].astype(np.uint16)
         labels[confidence < threshold] = 0
-        return Segmentation(labels, self.vocabulary.names, confidence)
+        return Segmentation(labels, self.vocabulary.names, confidence, self.vocabulary.has_background)
 
     @torch.no_grad()
     def scores(self, name: str | int) -> np.ndarray:
@@ -265,6 +265,7 @@ class Segmentation:
 
     labels: (H, W) uint16 index into `names`. confidence: (H, W) float32, softmax score of the best class in 0..1
     (also where it fell below the threshold and class 0 was taken instead).
+    has_background: whether class 0 is the background.
     settings, computed_with: what was asked and with what it was computed (`ProxyCLIP.computed_with`), where the result
     comes from `ProxyCLIP.run` or a call of the model.
     """
@@ -272,6 +273,7 @@ class Segmentation:
     labels: np.ndarray
     names: tuple[str, ...]
     confidence: np.ndarray
+    has_background: bool = False
     settings: Settings | None = None
     computed_with: Mapping[str, Any] = field(default_factory=dict)
 

@@ -68,7 +68,7 @@ def test_small_pictures_can_be_shown_larger():
 
 def test_a_drawing_follows_its_look_and_says_what_is_in_it():
     result = Segmentation(LABELS, ("sky", "horse"), np.ones(LABELS.shape, np.float32))
-    drawing = Drawing.prepare(PICTURE, result, has_background=False)
+    drawing = Drawing.prepare(PICTURE, result)
     assert drawing.coverage == {"sky": 10 / 16, "horse": 6 / 16} and drawing.size_hw == (4, 4)
     plain = Look(0, outlines=False, names=False)
     assert (drawing.draw(plain) == PICTURE).all()

@@ -82,17 +82,17 @@ def save(runner: Runner, visit: Visit | None, look: Look, folder: str) -> str:
     gathered, _, failed = runner(_gather, visit, may_encode=False)
     if failed:
         raise UserError(failed)
-    picture, result, has_background = gathered
+    picture, result = gathered
     name = Path(visit.asked.picture).name
     path = Path(folder) / f"{Path(name).stem}_segmented.zip"
     try:
-        overlay = Drawing.prepare(picture, result, has_background).draw(look)
+        overlay = Drawing.prepare(picture, result).draw(look)
         export.write_zip(path, result, overlay, visit.asked.settings, name)
     except Exception as error:  # noqa: BLE001 such as a disk that is full
         raise UserError(in_words(error)) from None
     return str(path)
 
 
-def _gather(stages: Stages) -> tuple[np.ndarray, pc.Segmentation, bool]:
+def _gather(stages: Stages) -> tuple[np.ndarray, pc.Segmentation]:
     result = replace(stages.result(), settings=stages.settings, computed_with=stages.model().computed_with())
-    return stages.picture(), result, stages.words().has_background
+    return stages.picture(), result

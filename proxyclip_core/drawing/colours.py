@@ -11,6 +11,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from proxyclip_core.types import Segmentation
+
 # Okabe and Ito's seven, then the nine that lie farthest from them and from each other (OKLab, the least of normal
 # sight, protanopia, deuteranopia and tritanopia). Sixteen, so that any odd step visits them all.
 PALETTE = np.array(
@@ -37,6 +39,11 @@ PALETTE = np.array(
 BACKGROUND = np.array([0x80, 0x80, 0x80], dtype=np.uint8)
 # Past sixteen classes colours come again, lighter and then darker: (what is mixed in, how much of it).
 ROUNDS = ((0, 0.0), (255, 0.5), (0, 0.45))
+
+
+def colours_of(result: Segmentation) -> np.ndarray:
+    """(K, 3) uint8: the colours of a result's classes wherever they are shown: overlay, legend, label map."""
+    return colours_for(result.names, result.has_background)
 
 
 def colours_for(names: Sequence[str], has_background: bool = False) -> np.ndarray:

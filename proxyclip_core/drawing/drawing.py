@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxyclip_core.drawing.colours import colours_for
+from proxyclip_core.drawing.colours import colours_of
 from proxyclip_core.drawing.label_placement import inner_points, write_names
 from proxyclip_core.drawing.overlay import borders, labels_at, overlay
 from proxyclip_core.types import Segmentation
@@ -44,13 +44,13 @@ class Drawing:
     size_hw: tuple[int, int]
 
     @classmethod
-    def prepare(cls, picture: np.ndarray, result: Segmentation, has_background: bool) -> Drawing:
+    def prepare(cls, picture: np.ndarray, result: Segmentation) -> Drawing:
         """A result on its picture (H, W, 3), which is as large as it is to be drawn."""
         labels = labels_at(result.labels, (picture.shape[0], picture.shape[1]))
         return cls(
             picture=picture,
             labels=labels,
-            colours=colours_for(result.names, has_background),
+            colours=colours_of(result),
             edges=borders(labels),
             places=inner_points(labels),
             coverage=result.coverage(),
