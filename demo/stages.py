@@ -151,11 +151,11 @@ class Stages:
         return self._value(self._keys()["overlay"], lambda: self.drawing(least=LEAST_OVERLAY_SIDE))
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
-        """A result with its longer side between `least` and DRAWN_SIDE pixels."""
+        """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's own."""
         result = self.result(settings)
         size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
         canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
-        return Drawing.prepare(canvas, result)
+        return Drawing.prepare(canvas, result, self.overlay() if settings else None)
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""

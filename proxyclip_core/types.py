@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -295,10 +296,14 @@ class Segmentation:
         """(H, W) bool: where a class is, by name or index. Raises ValueError for a class that is not there."""
         return self.labels == class_index(self.names, name)
 
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """(K,) int: pixels of every class."""
+        return np.bincount(self.labels.ravel(), minlength=len(self.names))
+
     def coverage(self) -> dict[str, float]:
         """Share of the picture by class name, in 0..1, summing to 1; classes that were not found have 0."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.names))
-        return {name: float(count) / self.labels.size for name, count in zip(self.names, counts)}
+        return {name: float(count) / self.labels.size for name, count in zip(self.names, self.areas)}
 
 
 def class_index(names: tuple[str, ...], name: str | int) -> int:

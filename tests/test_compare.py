@@ -116,6 +116,12 @@ def test_results_are_drawn_in_the_colours_of_the_page(stages):
     assert (stages.drawing().colours == stages.overlay().colours).all()
 
 
+def test_what_the_page_found_has_its_colour_in_every_result(stages, asked):
+    own, other = stages.overlay(), stages.drawing(menus.variant(CLIP_ALONE, asked.settings))
+    shared = own.found().keys() & other.found().keys()
+    assert shared and all((own.colours[index] == other.colours[index]).all() for index in shared)
+
+
 def test_the_sheet_opens_with_all_patch_sizes_of_the_family():
     ready = ["DINO B/8", "DINO B/16", "DINO S/8"]
     assert compare.suggested("DINO B/16", ready) == [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"]

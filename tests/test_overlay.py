@@ -1,4 +1,4 @@
-"""proxyclip_core.drawing.overlay and proxyclip_core.drawing.drawing, on pictures small enough to write by hand."""
+"""proxyclip_core.drawing.overlay and drawing, on pictures small enough to write by hand."""
 
 from __future__ import annotations
 
@@ -77,3 +77,13 @@ def test_a_drawing_follows_its_look_and_says_what_is_in_it():
     assert (drawing.draw(Look(0, True, False)) != PICTURE).any() and (
         drawing.draw(Look(0, False, True)) != PICTURE
     ).any()
+
+
+def test_a_drawing_beside_another_has_its_colours():
+    def drawn(labels, beside=None):
+        labels = np.array([labels] * 4, np.uint16)
+        return Drawing.prepare(PICTURE, Segmentation(labels, ("lake", "river"), np.ones((4, 4), np.float32)), beside)
+
+    first, other = drawn([0, 0, 0, 1]), drawn([0, 1, 1, 1])
+    assert (first.colours[1] != other.colours[1]).any()  # the smaller one steps aside
+    assert (drawn([0, 1, 1, 1], first).colours == first.colours).all()

@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from proxyclip_core import SimilarityStatistics
-from proxyclip_core.drawing.colours import PALETTE, hex_colour
 from proxyclip_core.evaluation import PrecisionRecall
 
-# Blue, lighter so that it reads on dark pages too, vermilion, green, rose, sky, orange. Lines differ in dashes as well.
-COLOURS = tuple(map(hex_colour, (PALETTE[4] * 0.8 + 51, *PALETTE[[3, 0, 5, 1, 2]])))
+# Okabe and Ito's blue, lighter so that it reads on dark pages too, vermilion, green, rose, sky and orange. Lines differ
+# in dashes as well.
+COLOURS = ("#338ec1", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)), (0, (6, 2)))
 INK = "#010203"  # of text and axes until `to_svg` makes it the page's own
 

@@ -44,18 +44,26 @@ class Drawing:
     size_hw: tuple[int, int]
 
     @classmethod
-    def prepare(cls, picture: np.ndarray, result: Segmentation) -> Drawing:
-        """A result on its picture (H, W, 3), which is as large as it is to be drawn."""
+    def prepare(cls, picture: np.ndarray, result: Segmentation, beside: Drawing | None = None) -> Drawing:
+        """A result on its picture (H, W, 3), which is as large as it is to be drawn.
+
+        beside: the drawing of another result of the same words; what is in both has the same colour.
+        """
+        settled = beside.found() if beside else None
         labels = labels_at(result.labels, (picture.shape[0], picture.shape[1]))
         return cls(
             picture=picture,
             labels=labels,
-            colours=colours_of(result),
+            colours=colours_of(result, settled),
             edges=borders(labels),
             places=inner_points(labels),
             coverage=result.coverage(),
             size_hw=(result.labels.shape[0], result.labels.shape[1]),
         )
+
+    def found(self) -> dict[int, np.ndarray]:
+        """Class -> (3,) uint8 RGB, of the classes that are in the picture."""
+        return {index: self.colours[index] for index, share in enumerate(self.coverage.values()) if share}
 
     def draw(self, look: Look) -> np.ndarray:
         """(H, W, 3) uint8."""
