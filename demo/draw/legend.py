@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from proxyclip_core.drawing.colours import hex_colour, text_on
+from proxyclip_core.drawing.label_placement import lettering
 from proxyclip_core.drawing.overlay import labels_at, size_within
 
 INDEX_SIDE = 512  # pixels of the longer side of the small label map that the legend brings along
@@ -43,10 +44,11 @@ def legend_html(rows: Sequence[Mapping[str, Any]], hidden: Collection[str] = (),
 
 def _chip(row: Mapping[str, Any], is_shown: bool) -> str:
     colour, name, share = row["colour"], html.escape(str(row["name"])), html.escape(percent(float(row["share"])))
+    written = name if lettering(str(row["name"])) else f"{row['index']} · {name}"  # the picture has its number alone
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
     chip = (
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
-        f'data-index="{row["index"]}" aria-pressed="{str(is_shown).lower()}" title="Hide or show">{name}</button>'
+        f'data-index="{row["index"]}" aria-pressed="{str(is_shown).lower()}" title="Hide or show">{written}</button>'
     )
     return f'<li>{chip}<span class="share">{share}</span></li>'
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from proxyclip_core.drawing.colours import hex_colour, text_on
-from proxyclip_core.drawing.fonts import default_font
+from proxyclip_core.drawing.fonts import Pieces, length, runs, write
 from proxyclip_core.drawing.overlay import borders, labels_at, size_within
 
 COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
@@ -73,28 +73,33 @@ def inner_points(labels: np.ndarray) -> dict[int, tuple[float, float]]:
     return points
 
 
+def lettering(name: str) -> Pieces:
+    """A class's name as it is written on a picture, cut to LONGEST; () where this machine has no fonts for it."""
+    return runs(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")
+
+
 def write_names(
     drawn: np.ndarray, places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray
 ) -> np.ndarray:
     """The picture (H, W, 3) with a class's name at each of `places`, on the class's colour so that it can be read.
 
-    A name that would cover an earlier one is left out.
+    A name that this machine has no font for is written as the class's index. A name that would cover an earlier one is
+    left out.
     """
     image = Image.fromarray(drawn)
     pen = ImageDraw.Draw(image)
     size = max(11, round(max(image.size) / 44))
-    font = default_font(size)
     taken: list[tuple[float, float, float, float]] = []
     for label, (x, y) in places.items():
-        name = names[label]
-        text = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-        box = _box(pen.textlength(text, font=font), size, x, y, image.size)
+        pieces = lettering(names[label]) or runs(str(label))
+        long = length(pieces, size)
+        box = _box(long, size, x, y, image.size)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
             continue
         taken.append(box)
         fill, ink = hex_colour(colours[label]), text_on(colours[label])
         pen.rounded_rectangle(box, radius=(box[3] - box[1]) / 3, fill=fill, outline=ink)
-        pen.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, font=font, fill=ink, anchor="mm")
+        write(image, ((box[0] + box[2] - long) / 2, (box[1] + box[3]) / 2), pieces, size, ink)
     return np.asarray(image)
 
 
