@@ -151,11 +151,12 @@ class Stages:
         return self._value(self._keys()["overlay"], lambda: self.drawing(least=LEAST_OVERLAY_SIDE))
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
-        """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's own."""
+        """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
         result = self.result(settings)
         size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
         canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
-        return Drawing.prepare(canvas, result, self.overlay() if settings else None)
+        own = self._entries.get(self._keys()["overlay"]) if settings else None
+        return Drawing.prepare(canvas, result, own and own.value)
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""

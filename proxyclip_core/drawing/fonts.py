@@ -73,9 +73,13 @@ def runs(text: str) -> Pieces:
         if from_right or any(unicodedata.category(c) in ("Mn", "Mc") for c in text):
             return ()
     pieces: list[tuple[Face, str]] = []
+    face: Face | None
     for character in text:
         last = pieces[-1][0] if pieces else default_face()
-        face = last if character == " " or character in SILENT else _face(character, last)
+        if character == " " and unicodedata.category(pieces[-1][1][-1])[0] == "S":
+            face = default_face()  # an emoji's space is as wide as an emoji
+        else:
+            face = last if character == " " or character in SILENT else _face(character, last)
         if face is None:
             return ()
         if pieces and face == last:
@@ -91,7 +95,7 @@ def length(pieces: Pieces, size: int) -> float:
 
 
 def write(image: Image.Image, left_middle: tuple[float, float], pieces: Pieces, size: int, ink: str) -> None:
-    """Writes what `runs` gave into the picture."""
+    """Writes what `runs` gave into the picture, which is in RGB."""
     x, y = left_middle
     for face, text in pieces:
         font, scale = face.at(size)
@@ -123,9 +127,10 @@ def _face(character: str, last: Face) -> Face | None:
 def default_face() -> Face:
     """DejaVu Sans, which knows more scripts than Pillow's own font, where this machine has it."""
     package = find_spec("matplotlib")  # it brings the font along; it is looked for, not imported
-    folder = Path(package.origin).parent / "mpl-data/fonts/ttf" if package and package.origin else Path()
-    files = (path for path in [str(folder / "DejaVuSans.ttf"), *_files()] if Path(path).name == "DejaVuSans.ttf")
-    return next((face for face in map(Face, files) if face.has("a")), Face())
+    folder = Path(package.origin).parent if package and package.origin else Path("nowhere")
+    files = (path for path in _files() if Path(path).name == "DejaVuSans.ttf")
+    faces = map(Face, chain([str(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf")], files))
+    return next((face for face in faces if face.has("a")), Face())
 
 
 @lru_cache(maxsize=1024)
@@ -175,6 +180,8 @@ def _sized(face: Face, size: int) -> tuple[ImageFont.FreeTypeFont, float]:
         if isinstance(font, ImageFont.FreeTypeFont):
             return font, 1.0
         raise OSError("Pillow was built without FreeType, so it cannot write.")
+    if not os.path.isfile(face.path):  # Pillow would look for its name elsewhere
+        raise OSError(f"{face.path} is no file.")
     for tried in (size, *BITMAP_SIZES):
         try:
             return ImageFont.truetype(face.path, tried, face.index), size / tried
@@ -193,6 +200,7 @@ def _has(face: Face, character: str) -> bool:
 
 def _drawn(face: Face, character: str) -> bytes:
     font, _ = face.at(20)
-    image = Image.new("RGBA", (font.size * 2, font.size * 2))
+    side = round(font.size * 2)
+    image = Image.new("RGBA", (side, side))
     ImageDraw.Draw(image).text((0, 0), character, font=font, embedded_color=True)
     return image.tobytes()
