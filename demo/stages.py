@@ -156,7 +156,7 @@ class Stages:
         size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
         canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
         own = self._entries.get(self._keys()["overlay"]) if settings else None
-        return Drawing.prepare(canvas, result, own and own.value)
+        return Drawing.prepare(canvas, result, own.value if own else None)
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""

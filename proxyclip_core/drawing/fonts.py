@@ -37,6 +37,7 @@ MOST_FILES = 200  # of those, that are looked into
 BITMAP_SIZES = (109, 136, 160, 128, 96, 64, 32)  # emoji that are pictures come in one size
 NOWHERE = "\U0010ffff"  # never a character: every font shows for it what it shows for all that it does not have
 SILENT = frozenset(["\u200c", "\u200d", *map(chr, range(0xFE00, 0xFE10))])  # these only tell how others look
+FIRST_EMOJI = "\U0001f000"  # older ones are signs in other fonts, too
 LIKE = {"CJK": "中", "HANGUL": "가"}  # scripts with very many characters: a font with this one has most of them
 
 
@@ -76,10 +77,10 @@ def runs(text: str) -> Pieces:
     face: Face | None
     for character in text:
         last = pieces[-1][0] if pieces else default_face()
-        if character == " " and unicodedata.category(pieces[-1][1][-1])[0] == "S":
-            face = default_face()  # an emoji's space is as wide as an emoji
+        if character == " ":  # in a font of pictures it is as wide as a picture
+            face = last if last.at(20)[1] == 1 else default_face()
         else:
-            face = last if character == " " or character in SILENT else _face(character, last)
+            face = last if character in SILENT else _face(character, last)
         if face is None:
             return ()
         if pieces and face == last:
@@ -116,10 +117,11 @@ def _is_hidden(character: str) -> bool:
 
 
 def _face(character: str, last: Face) -> Face | None:
-    """A font that has the character: the last one where that can be."""
-    script = unicodedata.name(character, "").split(" ")[0]
+    """A font that has the character: the last one where that can be; for emoji, one of emoji."""
+    if character >= FIRST_EMOJI and (emoji := _system_face(character)):
+        return emoji
     known = next((face for face in (last, default_face()) if face.has(character)), None)
-    found = known or _system_face(LIKE.get(script, character))
+    found = known or _system_face(LIKE.get(unicodedata.name(character, "").split(" ")[0], character))
     return found if found and found.has(character) else None
 
 
@@ -141,10 +143,10 @@ def _system_face(character: str) -> Face | None:
 
 def _suggested(character: str) -> Iterator[Face]:
     """What fontconfig, where it is installed, has for a character: without serifs, in Chinese shape where it can be."""
-    command, pattern = shutil.which("fc-match"), f"sans-serif:charset={ord(character):x}"
+    command, family = shutil.which("fc-match"), "emoji" if character >= FIRST_EMOJI else "sans-serif"
     if command is None:
         return
-    pattern += ":lang=zh-cn" if character == LIKE["CJK"] else ""
+    pattern = f"{family}:charset={ord(character):x}" + (":lang=zh-cn" if character == LIKE["CJK"] else "")
     try:
         told = subprocess.run(
             [command, "--format=%{index} %{file}", pattern], capture_output=True, timeout=5, check=True
