@@ -80,7 +80,7 @@ def test_what_fontconfig_suggests_is_taken_where_it_has_the_characters(folder, t
 
 def test_what_is_not_to_be_seen_is_left_out():
     assert fonts.runs("a\u200bb\x07\u202e\ufeff\udcff  c\n") == fonts.runs("ab c")
-    assert fonts.runs("\u200b") == () and (written("\x00\x1b") == written("0")).all()
+    assert fonts.runs("\u200b") == fonts.runs("\u200d") == () and (written("\x00\x1b") == written("0")).all()
 
 
 @needs_raqm
@@ -88,9 +88,10 @@ def test_hebrew_runs_from_right_to_left(folder):
     shutil.copy(DEJAVU, folder)
     image = Image.new("L", (200, 40)).convert("RGB")
     fonts.write(image, (10, 20), fonts.runs("שי"), 20, "white")
-    ink = np.asarray(image.convert("L").crop(image.getbbox()), float)
-    quarter = ink.shape[1] // 4  # the second letter, a small one, stands on the left
-    assert ink[:, :quarter].sum() < ink[:, -quarter:].sum() / 1.5
+    ink = np.asarray(image.convert("L").crop(image.getbbox()))
+    assert (
+        ink[0, 0] > 100 and ink[-3:, : ink.shape[1] // 4].max() < 100
+    )  # the second letter, which hangs, is on the left
 
 
 def test_scripts_that_need_raqm_are_written_as_numbers_without_it(folder, monkeypatch):

@@ -87,7 +87,8 @@ def runs(text: str) -> Pieces:
             pieces[-1] = (face, pieces[-1][1] + character)
         else:
             pieces.append((face, character))
-    return () if from_right and len(pieces) > 1 else tuple(pieces)  # the order of pieces would have to be turned
+    turned = from_right and len(pieces) > 1  # the pieces would have to be put in another order
+    return () if turned or SILENT.issuperset(text) else tuple(pieces)
 
 
 def length(pieces: Pieces, size: int) -> float:
