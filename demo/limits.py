@@ -36,6 +36,7 @@ MOST_REFINED = {  # pixels, some 10 s for each method on two cores
     "pixels": _limit("MOST_PIXELS_REFINED", 4_000_000),
     "pixels+": _limit("MOST_PIXELS_SOLVED", 250_000),
 }
+MOST_SAVED_PIXELS = _limit("MOST_SAVED_PIXELS", 50_000_000)  # of a picture whose result is downloaded
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
 
@@ -108,6 +109,16 @@ def check_reach(features: pc.ImageFeatures, settings: pc.Settings) -> None:
             f"Across all windows {pairs / 1e9:.1f} billion pairs of patches would attend to each other; at most "
             f"{MOST_PAIRS / 1e9:g} billion can be taken. Let patches attend to their own window, or choose a lower "
             "resolution or a larger patch."
+        )
+
+
+def check_saved(size_hw: tuple[int, ...]) -> None:
+    """Raises ValueError where packing the files of a result would take very long."""
+    pixels = size_hw[0] * size_hw[1]
+    if pixels > MOST_SAVED_PIXELS:
+        raise ValueError(
+            f"The picture has {pixels / 1e6:.1f} million pixels; results of at most {MOST_SAVED_PIXELS / 1e6:g} "
+            "million can be downloaded here. Give a smaller picture, or run `proxyclip segment` on your own machine."
         )
 
 

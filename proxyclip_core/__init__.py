@@ -10,7 +10,7 @@ from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
-from proxyclip_core.settings import SETTINGS, Settings
+from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import TEMPLATES, WordsWarning, background_presets, parse_vocabulary, vocabulary_presets
@@ -34,6 +34,7 @@ __all__ = [
     "ProxyCLIP",
     "Segmentation",
     "Settings",
+    "SettingsWarning",
     "SimilarityStatistics",
     "VfmSpec",
     "Vocabulary",

@@ -14,6 +14,7 @@ Axes: B windows, h x w patches, D CLIP width, E embedding, K classes, Q queries,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -32,7 +33,7 @@ from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
 from proxyclip_core.picture import ImageLike, cut_windows, picture_digest, read_image, resized
 from proxyclip_core.refine import across
-from proxyclip_core.settings import SETTINGS, Settings, default, versions
+from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.words import (
@@ -148,7 +149,8 @@ class ProxyCLIP:
     def run(self, image: ImageLike, settings: Settings, *, crop: int = 336, stride: int = 112) -> Segmentation:
         """All stages with the numbers and words of `settings`, whose models must be this model's.
 
-        Raises ValueError where the settings name other models.
+        Gives a `SettingsWarning` where the settings come from a file and were saved with other versions, kernels or
+        weights. Raises ValueError where they name other models.
         """
         mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
         if (settings.clip, settings.vfm if self.vfm is not None else "") != mine:
@@ -156,6 +158,8 @@ class ProxyCLIP:
                 f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
+        if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
+            warnings.warn(differ, SettingsWarning, stacklevel=2)
         # Words first: a slip in them should not wait for the encoders.
         vocabulary = self.embed(settings.words, settings.background, settings.templates)
         picture = read_image(image)

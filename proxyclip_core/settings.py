@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from numbers import Integral, Real
 from typing import Any
@@ -216,6 +216,8 @@ class Settings:
 
     clip, vfm: full names in the registries (vfm may be "" where `fusion` needs none). words: text for
     `words.parse_vocabulary`. The rest as in `ProxyCLIP`, with the ranges of `SETTINGS`.
+    computed_with: of settings from a file, what its result was computed with (`ProxyCLIP.computed_with`). It is a
+    record and no setting: settings are equal whatever it says.
     Raises ValueError, naming the setting, for a value that cannot be; whether models are known is said when they load.
     """
 
@@ -232,6 +234,7 @@ class Settings:
     fusion: str = default("fusion")
     reach: str = default("reach")
     refine: str = default("refine")
+    computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, row in SETTINGS.items():
@@ -240,33 +243,37 @@ class Settings:
 
     def to_json(self, computed_with: Mapping[str, Any] | None = None) -> str:
         """The settings as a file. computed_with: what `ProxyCLIP.computed_with` says, for the record."""
-        entries: dict[str, Any] = {"proxyclip_settings": FORMAT, **asdict(self)}
+        entries: dict[str, Any] = {"proxyclip_settings": FORMAT} | {name: getattr(self, name) for name in SETTINGS}
         entries["side"] = AS_IS if self.side is None else self.side
         entries["computed_with"] = dict(computed_with) if computed_with else {"versions": versions()}
         return json.dumps(entries, ensure_ascii=False, indent=2)
 
     @classmethod
-    def from_json(cls, text: str) -> Settings:
-        """What `to_json` wrote. Raises ValueError for anything else, naming the entry."""
+    def from_json(cls, text: str, default: Settings | None = None) -> Settings:
+        """What `to_json` wrote, or a JSON object with some of its entries; `default` has those that are missing.
+
+        Raises ValueError for anything else, naming the entry. Without a default, models and words must be there.
+        """
         try:
-            entries = json.loads(text)
+            entries = json.loads(text.removeprefix("\ufeff"))  # which some editors put in front
         except (ValueError, RecursionError) as error:
             raise ValueError(f"These are no settings: the file is not JSON ({error}).") from None
-        if not isinstance(entries, dict) or entries.pop("proxyclip_settings", None) not in (1, FORMAT):
+        is_ours = isinstance(entries, dict) and ("proxyclip_settings" in entries or "words" in entries)
+        if not is_ours or entries.pop("proxyclip_settings", FORMAT) not in (1, FORMAT):
             raise ValueError(f'These are no settings: expected a JSON object with "proxyclip_settings": {FORMAT}.')
-        for record in ("computed_with", "versions"):
-            entries.pop(record, None)
+        record, older = entries.pop("computed_with", {}), {"versions": entries.pop("versions", {})}
         if entries.get("background") == "":  # as format 1 wrote "none"
             entries["background"] = "none"
         if entries.get("side") == AS_IS:
             entries["side"] = None
-        known = {entry.name for entry in fields(cls)}
-        unknown, missing = set(entries) - known, {"clip", "vfm", "words"} - set(entries)
+        unknown = set(entries) - set(SETTINGS)
+        missing = ({"words"} if default else {"clip", "vfm", "words"}) - set(entries)
         if unknown or missing:
             parts = [f"unknown: {', '.join(sorted(unknown))}"] if unknown else []
             parts += [f"missing: {', '.join(sorted(missing))}"] if missing else []
             raise ValueError(f"The settings cannot be read ({'; '.join(parts)}).")
-        return cls(**entries)
+        entries["computed_with"] = record if isinstance(record, dict) and record else older
+        return replace(default, **entries) if default else cls(**entries)
 
 
 def check_threshold(threshold: float, has_background: bool) -> None:
@@ -278,6 +285,38 @@ def check_threshold(threshold: float, has_background: bool) -> None:
             "one: background='first' where your first word is the background, 'short' or 'long' for a list of words "
             "that is put in front. Or leave the threshold at 0."
         )
+
+
+class SettingsWarning(UserWarning):
+    """Settings from a file may not give the result that they were saved with, for a reason that the message says."""
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """A sentence on how two records of `ProxyCLIP.computed_with` differ, "" where they do not as far as both say."""
+    parts = [
+        f"{label} {str(before)[:80]} (here {str(after)[:80]})"
+        for label, before, after in _pairs(then, now)
+        if before and after and before != after
+    ]
+    return f"These settings were saved with {', '.join(parts)}: labels may differ from then." if parts else ""
+
+
+def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(what, then, now) of all that decides the numbers of a result."""
+    for name in LIBRARIES:
+        yield name, _entry(then, "versions", name), _entry(now, "versions", name)
+    yield "the device", then.get("device"), now.get("device")
+    yield "the precision", then.get("precision"), now.get("precision")
+    for name in ("linear", "weights", "attention"):
+        yield f"the kernels for {name}", _entry(then, "kernels", name), _entry(now, "kernels", name)
+    yield "CLIP's weights", then.get("clip_weights"), now.get("clip_weights")
+    yield "the vision model's weights", then.get("vfm_weights"), now.get("vfm_weights")
+
+
+def _entry(record: Mapping[str, Any], group: str, name: str) -> Any:
+    """An entry of a record that anybody may have written."""
+    found = record.get(group)
+    return found.get(name) if isinstance(found, dict) else None
 
 
 def versions() -> dict[str, str]:

@@ -9,15 +9,18 @@ synonyms of all classes), H x W picture pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from proxyclip_core import readout
+from proxyclip_core.picture import ImageLike
 from proxyclip_core.settings import Settings, check_threshold
 from proxyclip_core.windows import WindowLayout
 
@@ -304,6 +307,43 @@ class Segmentation:
     def coverage(self) -> dict[str, float]:
         """Share of the picture by class name, in 0..1, summing to 1; classes that were not found have 0."""
         return {name: float(count) / self.labels.size for name, count in zip(self.names, self.areas)}
+
+    def overlay(
+        self,
+        picture: ImageLike,
+        opacity: float = 0.6,
+        outlines: bool = True,
+        names: bool = True,
+        hidden: Collection[str] = (),
+    ) -> np.ndarray:
+        """(H, W, 3) uint8: the picture with the regions laid over it, as the page draws them at the picture's own size.
+
+        picture: the one that was segmented. opacity: of the regions, in 0..1. outlines, names: whether they are drawn.
+        hidden: names of classes that are not. Raises ValueError for a picture of another size.
+        """
+        from proxyclip_core.drawing.drawing import Drawing, Look  # here, because they take results
+        from proxyclip_core.export.files import picture_of
+
+        return Drawing.prepare(picture_of(self, picture), self).draw(Look(opacity, outlines, names, tuple(hidden)))
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        picture: ImageLike | None = None,
+        formats: Collection[str] | None = None,
+        *,
+        force: bool = False,
+        **wishes: Any,
+    ) -> None:
+        """Writes the result in some of `export.FORMATS`: into one zip where `path` ends in .zip, else into a folder.
+
+        picture, formats, wishes: as in `export.files_of`; `result.save("out.zip", "farm.png", polygons=True)`, say.
+        Raises ValueError for what does not fit together, and FileExistsError, before anything is written, for files
+        that are there and that this method did not write, unless `force` is given. No file is ever half written.
+        """
+        from proxyclip_core import export  # here, because it takes results
+
+        export.write_files(Path(path), export.files_of(self, picture, formats, **wishes), force)
 
 
 def class_index(names: tuple[str, ...], name: str | int) -> int:

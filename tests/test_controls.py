@@ -72,6 +72,7 @@ INSIDE_TAB: list[tuple] = [
     ("inside-sources", "input", ["DINO S/8"], {}, set(), {"vfm": 1}),
     ("inside-label-map", "upload", "labels.png", {}, set(), NOTHING),
     ("inside-label-map", "clear", None, {}, set(), NOTHING),
+    ("inside-mask-word", "input", "sky", {}, set(), NOTHING),
 ]
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),

@@ -239,6 +239,21 @@ def test_the_label_map_of_the_download_is_a_truth_that_is_met_in_full(stages, tm
     assert true.labels.dtype == np.uint16 and "mIoU 100.0 %" in inside.miou_line(stages, true)
 
 
+def test_the_mask_of_an_object_is_a_truth_once_it_is_said_which_word_it_is(stages, tmp_path):  # mmsegmentation 1609
+    result, words = stages.result(), stages.words().names
+    path, word = tmp_path / "mask_0_255.png", words[int(result.labels[0, 0])]
+    Image.fromarray(np.uint8(result.mask(word)) * 255).save(path)
+    for unsaid in (None, "none of them"):
+        line, _, offered = inside.against_truth(stages, inside.View(label_map=str(path), mask_word=unsaid))
+        assert "0 and 255 alone. Which word is the object" in line and offered == list(words)
+    line, figure, _ = inside.against_truth(stages, inside.View(label_map=str(path), mask_word=word))
+    assert figure == "" and f"mIoU 100.0 %</strong> of the current result: {word} against all else" in line
+    shifted = ground_truth.of_upload(
+        str(path), result.labels.shape, words, next(other for other in words if other != word)
+    )
+    assert ground_truth.score(result.labels, words, shifted)[0] < 0.5
+
+
 def test_more_words_than_a_label_map_can_number_are_scored_all_the_same(tmp_path):
     Image.fromarray(np.zeros((2, 4), dtype=np.uint8)).save(tmp_path / "labels.png")
     words = tuple(f"word {number}" for number in range(300))

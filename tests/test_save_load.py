@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import proxyclip_core as pc
+from demo import limits
 from demo.answers import save_load
 from demo.answers.errors import NO_RESULT
 from demo.ui import build_demo
@@ -55,6 +56,34 @@ def test_the_download_is_the_result_on_the_page_with_its_settings_and_what_compu
     assert json.loads(written)["computed_with"] == json.loads(json.dumps(tiny_model.computed_with()))
 
 
+def test_the_download_holds_what_is_ticked(page):
+    usual = {"labels.png", "names.txt", "names.json", "overlay.png", "coco.json", "settings.json"}
+    assert {name for name in download(page).namelist() if "/" not in name} == usual
+    page.set("formats", ["npz", "coco"])
+    page.set("wishes", ["polygons", "split", "logits"])
+    archive = download(page)
+    assert archive.namelist() == ["coco.json", "result.npz"]
+    rows = json.loads(archive.read("coco.json"))["annotations"]
+    assert all(len(row["segmentation"]) == 1 and isinstance(row["segmentation"][0], list) for row in rows)
+    logits = np.load(io.BytesIO(archive.read("result.npz")))["logits"]
+    assert (logits == page.visit.held("logits").values.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("formats", "message"), [([], "Tick at least one"), (["yolo"], "formats is 'yolo'; expected a list of some of")]
+)
+def test_what_cannot_be_downloaded_is_said(page, formats, message):
+    page.set("formats", formats)
+    page.do("save", "click")
+    assert message in page.said() and page["zip-file"] is None
+
+
+def test_a_picture_too_large_to_pack_is_said(page, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_SAVED_PIXELS", 30_000)
+    page.do("save", "click")
+    assert "results of at most 0.03 million can be downloaded" in page.said()
+
+
 def test_the_overlay_of_the_download_is_as_it_was_looked_at_and_as_large_as_the_picture(page, blocks):
     page.do("names", "input", False)
     page.do("outlines", "input", False)
@@ -75,10 +104,10 @@ def test_without_a_result_the_remedy_is_said(segmented):
 def test_a_download_that_fails_hands_out_nothing_and_says_why(page, monkeypatch):
     download(page)
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(save_load.export, "write_zip", full)
+    monkeypatch.setattr(pc.Segmentation, "save", full)
     page.do("save", "click")
     assert "no room left on the server's disk" in page.said() and page["zip-file"] is None
 
@@ -91,13 +120,36 @@ def test_settings_fill_the_page_as_they_were(page, tmp_path):
     assert ["500", "500"] in page.prop("side", "choices") and page.prop("threshold", "interactive")
 
 
+def test_settings_that_were_saved_elsewhere_say_what_is_not_the_same(page, tmp_path, tiny_model):
+    record = tiny_model.computed_with()
+    saved = pc.Settings("OpenAI B/16", "DINO B/8", "sky, lake", windows="whole", templates="none")
+    (tmp_path / "here.json").write_text(saved.to_json(record))
+    page.do("load", "upload", file(tmp_path / "here.json"))
+    assert not page.said()
+    elsewhere = record | {"versions": record["versions"] | {"timm": "0.1"}, "clip_weights": "of another kind"}
+    (tmp_path / "there.json").write_text(saved.to_json(elsewhere))
+    page.do("load", "upload", file(tmp_path / "there.json"))
+    said = page.said()
+    assert (
+        said.startswith("These settings were saved with timm 0.1 (here ") and "CLIP's weights of another kind" in said
+    )
+    assert page.visit.asked.settings == saved
+
+
+def test_a_few_settings_with_a_byte_order_mark_are_read(page, tmp_path):  # playwright PR 39420
+    (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"words": "sky, grass", "beta": 1.5, "gamma": 3.0}')
+    page.do("load", "upload", file(tmp_path / "settings.json"))
+    found = page.visit.asked.settings
+    assert (found.words, found.beta, found.clip, page.said()) == ("sky, grass", 1.5, "OpenAI B/16", "")
+
+
 def test_settings_of_today_without_a_vision_model_and_of_an_older_format_are_read(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text(pc.Settings("OpenAI B/16", "", "sky", fusion="clip").to_json())
-    assert save_load.read_settings(str(path), "DINO B/8").vfm == "DINO B/8"
+    assert save_load.read_settings(str(path), DEFAULT).vfm == "DINO B/8"
     old = {"proxyclip_settings": 1, "clip": "OpenAI B/16", "vfm": "DINO B/8", "words": "sky", "side": None}
     path.write_text(json.dumps(old | {"background": "", "versions": {}}))
-    assert save_load.read_settings(str(path), "").side is None
+    assert save_load.read_settings(str(path), DEFAULT).side is None
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
 """One table says what each setting may be; settings come back from their file as they were."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from proxyclip_core.settings import SETTINGS, Settings
+from proxyclip_core.settings import SETTINGS, Settings, differences
 
 SAVED = Settings("OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 4.0, None, "whole", "simple7", "short", 0.25)
 
 
 def test_the_table_has_a_row_for_every_setting():
-    assert set(SETTINGS) == {entry.name for entry in fields(Settings)}
+    assert set(SETTINGS) == {entry.name for entry in fields(Settings) if entry.compare}
     assert all(row.check(row.default) == row.default and row.label and row.tip for row in SETTINGS.values())
 
 
@@ -109,6 +109,37 @@ def test_what_does_not_fit_is_named(change, message):
 def test_other_files_are_no_settings(text):
     with pytest.raises(ValueError, match="no settings"):
         Settings.from_json(text)
+
+
+def test_what_is_not_said_is_as_the_default_has_it():
+    found = Settings.from_json('\ufeff{"words": "sky, grass", "beta": 0.9}', SAVED)
+    assert found == replace(SAVED, words="sky, grass", beta=0.9)
+
+
+def test_settings_remember_what_their_result_was_computed_with_and_are_equal_all_the_same():
+    record = {"versions": {"torch": "2.8"}, "device": "cuda"}
+    found = Settings.from_json(SAVED.to_json(record))
+    assert found.computed_with == record and found == SAVED and hash(found) == hash(SAVED)
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ({}, ""),
+        ({"versions": {"torch": "2.9", "python": "3.10"}, "device": "cpu", "vfm_weights": None, "kernels": 5}, ""),
+        ({"versions": {"torch": "2.8"}}, "saved with torch 2.8 (here 2.9)"),
+        (
+            {"device": "cuda", "kernels": {"linear": "x"}},
+            "the device cuda (here cpu), the kernels for linear x (here y)",
+        ),
+        ({"vfm_weights": "1f"}, "the vision model's weights 1f (here 2e)"),
+        ({"versions": [], "device": "x" * 1000}, f"the device {'x' * 80} (here cpu)"),
+    ],
+)
+def test_how_two_records_differ_is_said(then, said):
+    now = {"versions": {"torch": "2.9"}, "device": "cpu", "kernels": {"linear": "y"}, "vfm_weights": "2e"}
+    found = differences(then, now)
+    assert said in found if said else found == ""
 
 
 def test_missing_entries_are_named():

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
+from demo.answers.errors import UserError
 from demo.examples import Example
 from demo.stages import Stages, classes_of, file_digest
 from proxyclip_core import evaluation
-from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled
+from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask
 
 # Pairs of patches for one curve: enough for a smooth one, and 100 MB less than what `correspondence` takes unasked.
 PAIRS = 60_000
@@ -23,16 +24,29 @@ ROWS = (
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """labels: (H, W) uint8 or uint16 index into words; see `evaluation.scenes.is_labelled` for the rest."""
+    """labels: (H, W) uint8 or uint16 index into words; see `evaluation.scenes.is_labelled` for the rest.
+
+    of_mask: whether it comes from the mask of one object: then the second and last word stands for all else.
+    """
 
     labels: np.ndarray
     words: tuple[str, ...]
+    of_mask: bool = False
 
 
-def of(stages: Stages, label_map: str | None, examples: Iterable[Example]) -> GroundTruth | None:
-    """The truth of the picture: an uploaded label map first, else that of the gallery; None where there is none."""
+class WhichWord(UserError):
+    """The mask of an object was given, and it is not said which word the object is."""
+
+
+def of(
+    stages: Stages, label_map: str | None, examples: Iterable[Example], mask_word: str | None = None
+) -> GroundTruth | None:
+    """The truth of the picture: an uploaded label map first, else that of the gallery; None where there is none.
+
+    mask_word: which word the object is, where the upload is the mask of one. Raises WhichWord where it must be said.
+    """
     if label_map:
-        return of_upload(label_map, stages.overlay().size_hw, stages.words().names)
+        return of_upload(label_map, stages.overlay().size_hw, stages.words().names, mask_word)
     for example in examples:
         if example.labels and file_digest(example.picture) == stages.digest:
             words = tuple(group[0] for group in classes_of(example.words))
@@ -40,7 +54,7 @@ def of(stages: Stages, label_map: str | None, examples: Iterable[Example]) -> Gr
     return None
 
 
-def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> GroundTruth:
+def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_word: str | None = None) -> GroundTruth:
     """A label map for a picture of `size_hw`, index into the result's `names`. Raises ValueError with the remedy."""
     try:
         labels = evaluation.read_label_map(path)
@@ -51,6 +65,13 @@ def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str]) -> Grou
             f"The label map has {labels.shape[1]} × {labels.shape[0]} pixels, but the picture "
             f"{size_hw[1]} × {size_hw[0]}. Give one of the same size."
         )
+    if is_mask(labels):
+        if mask_word is None or mask_word not in names:
+            raise WhichWord(
+                f"This is the mask of one object: it holds the values 0 and {labels.max()} alone. Which word is the "
+                "object? Choose it below the label map, under Look inside, Truth."
+            )
+        return GroundTruth((labels == 0).astype(np.uint8), (mask_word, "all else"), of_mask=True)
     unlabelled = UNLABELLED if labels.dtype == np.uint8 else UNLABELLED_16
     known = labels[is_labelled(labels)]
     if known.size and int(known.max()) >= len(names):
@@ -67,12 +88,15 @@ def score(labels: np.ndarray, names: Sequence[str], truth: GroundTruth) -> tuple
     Those words' pixels do not count. None where no true word was asked for.
     """
     own, count = {name.casefold(): index for index, name in enumerate(names)}, len(truth.words)
-    predicted = np.full(max(len(names), 1), count, np.uint16)  # any class that the truth does not know
+    # Any class that the truth does not know.
+    predicted = np.full(max(len(names), 1), count - 1 if truth.of_mask else count, np.uint16)
     true = np.full(int(np.iinfo(truth.labels.dtype).max) + 1, UNLABELLED_16, np.uint16)
     missing = []
     for index, word in enumerate(truth.words):
         if word.casefold() in own:
             predicted[own[word.casefold()]] = true[index] = index
+        elif truth.of_mask and index:
+            true[index] = index
         elif (truth.labels == index).any():
             missing.append(word)
     reference = true[truth.labels]

@@ -56,7 +56,8 @@ class View:
     """What is looked at and how.
 
     sources: other VFMs than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds: what the
-    browser holds. label_map: a file. examples: of the gallery, which bring their truth.
+    browser holds. label_map: a file, and mask_word: the object of a mask, see
+    `ground_truth.of`. examples: of the gallery, which bring their truth.
     """
 
     sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
@@ -65,6 +66,7 @@ class View:
     seeds: Any = None
     label_map: str | None = None
     examples: tuple[Example, ...] = ()
+    mask_word: str | None = None
 
     @property
     def own_attention(self) -> bool:
@@ -235,11 +237,21 @@ def feature_pictures(stages: Stages, view: View) -> Captioned:
     return [(np.rint(pca_picture(values, layout) * 255).astype(np.uint8), name) for name, values in parts]
 
 
-def against_truth(stages: Stages, view: View) -> tuple[str, str]:
-    """A line on the mIoU, and the figure of precision and recall."""
-    true = ground_truth.of(stages, view.label_map, view.examples)
+def against_truth(stages: Stages, view: View) -> tuple[str, str, list[str]]:
+    """A line on the mIoU, the figure of precision and recall, and the words of which one is the object of a mask.
+
+    There are none where no mask was given. What the other pixels of a mask show is not known, and so neither is whether
+    two of them belong together: there is no figure of it.
+    """
+    names = list(stages.words().names)
+    try:
+        true = ground_truth.of(stages, view.label_map, view.examples, view.mask_word)
+    except ground_truth.WhichWord as error:
+        return f"<p>{html.escape(str(error))}</p>", "", names
     if true is None:
-        return "<p>This picture has no true label map yet. Give one above.</p>", ""
+        return "<p>This picture has no true label map yet. Give one above.</p>", "", []
+    if true.of_mask:
+        return miou_line(stages, true), "", names
     features, model = stages.features(), stages.model()
     curves = {
         "CLIP's values": ground_truth.curve_of_values(model, features, true),
@@ -247,7 +259,7 @@ def against_truth(stages: Stages, view: View) -> tuple[str, str]:
     }
     for variant in view.vfms(stages, limits.MOST_SOURCES):
         curves[variant.vfm] = ground_truth.curve_of_vfm(stages.features(variant), true)
-    return miou_line(stages, true), figures.precision_recall_figure(curves)
+    return miou_line(stages, true), figures.precision_recall_figure(curves), []
 
 
 def miou_line(stages: Stages, true: ground_truth.GroundTruth) -> str:
@@ -255,7 +267,8 @@ def miou_line(stages: Stages, true: ground_truth.GroundTruth) -> str:
     miou, missing = ground_truth.score(stages.result().labels, stages.words().names, true)
     if miou is None:
         return "<p>None of the true classes is among your words, so there is nothing to score.</p>"
-    text = f"<p><strong>mIoU {miou * 100:.1f} %</strong> of the current result.</p>"
+    what = f": {html.escape(true.words[0])} against all else" if true.of_mask else ""
+    text = f"<p><strong>mIoU {miou * 100:.1f} %</strong> of the current result{what}.</p>"
     if missing:
         text += f"<p>Not among your words, so not counted: {html.escape(', '.join(missing))}.</p>"
     return text

@@ -6,18 +6,19 @@ A link is an address with the settings as its query. No picture travels in it; a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
-import numpy as np
-
 import proxyclip_core as pc
+from demo import limits
 from demo.answers.errors import NO_RESULT, UserError, in_words
 from demo.examples import Example
 from demo.stages import Asked, Runner, Stages, Visit, file_digest
 from proxyclip_core import export
-from proxyclip_core.drawing.drawing import Drawing, Look
+from proxyclip_core.drawing.drawing import Look
+from proxyclip_core.settings import differences
 
 
 def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[Example]) -> tuple[Asked, str]:
@@ -66,33 +67,58 @@ def with_known_models(settings: pc.Settings, vfm: str = "") -> pc.Settings:
     return replace(settings, clip=pc.find_clip(settings.clip).name, vfm=pc.find_vfm(settings.vfm or vfm).name)
 
 
-def read_settings(path: str, vfm: str) -> pc.Settings:
-    """The settings in a file. vfm: the one to take where they name none. Raises ValueError, in words for the person."""
+def read_settings(path: str, default: pc.Settings) -> pc.Settings:
+    """The settings in a file; `default` has what it does not say. Raises ValueError, in words for the person."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError("These are no settings: the file is no text.") from None
-    return with_known_models(pc.Settings.from_json(text), vfm)
+    return with_known_models(pc.Settings.from_json(export.settings_in(text), default), default.vfm)
 
 
-def save(runner: Runner, visit: Visit | None, look: Look, folder: str) -> str:
+def unlike(runner: Runner, visit: Visit | None, path: str, default: pc.Settings) -> str:
+    """How the result on the page was computed unlike the one whose settings the file holds; "" for no difference."""
+    settings = read_settings(path, default)
+    if visit is None or visit.asked.settings != settings:
+        return ""
+    found, _, failed = runner(_computed_with, visit, may_encode=False)
+    return "" if failed else differences(settings.computed_with, found)
+
+
+def _computed_with(stages: Stages) -> dict[str, Any]:
+    return stages.model().computed_with()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is to be downloaded: names of `export.FORMATS`, and of `export.WISHES`."""
+
+    formats: tuple[str, ...]
+    wishes: tuple[str, ...] = ()
+
+
+def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder: str) -> str:
     """Path of a zip in `folder` with the result at the picture's own size. Raises UserError."""
     if visit is None:
         raise UserError(NO_RESULT)
-    gathered, _, failed = runner(_gather, visit, may_encode=False)
+    if not chosen.formats:
+        raise UserError("Nothing is ticked under What is in the download. Tick at least one of its formats.")
+    gathered, _, failed = runner(_gather, visit, "logits" in chosen.wishes, may_encode=False)
     if failed:
         raise UserError(failed)
-    picture, result = gathered
-    name = Path(visit.asked.picture).name
-    path = Path(folder) / f"{Path(name).stem}_segmented.zip"
+    result, logits = gathered
+    picture = Path(visit.asked.picture)
+    path = Path(folder) / f"{picture.stem}_segmented.zip"
+    wishes: dict[str, Any] = {name: name in chosen.wishes for name in export.WISHES}
+    wishes["logits"] = logits
     try:
-        overlay = Drawing.prepare(picture, result).draw(look)
-        export.write_zip(path, result, overlay, visit.asked.settings, name)
+        limits.check_saved(result.labels.shape)
+        result.save(path, picture, chosen.formats, look=look, **wishes)
     except Exception as error:  # noqa: BLE001 such as a disk that is full
         raise UserError(in_words(error)) from None
     return str(path)
 
 
-def _gather(stages: Stages) -> tuple[np.ndarray, pc.Segmentation]:
+def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.ClassLogits | pc.PixelLogits | None]:
     result = replace(stages.result(), settings=stages.settings, computed_with=stages.model().computed_with())
-    return stages.picture(), result
+    return result, stages.logits() if with_logits else None

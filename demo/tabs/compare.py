@@ -14,7 +14,6 @@ from demo import menus
 from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names
-from demo.examples import Example
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
@@ -61,7 +60,18 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
 
 def inputs(page: Page) -> set[Any]:
     """The components that `fill` reads."""
-    return {page.compare.left, page.compare.right, page.inside.label_map, page.held.shown}
+    return {page.compare.left, page.compare.right, *_of_truth(page), page.held.shown}
+
+
+def _of_truth(page: Page) -> list[Any]:
+    """The components that say what the true label map is."""
+    return [page.inside.label_map, page.inside.mask_word]
+
+
+def _true(page: Page, values: Values) -> tuple[Any, ...]:
+    """What `ground_truth.of` takes besides the stages."""
+    label_map, mask_word = (values[part] for part in _of_truth(page))
+    return label_map, page.examples, mask_word
 
 
 def outputs(page: Page) -> list[Any]:
@@ -88,18 +98,18 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
     if visit is None:
         return changed | {parts.note: note(missing(page.shown(values)))}
     pair = [values[part] or menus.CURRENT for part in (parts.left, parts.right)]
-    given = (*pair, values[page.inside.label_map], page.examples)
+    given = (*pair, *_true(page, values))
     made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode)
     changed |= {page.held.visit: visit, parts.note: message(error)}
     return changed if error else changed | dict(zip([parts.slider, parts.line], made))
 
 
-def _pair(stages: Stages, left: str, right: str, label_map: str | None, examples: tuple[Example, ...]) -> Any:
-    return compare.pair(stages, left, right, ground_truth.of(stages, label_map, examples))
+def _pair(stages: Stages, left: str, right: str, *truth: Any) -> Any:
+    return compare.pair(stages, left, right, ground_truth.of(stages, *truth))
 
 
-def _one(stages: Stages, name: str, label_map: str | None, examples: tuple[Example, ...]) -> compare.Shown:
-    return compare.show(stages, name, ground_truth.of(stages, label_map, examples))
+def _one(stages: Stages, name: str, *truth: Any) -> compare.Shown:
+    return compare.show(stages, name, ground_truth.of(stages, *truth))
 
 
 def wire(page: Page) -> None:
@@ -114,7 +124,7 @@ def wire(page: Page) -> None:
             return
         yield {parts.note: message(""), parts.sheet: [], parts.progress: compare.progress(0, names)}
         for done, name in enumerate(names, 1):
-            given = (name, values[page.inside.label_map], page.examples)
+            given = (name, *_true(page, values))
             made, visit, error = page.runner(_one, visit, *given)
             if error:
                 yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
@@ -125,7 +135,7 @@ def wire(page: Page) -> None:
     def on_stop(progress: str | None) -> Any:
         return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
 
-    asked: set[Any] = {held.visit, held.shown, parts.chosen, page.inside.label_map}
+    asked: set[Any] = {held.visit, held.shown, parts.chosen, *_of_truth(page)}
     filled = [held.visit, parts.note, parts.sheet, parts.progress]
     started = parts.run.click(on_run, asked, filled, show_progress="hidden", **ON_MODEL)
     parts.stop.click(on_stop, parts.progress, parts.progress, cancels=[started], queue=False, **QUICK)

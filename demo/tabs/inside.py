@@ -15,7 +15,7 @@ import proxyclip_core as pc
 from demo import menus
 from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Names, Upload
+from demo.components import Menu, Names, Upload
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
@@ -98,17 +98,23 @@ def _truth() -> dict[str, Any]:
         "Does similarity tell which patches belong to one class? The examples bring their true label maps. For a "
         "picture of your own, give the download's labels.png, or any palette or grey PNG of the same size: a pixel's "
         "value is the place of its class in your words, the first is 0. 255, or 65535 in a map of 16 bits, does not "
-        "count."
+        "count. The mask of one object, white on black, is taken too."
     )
     upload = Upload(label="True label map (PNG)", file_types=[".png"], height=120, elem_id="inside-label-map")
+    mask_word = Menu([], value=None, label="The object of the mask", visible=False, elem_id="inside-mask-word")
     miou = gr.HTML(elem_id="inside-miou")
     curves = gr.HTML(min_height=300, elem_id="inside-curves")
-    return {"label_map": upload, "miou": miou, "curves": curves}
+    return {"label_map": upload, "mask_word": mask_word, "miou": miou, "curves": curves}
 
 
 def _attention_maps(stages: Stages, view: inside.View) -> tuple[Any, ...]:
     maps, columns = inside.attention_maps(stages, view)  # each seed has a row of its own
     return *inside.clickable(stages, view), gr.update(value=maps, columns=columns)
+
+
+def _against_truth(stages: Stages, view: inside.View) -> tuple[Any, ...]:
+    line, curves, words = inside.against_truth(stages, view)
+    return line, curves, gr.update(choices=words, visible=bool(words))
 
 
 def _place(stages: Stages, view: inside.View, how: str, index_xy: Any) -> tuple[Any, ...]:
@@ -123,14 +129,15 @@ def sections(page: Page) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
         "inside/attention": (_attention_maps, [parts.clicked, parts.where, parts.maps]),
         "inside/similarity": (inside.similarity, [parts.histogram, parts.table]),
         "inside/features": (inside.feature_pictures, [parts.pictures]),
-        "inside/truth": (inside.against_truth, [parts.miou, parts.curves]),
+        "inside/truth": (_against_truth, [parts.miou, parts.curves, parts.mask_word]),
     }
 
 
 def inputs(page: Page) -> set[Any]:
     """The components that `fill` reads."""
     parts = page.inside
-    return {parts.sources, parts.stage, parts.grid, parts.label_map, page.held.seeds, page.held.shown}
+    chosen = {parts.sources, parts.stage, parts.grid, parts.label_map, parts.mask_word}
+    return chosen | {page.held.seeds, page.held.shown}
 
 
 def outputs(page: Page) -> list[Any]:
@@ -142,7 +149,8 @@ def outputs(page: Page) -> list[Any]:
 def changes(page: Page) -> list[Any]:
     """The events after which the open section is filled again."""
     parts = page.inside
-    return [parts.sources.input, parts.stage.input, parts.grid.input, parts.label_map.upload, parts.label_map.clear]
+    moved = [part.input for part in (parts.sources, parts.stage, parts.grid, parts.mask_word)]
+    return [*moved, parts.label_map.upload, parts.label_map.clear]
 
 
 def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool) -> Values:
@@ -162,7 +170,8 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
 def _view(page: Page, values: Values) -> inside.View:
     parts = page.inside
     looked = (tuple(values[parts.sources]), values[parts.stage], bool(values[parts.grid]))
-    return inside.View(*looked, values[page.held.seeds], values[parts.label_map], page.examples)
+    truth = (values[parts.label_map], page.examples, values[parts.mask_word])
+    return inside.View(*looked, values[page.held.seeds], *truth)
 
 
 def wire_seeds(page: Page) -> Any:
@@ -181,7 +190,8 @@ def wire_seeds(page: Page) -> Any:
         return changed if error else changed | dict(zip([held.seeds, parts.clicked, parts.where], made))
 
     # The label map was of another picture.
-    page.question.picture.change(lambda: None, None, parts.label_map, queue=False, **QUICK)
+    of_another = [parts.label_map, parts.mask_word]
+    page.question.picture.change(lambda: (None, None), None, of_another, queue=False, **QUICK)
     events = [parts.clicked.select, *(button.click for button in parts.pad)]
     filled = [held.visit, parts.note, held.seeds, parts.clicked, parts.where]
     # Every press of a key counts, also those that come before the last one is answered.

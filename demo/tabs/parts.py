@@ -100,6 +100,8 @@ class SegmentParts:
     score_class: Menu
     score_map: gr.Image
     save: gr.Button
+    formats: Names
+    wishes: Names
     load: UploadButton
     copy: gr.Button
     link: gr.Textbox
@@ -126,6 +128,7 @@ class InsideParts:
     table: gr.Dataframe
     pictures: gr.Gallery
     label_map: Upload
+    mask_word: Menu
     miou: gr.HTML
     curves: gr.HTML
 

@@ -15,7 +15,7 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import save_load, segment
-from demo.answers.errors import in_words, message
+from demo.answers.errors import in_words, message, note
 from demo.components import read_liked
 from demo.models import Download
 from demo.stages import Asked
@@ -56,6 +56,11 @@ def wire(page: Page, demo: gr.Blocks) -> None:
             del changed[q.message]
         return changed or gr.skip()
 
+    def on_loaded(values: Values) -> Any:
+        """Saved settings have brought their result: it may not be quite the same as then."""
+        found = save_load.unlike(page.runner, page.visit(values), values[page.segment.load], page.default)
+        return note(found) if found else gr.skip()
+
     def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """A page has opened: with a result, if that takes no download."""
         asked = q.read(values)
@@ -70,6 +75,8 @@ def wire(page: Page, demo: gr.Blocks) -> None:
 
     done = [gr.on([q.button.click, q.words.submit], on_fetch, **fetching).success(on_segment, **busy)]
     done += [filled.success(on_fetch, **fetching).success(on_filled, **busy) for filled in _wire_fills(page)]
+    loaded = {"inputs": {page.segment.load, page.held.visit}, "outputs": q.message, **QUICK, **ON_MODEL}
+    done[-1].success(on_loaded, **loaded)
     done.append(_wire_opening(page, demo).then(on_opened, **busy))
 
     changes = [q.words.blur, q.picture.input]
@@ -193,7 +200,7 @@ def _filled(page: Page) -> list[Any]:
 
 
 def _wire_fills(page: Page) -> list[Any]:
-    """The question filled in from elsewhere: an example, a benchmark's words, saved settings."""
+    """The question filled in from elsewhere: a benchmark's words, an example, and, last, saved settings."""
     q, parts = page.question, page.segment
 
     def on_example(event: gr.SelectData) -> tuple[Any, ...]:
@@ -205,17 +212,16 @@ def _wire_fills(page: Page) -> list[Any]:
 
     def on_file(path: str, picture: str | None) -> Iterator[Values]:
         try:
-            settings = save_load.read_settings(path, page.default.vfm)
+            settings = save_load.read_settings(path, page.default)
         except ValueError as error:
             yield {q.message: message(str(error))}
             raise _stop() from None
         yield fill(page, Asked(settings, picture or ""))
 
     fills = [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
-    fills.append(parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK))
     if q.gallery is not None:
         fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.message], **EVERY, **QUICK))
-    return fills
+    return [*fills, parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK)]
 
 
 def _wire_opening(page: Page, demo: gr.Blocks) -> Any:

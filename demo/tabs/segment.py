@@ -10,8 +10,9 @@ import gradio as gr
 
 from demo.answers import save_load, segment
 from demo.answers.errors import GONE, UserError, message, missing
-from demo.components import LIKED, Menu, UploadButton, liked
+from demo.components import LIKED, Menu, Names, UploadButton, liked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
+from proxyclip_core import export
 
 COPY = """(query) => {
     const address = location.origin + location.pathname + "?" + query;
@@ -84,15 +85,26 @@ def _save_and_share() -> dict[str, Any]:
             load = UploadButton("Load settings", file_types=[".json"], min_width=130, elem_id="load", size="lg")
             copy = gr.Button("Copy link", min_width=130, elem_id="copy")
         gr.Markdown(
-            "The download holds the overlay, label map, masks, COCO JSON, NPZ and all settings; "
-            "the link holds the settings, no picture.",
-            elem_id="carry-note",
+            "The download holds what is ticked below; the link holds the settings, no picture.", elem_id="carry-note"
         )
+        with gr.Accordion("What is in the download", open=False, elem_id="contents"):
+            formats = Names(
+                [(f"{row.label}: {row.purpose}", name) for name, row in export.FORMATS.items()],
+                value=[name for name, row in export.FORMATS.items() if row.usual],
+                label="Formats",
+                elem_id="formats",
+            )
+            wishes = Names(
+                [(line, name) for name, line in export.WISHES.items()],
+                value=["split", "polygons"],  # which most tools read
+                label="If wished",
+                elem_id="wishes",
+            )
         link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="link")
         zip_file = gr.DownloadButton("Download", visible="hidden", elem_id="zip-file")
         query = gr.Textbox(visible=False)
         redraw = gr.Button(visible="hidden", elem_id="redraw")  # pressed by a script
-    taken = {"save": save, "load": load, "copy": copy, "link": link}
+    taken = {"save": save, "formats": formats, "wishes": wishes, "load": load, "copy": copy, "link": link}
     return {**taken, "zip_file": zip_file, "query": query, "redraw": redraw}
 
 
@@ -155,9 +167,10 @@ def _wire_save(page: Page) -> None:
     q, parts, held = page.question, page.segment, page.held
 
     def on_save(values: Values) -> Values:
+        chosen = save_load.Chosen(tuple(values[parts.formats]), tuple(values[parts.wishes]))
         with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
             try:
-                path = save_load.save(page.runner, page.visit(values), page.read_look(values), folder)
+                path = save_load.save(page.runner, page.visit(values), page.read_look(values), chosen, folder)
             except UserError as error:
                 return {q.message: message(str(error)), parts.zip_file: None}  # not the one of an earlier result
             # gradio deletes what lies in its own folder after a day; ours goes now.
@@ -172,7 +185,7 @@ def _wire_save(page: Page) -> None:
     def on_linked(address: str) -> Any:
         return gr.update(value=address, visible=True)
 
-    inputs, outputs = page.look | {held.visit}, [q.message, parts.zip_file]
+    inputs, outputs = page.look | {held.visit, parts.formats, parts.wishes}, [q.message, parts.zip_file]
     saved = parts.save.click(on_save, inputs, outputs, show_progress_on=parts.save, **ON_MODEL)
     saved.success(None, None, None, js=CLICK_ZIP)
     linked = parts.copy.click(on_link, q.inputs, [parts.query, q.message], queue=False, **QUICK)

@@ -1,16 +1,24 @@
 """A result as files, one format a file."""
 
-from proxyclip_core.export.archive import mask_name, write_zip
 from proxyclip_core.export.coco import coco
+from proxyclip_core.export.files import FORMATS, WISHES, Format, files_of
 from proxyclip_core.export.label_map import check_ours, is_label_png, label_png, settings_in, write_label_map
+from proxyclip_core.export.masks import mask_name
+from proxyclip_core.export.saving import write_files
+from proxyclip_core.export.upright import upright
 
 __all__ = [
+    "FORMATS",
+    "WISHES",
+    "Format",
     "check_ours",
     "coco",
+    "files_of",
     "is_label_png",
     "label_png",
     "mask_name",
     "settings_in",
+    "upright",
+    "write_files",
     "write_label_map",
-    "write_zip",
 ]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
+from proxyclip_core.drawing.colours import colours_of
+from proxyclip_core.export.encoding import check_free, mode_of_ours, png, replace
 from proxyclip_core.types import Segmentation
 
-SOFTWARE = "ProxyCLIP"  # in the PNG's text chunk "Software", by which our own files are known again
 FORMAT = 1  # of the JSON file
 PALETTE_CLASSES = 255  # the value 255 stays free: it marks pixels of no class in label maps of 8 bits
 
@@ -27,17 +25,18 @@ def label_png(labels: np.ndarray, count: int | None = None, colours: np.ndarray 
     """
     count = int(labels.max(initial=0)) + 1 if count is None else count
     if count > PALETTE_CLASSES:
-        image = Image.fromarray(labels.astype(np.uint16))
-    else:
-        palette = _distinct_colours()
-        if colours is not None:
-            palette[: len(colours)] = colours[:PALETTE_CLASSES]
-        image = Image.fromarray(labels.astype(np.uint8))
-        image.putpalette(palette.tobytes())  # all of it, or Pillow would take fewer bits a pixel
-    file, info = io.BytesIO(), PngInfo()
-    info.add_text("Software", SOFTWARE)
-    image.save(file, "png", pnginfo=info)
-    return file.getvalue()
+        return png(labels.astype(np.uint16))
+    palette = _distinct_colours()
+    if colours is not None:
+        palette[: len(colours)] = colours[:PALETTE_CLASSES]
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette(palette.tobytes())  # all of it, or Pillow would take fewer bits a pixel
+    return png(image)
+
+
+def label_map(result: Segmentation) -> bytes:
+    """A result as `label_png` in the colours of its legend."""
+    return label_png(result.labels, len(result.names), colours_of(result))
 
 
 def _distinct_colours() -> np.ndarray:
@@ -54,11 +53,7 @@ def _distinct_colours() -> np.ndarray:
 
 def is_label_png(path: Path) -> bool:
     """Whether the file is a PNG that `label_png` made."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            return image.info.get("Software") == SOFTWARE
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow says of other files
-        return False
+    return mode_of_ours(path) in ("P", "I;16", "I")  # not the pictures and masks that we write
 
 
 def write_label_map(path: Path, result: Segmentation, picture: str, force: bool = False) -> None:
@@ -77,8 +72,8 @@ def write_label_map(path: Path, result: Segmentation, picture: str, force: bool 
         "shares": result.coverage(),
         "settings": json.loads(result.settings.to_json(result.computed_with)) if result.settings else None,
     }
-    _replace(path, label_png(result.labels, len(result.names)))
-    _replace(path.with_suffix(".json"), _json(record))
+    replace(path, label_map(result))
+    replace(path.with_suffix(".json"), _json(record))
 
 
 def _json(record: dict[str, Any]) -> bytes:
@@ -88,12 +83,8 @@ def _json(record: dict[str, Any]) -> bytes:
 
 def check_ours(path: Path) -> None:
     """Raises FileExistsError where `write_label_map` would overwrite what it did not write."""
-    for file, is_ours in ((path, is_label_png), (path.with_suffix(".json"), _is_record)):
-        if file.exists() and not is_ours(file):
-            raise FileExistsError(
-                f"{file} is there already and was not written by proxyclip, so it stays. Write to another folder, or "
-                "overwrite it (--force, in Python force=True)."
-            )
+    check_free(path, is_label_png(path))
+    check_free(path.with_suffix(".json"), _is_record(path.with_suffix(".json")))
 
 
 def settings_in(text: str) -> str:
@@ -116,13 +107,3 @@ def _record(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) and "proxyclip_label_map" in record else {}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes another file and renames it, so that nobody ever reads half of one."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
