@@ -201,7 +201,7 @@ def test_features_as_pictures(stages):
 
 
 def test_a_true_map_gives_curves_and_the_miou(stages, true_map):
-    line, figure = inside.against_truth(stages, View(label_map=true_map))
+    line, figure, _ = inside.against_truth(stages, View(label_map=true_map))
     assert "mIoU" in line and "Not among" not in line
     for name in ("CLIP's values", "CLIP's own attention", "DINO B/8"):
         assert f"{name}: average precision" in figure
@@ -280,5 +280,5 @@ def test_one_class_alone_has_no_curve(stages, tmp_path):
 
 
 def test_without_a_truth_the_section_says_so(stages):
-    line, figure = inside.against_truth(stages, View())
+    line, figure, _ = inside.against_truth(stages, View())
     assert "no true label map yet" in line and figure == ""
