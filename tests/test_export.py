@@ -8,7 +8,6 @@ import json
 import sys
 import warnings
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -296,12 +295,10 @@ def test_a_write_that_fails_leaves_what_was_there(result, tmp_path, monkeypatch)
     export.write_label_map(tmp_path / "a.png", result, "blocks.png")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def half_written(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half_written)
+    monkeypatch.setattr(export.encoding.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         export.write_label_map(tmp_path / "a.png", result, "blocks.png")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from proxyclip_core.export.encoding import SOFTWARE, check_free, is_ours
+from proxyclip_core.export.encoding import SOFTWARE, check_free, is_ours, replacing
 
 Files = Iterable[tuple[str, bytes]]
 
@@ -30,16 +30,11 @@ def write_files(path: Path, files: Files, force: bool = False) -> None:
 
 def _write_zip(path: Path, files: Files, force: bool) -> None:
     check_free(path, force or is_ours(path))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            archive.comment = SOFTWARE.encode()
-            for name, content in files:
-                packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else None  # the others are packed already
-                archive.writestr(name, content, packed)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = SOFTWARE.encode()
+        for name, content in files:
+            packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else None  # the others are packed already
+            archive.writestr(name, content, packed)
 
 
 def _write_folder(folder: Path, files: Files, force: bool) -> None:
