@@ -23,6 +23,7 @@ def _limit(name: str, usual: int) -> int:
 # What is asked.
 UPLOAD_MEGABYTES = _limit("UPLOAD_MEGABYTES", 20)
 MOST_CHARACTERS = _limit("MOST_CHARACTERS", 20_000)  # of the words: several times the longest benchmark's
+WORDS_FILE_BYTES = _limit("WORDS_FILE_BYTES", 500_000)
 MOST_WORDS = _limit("MOST_WORDS", 2_000)  # with synonyms; new ones take a CPU some 0.2 s each
 MOST_SEEDS = _limit("MOST_SEEDS", 4)  # patches that are looked at together
 MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed

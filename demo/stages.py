@@ -26,6 +26,7 @@ from demo.models import Provider
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.windows import plan_windows
+from proxyclip_core.words import Read, read_vocabulary
 
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
@@ -57,18 +58,23 @@ class Visit:
     """What one visitor's page holds, in a `gr.State`. On the CPU, and never changed once made.
 
     asked: what the result on the page is of. picture: its digest. entries: the least recently used first.
-    ran: stage -> seconds, of those that had to run for this result.
+    ran: stage -> seconds, of those that had to run for this result. reservations, notes: what is to be said of how the
+    picture was read, and of the words.
     """
 
     asked: Asked
     picture: str
     entries: Mapping[Key, Entry]
     ran: Mapping[str, float]
+    reservations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, asked: Asked, before: Visit | None = None) -> Visit:
         """What is asked, with what is kept of `before`. Raises ValueError where the picture is gone."""
-        return cls(asked, file_digest(asked.picture), before.entries if before else {}, {})
+        digest = file_digest(asked.picture)
+        reservations = before.reservations if before and before.picture == digest else ()
+        return cls(asked, digest, before.entries if before else {}, {}, reservations)
 
     def __hash__(self) -> int:
         # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
@@ -87,6 +93,14 @@ class Visit:
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """pixels: (H, W, 3) uint8. reservations: as `pc.read_picture` gives them."""
+
+    pixels: np.ndarray
+    reservations: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +134,11 @@ class Stages:
 
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 at the picture's own size."""
-        return self._value(("picture", (self.digest,)), lambda: pc.read_image(self.asked.picture))
+        return self._read_picture().pixels
+
+    def reservations(self) -> tuple[str, ...]:
+        """What is to be said of how the picture was read."""
+        return self._read_picture().reservations
 
     def words(self) -> pc.Vocabulary:
         return self._value(self._keys()["words"], self._embed)
@@ -194,10 +212,14 @@ class Stages:
         self._used[key] = None
         return self._entries[key].value
 
+    def _read_picture(self) -> Picture:
+        return self._value(("picture", (self.digest,)), lambda: Picture(*pc.read_picture(self.asked.picture)))
+
     def _embed(self) -> pc.Vocabulary:
-        s, classes = self.settings, classes_of(self.settings.words)
+        s, (classes, dropped) = self.settings, words_of(self.settings.words)
         limits.check_words(classes)
-        return self.model().embed(classes, s.background, s.templates).to("cpu")
+        found = self.model().embed(classes, s.background, s.templates).to("cpu")
+        return replace(found, notes=(*dropped, *found.notes))
 
     def _encode_clip(self, s: pc.Settings) -> pc.ImageFeatures:
         model = self._checked_model(s)
@@ -284,9 +306,9 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
 
 
 @lru_cache(maxsize=64)
-def classes_of(words: str) -> tuple[tuple[str, ...], ...]:
-    """Text -> classes, as `pc.parse_vocabulary`; the same text is parsed once. Raises ValueError."""
-    return pc.parse_vocabulary(words)
+def words_of(words: str) -> Read:
+    """Text -> classes, and what is to be said of them; the same text is parsed once. Raises ValueError."""
+    return read_vocabulary(words)
 
 
 def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

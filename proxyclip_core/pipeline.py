@@ -31,18 +31,29 @@ from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import check_finite
-from proxyclip_core.picture import ImageLike, cut_windows, picture_digest, read_image, resized
+from proxyclip_core.picture import (
+    ImageLike,
+    PictureWarning,
+    cut_windows,
+    picture_digest,
+    read_image,
+    read_picture,
+    resized,
+)
 from proxyclip_core.refine import across
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
 from proxyclip_core.windows import WindowLayout, plan_windows
+from proxyclip_core.word_notes import notes_on
 from proxyclip_core.words import (
+    Read,
     Words,
+    WordsWarning,
     as_text,
-    check_classes,
-    parse_vocabulary,
     prompts_for,
+    read_vocabulary,
     templates_of,
+    warned,
     with_background,
 )
 
@@ -127,12 +138,15 @@ class ProxyCLIP:
         crop: int = 336,
         stride: int = 112,
     ) -> Segmentation:
-        """All stages at once; see each for its arguments, which are in the ranges of `settings.SETTINGS`."""
-        classes = parse_vocabulary(words) if isinstance(words, str) else check_classes(words)
+        """All stages at once; see each for its arguments, which are in the ranges of `settings.SETTINGS`.
+
+        What is to be said of the picture and the words is in the result's `notes`, and warned of.
+        """
+        read = read_vocabulary(words)
         settings = Settings(
             clip=self.clip.name,
             vfm=self.vfm.name if self.vfm is not None else "",
-            words=words if isinstance(words, str) else as_text(classes),
+            words=words if isinstance(words, str) else as_text(read[0]),
             beta=beta,
             gamma=gamma,
             side=side,
@@ -144,14 +158,17 @@ class ProxyCLIP:
             reach=reach,
             refine=refine,
         )
-        return self.run(image, settings, crop=crop, stride=stride)
+        return self._run(image, settings, read, crop, stride)
 
     def run(self, image: ImageLike, settings: Settings, *, crop: int = 336, stride: int = 112) -> Segmentation:
-        """All stages with the numbers and words of `settings`, whose models must be this model's.
+        """All stages with the numbers and words of `settings`, whose models must be this model's; else as a call.
 
         Gives a `SettingsWarning` where the settings come from a file and were saved with other versions, kernels or
         weights. Raises ValueError where they name other models.
         """
+        return self._run(image, settings, read_vocabulary(settings.words), crop, stride)
+
+    def _run(self, image: ImageLike, settings: Settings, read: Read, crop: int, stride: int) -> Segmentation:
         mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
         if (settings.clip, settings.vfm if self.vfm is not None else "") != mine:
             raise ValueError(
@@ -161,14 +178,17 @@ class ProxyCLIP:
         if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
             warnings.warn(differ, SettingsWarning, stacklevel=2)
         # Words first: a slip in them should not wait for the encoders.
-        vocabulary = self.embed(settings.words, settings.background, settings.templates)
-        picture = read_image(image)
+        vocabulary = self._embed(read, settings.background, settings.templates)
+        _warn(vocabulary.notes, WordsWarning)
+        picture, reservations = read_picture(image)
+        _warn(reservations, PictureWarning)
         features = self.encode(picture, settings.side, settings.windows, crop=crop, stride=stride)
         dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
         logits = self.classify(dense, vocabulary)
         refined = self.refine(logits, features, picture, settings.refine)
         result = refined.segment(settings.threshold)
-        return replace(result, settings=settings, computed_with=self.computed_with())
+        notes = (*reservations, *vocabulary.notes)
+        return replace(result, settings=settings, computed_with=self.computed_with(), notes=notes)
 
     @_stage
     def encode(
@@ -273,16 +293,22 @@ class ProxyCLIP:
             picture=features.picture,
         )
 
-    @_stage
     def embed(self, words: Words, background: str = default("background"), templates: str | None = None) -> Vocabulary:
         """Stage 3: words to embeddings, the mean over a set of templates; needs no picture.
 
-        words: text for `parse_vocabulary`, or a list with a word, or a list of wordings, for each class.
+        words: text for `parse_vocabulary`, or a list with a word, or a list of wordings, for each class. What is given
+        twice is warned of, as there; this and all else that is to be said is in the vocabulary's `notes`.
         background: "none", "first", "short" or "long", see `with_background`.
         """
+        read = read_vocabulary(words)
+        warned(read)
+        return self._embed(read, background, templates)
+
+    @_stage
+    def _embed(self, read: Read, background: str, templates: str | None) -> Vocabulary:
         templates = str(SETTINGS["templates"].check(templates or self.templates))
-        classes = parse_vocabulary(words) if isinstance(words, str) else check_classes(words)
-        classes, has_background = with_background(classes, background)
+        given, dropped = read
+        classes, has_background = with_background(given, background)
         queries = [word for group in classes for word in group]
         longest = max(self.clip.count_tokens(template.replace("{}", "")) for template in templates_of(templates))
         for word in queries:
@@ -296,6 +322,7 @@ class ProxyCLIP:
             templates=templates,
             clip_name=self.clip.name,
             clip_id=self.clip.digest,
+            notes=(*dropped, *notes_on(given, self.clip.name, has_background)),
         )
 
     def _embed_words(self, words: Sequence[str], templates: str) -> torch.Tensor:
@@ -371,6 +398,11 @@ class ProxyCLIP:
                 f"These features come from {features.clip_name} @{features.clip_id}, but this model's CLIP is "
                 f"{self.clip.name} @{self.clip.digest}. Encode the picture again."
             )
+
+
+def _warn(notes: Sequence[str], category: type[Warning]) -> None:
+    for note in notes:
+        warnings.warn(note, category, stacklevel=4)  # of whoever called the model
 
 
 def _at_once(chunks: dict[str, int], device: torch.device) -> int:

@@ -102,7 +102,8 @@ _ROWS = (
         "text",
         "",
         "Words",
-        "A comma between classes, a semicolon between words for the same class. Enter brings the result.",
+        "A comma or a new line between classes, a semicolon between words for the same class; quotes keep a comma. "
+        "Enter brings the result.",
     ),
     Setting("beta", "number", 1.2, "beta", "Higher: fewer, more similar patches count.", 0.0, 3.0, 0.05),
     Setting("gamma", "number", 3.0, "gamma", "Higher: the nearest patches count for more.", 0.5, 20.0, 0.1),
@@ -250,9 +251,10 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str, default: Settings | None = None) -> Settings:
-        """What `to_json` wrote, or a JSON object with some of its entries; `default` has those that are missing.
+        """What `to_json` wrote, or as much of it as somebody wrote by hand: words at least.
 
-        Raises ValueError for anything else, naming the entry. Without a default, models and words must be there.
+        `default` has what is missing; without one, models that are not named are "" and all else is as in `SETTINGS`.
+        Raises ValueError for anything else, naming the entry.
         """
         try:
             entries = json.loads(text.removeprefix("\ufeff"))  # which some editors put in front
@@ -266,14 +268,13 @@ class Settings:
             entries["background"] = "none"
         if entries.get("side") == AS_IS:
             entries["side"] = None
-        unknown = set(entries) - set(SETTINGS)
-        missing = ({"words"} if default else {"clip", "vfm", "words"}) - set(entries)
+        unknown, missing = set(entries) - set(SETTINGS), {"words"} - set(entries)
         if unknown or missing:
             parts = [f"unknown: {', '.join(sorted(unknown))}"] if unknown else []
             parts += [f"missing: {', '.join(sorted(missing))}"] if missing else []
             raise ValueError(f"The settings cannot be read ({'; '.join(parts)}).")
         entries["computed_with"] = record if isinstance(record, dict) and record else older
-        return replace(default, **entries) if default else cls(**entries)
+        return replace(default, **entries) if default else cls(**{"clip": "", "vfm": "", **entries})
 
 
 def check_threshold(threshold: float, has_background: bool) -> None:

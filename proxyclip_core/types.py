@@ -109,6 +109,7 @@ class Vocabulary(_Movable):
     names: K class names (the first wording of each class). queries: Q wordings, class by class.
     query_class: (Q,) class index of each query, never falling. embeddings: (Q, E) unit length.
     has_background: whether class 0 is the background, which takes the pixels below a threshold.
+    notes: what is to be said of the words, a sentence each (`word_notes`).
     Raises ValueError for more than MOST_CLASSES classes.
     """
 
@@ -120,6 +121,7 @@ class Vocabulary(_Movable):
     templates: str
     clip_name: str
     clip_id: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.queries)
@@ -167,7 +169,8 @@ class _Readable(_Movable):
         query, confidence = readout.best_query(self.reader())
         labels = self._query_classes().numpy()[query].astype(np.uint16)
         labels[confidence < threshold] = 0
-        return Segmentation(labels, self.vocabulary.names, confidence, self.vocabulary.has_background)
+        names, has_background = self.vocabulary.names, self.vocabulary.has_background
+        return Segmentation(labels, names, confidence, has_background, notes=self.vocabulary.notes)
 
     @torch.no_grad()
     def scores(self, name: str | int) -> np.ndarray:
@@ -272,6 +275,7 @@ class Segmentation:
     has_background: whether class 0 is the background.
     settings, computed_with: what was asked and with what it was computed (`ProxyCLIP.computed_with`), where the result
     comes from `ProxyCLIP.run` or a call of the model.
+    notes: what is to be said of the words and, in a result of `run` or a call, of how the picture was read.
     """
 
     labels: np.ndarray
@@ -280,6 +284,7 @@ class Segmentation:
     has_background: bool = False
     settings: Settings | None = None
     computed_with: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from proxyclip_core.words import Classes, check_classes, names_in, without_comments
+from proxyclip_core.words import Classes, Read, names_in, read_vocabulary, warned, without_comments
 
 MOST_BYTES = 5_000_000
 NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "labels", "word", "words", "category")
@@ -17,9 +17,14 @@ NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "lab
 def read_words(path: str | Path) -> Classes:
     """The classes in a file of words: .json, as `parse_vocabulary` takes lists; .csv or .tsv, one class a row, by the
     column that is called name, class, label or word, else the first that holds no numbers; else text, lines that begin
-    with # left out. Raises ValueError, naming the file, for what holds no words, OSError where it cannot be read.
+    with # left out. What is given twice is taken once, with a `WordsWarning`.
+    Raises ValueError, naming the file, for what holds no words, OSError where it cannot be read.
     """
-    path = Path(path)
+    return warned(words_in(Path(path)))
+
+
+def words_in(path: Path) -> Read:
+    """As `read_words`; what it warns of is given as sentences."""
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name} has more than {MOST_BYTES / 1e6:g} MB; that is no list of words.")
     content = path.read_bytes()
@@ -31,10 +36,10 @@ def read_words(path: str | Path) -> Classes:
             text = content.decode("cp1252")  # Excel's, in the West
         text = text.lstrip("\ufeff")
         if path.suffix.casefold() in (".csv", ".tsv"):
-            return check_classes(_of_table(text))
+            return read_vocabulary(_of_table(text))
         if path.suffix.casefold() == ".json":
-            return check_classes(names_in(_json_list(text)))
-        return without_comments(text)
+            return read_vocabulary(names_in(_json_list(text)))
+        return read_vocabulary(without_comments(text))
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
 

@@ -18,7 +18,6 @@ import ast
 import html
 import json
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -27,7 +26,6 @@ from typing import Any
 
 import ftfy
 
-from proxyclip_core.models.registry import ClipSpec
 from proxyclip_core.settings import SETTINGS
 
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
@@ -58,6 +56,7 @@ NO_WIDTH = re.compile(
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 Classes = tuple[tuple[str, ...], ...]
+Read = tuple[Classes, tuple[str, ...]]  # and what is to be said of how they were read, a sentence each
 Words = str | Iterable[str | Iterable[str]] | Mapping[str, str | Iterable[str]]  # what a person may give
 
 
@@ -75,11 +74,18 @@ def parse_vocabulary(text: str) -> Classes:
     """
     if not isinstance(text, str):
         raise ValueError(f"Got {type(text).__name__}; expected the words as text, such as 'sky; cloud, hill, horse'.")
-    text = _cleaned(text).strip()
+    return warned(read_vocabulary(text))
+
+
+def read_vocabulary(words: Words) -> Read:
+    """As `parse_vocabulary` for text and `check_classes` for a list; what they warn of is given as sentences."""
+    if not isinstance(words, str):
+        return _checked(words, once=True)
+    text = _cleaned(words).strip()
     if text[:1] in ("[", "{", "("):
         listed = _written_list(text)
         if listed is not None:
-            return check_classes(listed)
+            return _checked(listed, once=True)
         if text[0] + text[-1] == "[]" and not set("[]") & set(text[1:-1]):  # [sky, hill]
             text = text[1:-1]
     classes: list[tuple[str, ...]] = []
@@ -87,7 +93,15 @@ def parse_vocabulary(text: str) -> Classes:
         line = _without_end(line.strip())
         if line:
             classes.extend(_split(line))
-    return check_classes(classes)
+    return _checked(classes, once=True)
+
+
+def warned(read: Read) -> Classes:
+    """The classes alone, with a `WordsWarning` for each of the sentences."""
+    for note in read[1]:
+        # Always from this line, so that Python says it once however often the words are read.
+        warnings.warn(note, WordsWarning, stacklevel=1)
+    return read[0]
 
 
 def _without_end(line: str) -> str:
@@ -169,6 +183,10 @@ def check_classes(classes: Words, once: bool = True) -> Classes:
 
     once: take what is given twice once; False, where a label map counts the classes, raises ValueError for it.
     """
+    return warned(_checked(classes, once))
+
+
+def _checked(classes: Words, once: bool) -> Read:
     if not isinstance(classes, Iterable):
         raise ValueError(f"Got {type(classes).__name__}; expected the words as text or as a list.")
     if isinstance(classes, Mapping):  # class -> its other wordings
@@ -182,8 +200,7 @@ def check_classes(classes: Words, once: bool = True) -> Classes:
             raise ValueError(
                 f"Class {number}{after} has an empty word. Put a word between the separators, or take one out."
             )
-    if once:
-        checked = _each_once(checked)
+    checked, twice = _each_once(checked) if once else (checked, [])
     home: dict[str, str] = {}  # prompt -> the class it stands in
     for group in checked:
         for word in group:
@@ -191,11 +208,14 @@ def check_classes(classes: Words, once: bool = True) -> Classes:
                 where = f"in {home[_prompt(word)]!r} and in {group[0]!r}"
                 raise ValueError(f"{word!r} is given twice ({where}). Take one of them out.")
             home[_prompt(word)] = group[0]
-    return checked
+    if not twice:
+        return checked, ()
+    named = ", ".join(map(repr, dict.fromkeys(twice)))
+    return checked, (f"Given more than once, taken once: {named}.",)
 
 
-def _each_once(classes: Classes) -> Classes:
-    """Without wordings that their class has already, and without classes that are there already; says so."""
+def _each_once(classes: Classes) -> tuple[Classes, list[str]]:
+    """Without wordings that their class has already, and without classes that are there already; and these."""
     kept: dict[frozenset[str], tuple[str, ...]] = {}
     twice: list[str] = []
     for group in classes:
@@ -209,11 +229,7 @@ def _each_once(classes: Classes) -> Classes:
             twice.append(group[0])
         else:
             kept[frozenset(wordings)] = tuple(wordings.values())
-    if twice:
-        named = ", ".join(map(repr, dict.fromkeys(twice)))
-        # Always from this line, so that Python says it once however often the words are read.
-        warnings.warn(f"Given more than once, taken once: {named}.", WordsWarning, stacklevel=1)
-    return tuple(kept.values())
+    return tuple(kept.values()), twice
 
 
 @lru_cache(maxsize=20_000)
@@ -238,26 +254,6 @@ def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
 
 def _cleaned(text: str) -> str:
     return CONTROLS.sub(" ", NO_WIDTH.sub("", text))
-
-
-def not_latin(words: Iterable[str]) -> tuple[str, ...]:
-    """The words with letters of another script than Latin."""
-    return tuple(word for word in words if any(map(_is_foreign, word)))
-
-
-def _is_foreign(letter: str) -> bool:
-    if letter < "\u0250" or not unicodedata.category(letter).startswith("L"):
-        return False
-    return not unicodedata.name(letter, "").startswith(("LATIN", "FULLWIDTH LATIN", "MODIFIER"))
-
-
-def language_note(clip: ClipSpec, classes: Classes) -> str:
-    """A sentence on words that this CLIP was not taught to read; "" where there are none."""
-    foreign = not_latin(word for group in classes for word in group) if clip.reads else ()
-    if not foreign:
-        return ""
-    named = ", ".join(foreign[:3]) + (" and others" if len(foreign) > 3 else "")
-    return f"{clip.name} reads {clip.reads}; it hardly knows {named}. Say it in {clip.reads}."
 
 
 @lru_cache
@@ -320,9 +316,9 @@ def vocabulary_presets() -> dict[str, str]:
 
 
 def _read_preset(path: Path) -> Classes:
-    return without_comments(path.read_text(encoding="utf-8"))
+    return parse_vocabulary(without_comments(path.read_text(encoding="utf-8")))
 
 
-def without_comments(text: str) -> Classes:
-    """The classes of a text whose lines that begin with # say something else."""
-    return parse_vocabulary("\n".join(line for line in text.splitlines() if not line.startswith("#")))
+def without_comments(text: str) -> str:
+    """Without the lines that begin with #, which say something else than words."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))

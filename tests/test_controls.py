@@ -34,6 +34,8 @@ SEGMENT_TAB: list[tuple] = [
     ("words", "blur", "sky, horse", {}, WORDS, TEXT),
     ("words", "blur", "sky, tree", {}, set(), NOTHING),
     ("preset", "input", "Pascal VOC 2012, 20 classes", {}, WORDS, TEXT),
+    ("words-file", "upload", "names.csv", {}, WORDS, TEXT),
+    ("add-background", "click", None, {}, WORDS, TEXT),
     ("background", "input", "first", {}, WORDS, TEXT),
     ("threshold", "input", 0.4, {}, SHOWN, NOTHING),
     ("picture", "input", "other.png", {}, FROM_PICTURE, PICTURE),
@@ -96,6 +98,7 @@ def folder(blocks, tmp_path_factory) -> Path:
     (tmp_path / "examples.json").write_text(json.dumps([row]))
     settings = Settings("OpenAI B/16", "DINO B/8", "sky, tree", beta=1.7, windows="whole", templates="simple7")
     (tmp_path / "settings.json").write_text(settings.to_json())
+    (tmp_path / "names.csv").write_text("id,name\n1,sky\n2,hill\n")
     return tmp_path
 
 

@@ -143,8 +143,12 @@ def test_how_two_records_differ_is_said(then, said):
 
 
 def test_missing_entries_are_named():
-    with pytest.raises(ValueError, match="missing: vfm, words"):
+    with pytest.raises(ValueError, match="missing: words"):
         Settings.from_json('{"proxyclip_settings": 1, "clip": "OpenAI B/16"}')
+
+
+def test_what_somebody_wrote_by_hand_needs_words_alone():
+    assert Settings.from_json('{"words": "sky, grass", "beta": 1.5}') == Settings("", "", "sky, grass", beta=1.5)
 
 
 def test_a_number_that_no_float_holds_is_no_beta():

@@ -127,10 +127,10 @@ def test_clips_tokens_are_kept_once_for_all_vision_models(make, asked):
 
 
 def test_a_picture_is_decoded_once_and_words_are_parsed_once(make, asked, monkeypatch):
-    reads, parses, read, parse = [], [], pc.read_image, pc.parse_vocabulary
-    monkeypatch.setattr(pc, "read_image", lambda path: reads.append(path) or read(path))
-    monkeypatch.setattr(pc, "parse_vocabulary", lambda words: parses.append(words) or parse(words))
-    stages.classes_of.cache_clear()
+    reads, parses, read, parse = [], [], pc.read_picture, stages.read_vocabulary
+    monkeypatch.setattr(pc, "read_picture", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(stages, "read_vocabulary", lambda words: parses.append(words) or parse(words))
+    stages.words_of.cache_clear()
     found = make(asked)
     for change in ({"beta": 1.5}, {"side": 224}, {"background": "first"}):
         found = make(changed(asked, **change), found)

@@ -1,7 +1,6 @@
 """Words as people type them."""
 
 import warnings
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from proxyclip_core import (
     WordsWarning,
     background_presets,
-    find_clip,
     parse_vocabulary,
     read_words,
     vocabulary_presets,
@@ -19,8 +17,6 @@ from proxyclip_core.words import (
     TEMPLATES,
     as_text,
     check_classes,
-    language_note,
-    not_latin,
     prompts_for,
     templates_of,
     with_background,
@@ -158,6 +154,7 @@ def test_classes_as_text_read_as_they_were(lists):
         except ValueError:
             return
         assert parse_vocabulary(as_text(classes)) == classes == check_classes(classes)
+        assert parse_vocabulary("\n".join(as_text((group,)) for group in classes)) == classes
 
 
 @settings(deadline=None, max_examples=300)
@@ -202,14 +199,6 @@ def test_a_file_without_words_is_named(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=rf"^{name}: "):
         read_words(tmp_path / name)
-
-
-def test_words_in_another_script_are_told():
-    assert not_latin(["sky", "montaña", "Ærø", "ﬁsh", "天空", "небо", "🐎", "sky 山"]) == ("天空", "небо", "sky 山")
-    note = language_note(find_clip("OpenAI B/16"), parse_vocabulary("天空，山，马，狗"))
-    assert note == "OpenAI B/16 reads English; it hardly knows 天空, 山, 马 and others. Say it in English."
-    assert language_note(find_clip("LAION B/16"), (("montaña",),)) == ""
-    assert language_note(replace(find_clip("LAION B/16"), reads=""), (("天空",),)) == ""
 
 
 def test_too_long_words_are_named(tiny_model):

@@ -57,7 +57,8 @@ def build(page: Page) -> None:
         """Divides a picture among words.
 
         Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; and a summary:
-        names, classes (name, colour, share, largest first), size_hw, models, seconds.
+        names, classes (name, colour, share, largest first), size_hw, models, seconds, and notes: what is to be said of
+        how the picture was read, and of the words, a sentence each.
 
         words: a comma between classes, a semicolon between words for the same class. side: short side in pixels, or
         "as-is". background: "none", "first" (the first class is the background), "short" or "long" (a list of words is
@@ -95,12 +96,13 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
     found, _, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)
-    drawing, labels, seconds, device = found
+    drawing, labels, notes, seconds, device = found
     summary = {
         "names": list(drawing.coverage),
         "classes": legend_rows(drawing.coverage, drawing.colours),
         "size_hw": list(drawing.size_hw),
         "models": {"clip": s.clip, "vfm": s.vfm, "device": device},
+        "notes": list(notes),
         "seconds": {"total": round(time.perf_counter() - start, 3)}
         | {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
@@ -108,5 +110,6 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
 
 
 def _segment(stages: Stages) -> tuple[Any, ...]:
-    stages.words()  # first: a slip is found before the slow encoders have run
-    return stages.drawing(), stages.result().labels, stages.ran, str(stages.model().device)
+    words = stages.words()  # first: a slip is found before the slow encoders have run
+    drawing, notes = stages.drawing(), (*stages.reservations(), *words.notes)
+    return drawing, stages.result().labels, notes, stages.ran, str(stages.model().device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import html
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -41,6 +42,12 @@ def message(text: str) -> Any:
 def note(text: str) -> Any:
     """A line in the place of a message: nothing went wrong."""
     return gr.update(value=f"<p>{html.escape(text)}</p>", visible=True)
+
+
+def notice(notes: Sequence[str]) -> Any:
+    """What is to be said beside a result, a line each, or gone."""
+    lines = "".join(f"<li>{html.escape(text)}</li>" for text in notes)
+    return gr.update(value=f"<ul>{lines}</ul>" if notes else "", visible=bool(notes))
 
 
 def missing(shown: str) -> str:

@@ -11,7 +11,7 @@ import torch
 import proxyclip_core as pc
 from demo.answers.errors import UserError
 from demo.examples import Example
-from demo.stages import Stages, classes_of, file_digest
+from demo.stages import Stages, file_digest, words_of
 from proxyclip_core import evaluation
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask
 
@@ -49,7 +49,7 @@ def of(
         return of_upload(label_map, stages.overlay().size_hw, stages.words().names, mask_word)
     for example in examples:
         if example.labels and file_digest(example.picture) == stages.digest:
-            words = tuple(group[0] for group in classes_of(example.words))
+            words = tuple(group[0] for group in words_of(example.words)[0])
             return GroundTruth(evaluation.read_label_map(example.labels), words)
     return None
 

@@ -19,6 +19,8 @@ from demo.stages import Asked, Runner, Stages, Visit, file_digest
 from proxyclip_core import export
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.settings import differences
+from proxyclip_core.word_files import words_in
+from proxyclip_core.words import as_text
 
 
 def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[Example]) -> tuple[Asked, str]:
@@ -56,24 +58,36 @@ def from_query(query: Mapping[str, str], default: pc.Settings) -> pc.Settings:
     Raises ValueError, naming the entry, for a value that cannot be.
     """
     said = {name: row.from_text(query[name]) for name, row in pc.SETTINGS.items() if name in query}
-    return with_known_models(replace(default, **said))  # type: ignore[arg-type]  # checked by the table
+    return with_known_models(replace(default, **said), default)  # type: ignore[arg-type]  # checked by the table
 
 
-def with_known_models(settings: pc.Settings, vfm: str = "") -> pc.Settings:
-    """The settings with full names of models. vfm: the one to take where they name none, as without a fusion.
+def with_known_models(settings: pc.Settings, default: pc.Settings) -> pc.Settings:
+    """The settings with full names of models; those of `default` where they name none.
 
     Raises ValueError for models that are not known.
     """
-    return replace(settings, clip=pc.find_clip(settings.clip).name, vfm=pc.find_vfm(settings.vfm or vfm).name)
+    clip, vfm = pc.find_clip(settings.clip or default.clip), pc.find_vfm(settings.vfm or default.vfm)
+    return replace(settings, clip=clip.name, vfm=vfm.name)
 
 
 def read_settings(path: str, default: pc.Settings) -> pc.Settings:
     """The settings in a file; `default` has what it does not say. Raises ValueError, in words for the person."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("These are no settings: the file is no text.") from None
-    return with_known_models(pc.Settings.from_json(export.settings_in(text), default), default.vfm)
+    return with_known_models(pc.Settings.from_json(export.settings_in(text), default), default)
+
+
+def read_words(path: str) -> tuple[str, str]:
+    """The words in a file, a class a line, and what is to be said of them. Raises ValueError, in words."""
+    if Path(path).stat().st_size > limits.WORDS_FILE_BYTES:
+        raise ValueError(
+            f"The file of words has more than {limits.WORDS_FILE_BYTES / 1e3:g} kB. Give a shorter list: a .txt with a "
+            "class a line, a .csv with a column 'name', or a .json list of names."
+        )
+    classes, notes = words_in(Path(path))
+    return "\n".join(as_text((group,)) for group in classes), " ".join(notes)
 
 
 def unlike(runner: Runner, visit: Visit | None, path: str, default: pc.Settings) -> str:

@@ -15,7 +15,7 @@ from demo.answers.errors import GONE, UserError, in_words
 from demo.draw.heat_map import heat_map
 from demo.draw.legend import label_address, legend_html, legend_rows, percent
 from demo.models import Say
-from demo.stages import Asked, Runner, Stages, Visit, classes_of
+from demo.stages import Asked, Runner, Stages, Visit, words_of
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 
@@ -52,6 +52,12 @@ class Answer:
     status: str | None = None
     visit: Visit | None = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether all of the picture went to the only class there is."""
+        visit = self.visit
+        return bool(visit and visit.asked.settings.background == "none" and len(visit.held("overlay").coverage) == 1)
+
 
 def check(asked: Asked) -> None:
     """Raises ValueError, in words for the person, for what cannot be segmented whichever models do it."""
@@ -61,7 +67,7 @@ def check(asked: Asked) -> None:
         raise UserError(
             f"The words have {len(asked.settings.words)} characters; at most {limits.MOST_CHARACTERS} can be taken."
         )
-    classes_of(asked.settings.words)
+    words_of(asked.settings.words)
     pc.find_clip(asked.settings.clip), pc.find_vfm(asked.settings.vfm)
 
 
@@ -80,8 +86,7 @@ def segment(
         visit = Visit.of(asked, before)
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
             stages = Stages(runner.models, visit)
-            stages.picture()
-            visit = replace(visit, entries=stages.entries())
+            visit = replace(visit, reservations=stages.reservations(), entries=stages.entries())
         runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
@@ -91,17 +96,17 @@ def segment(
         return Answer(failed)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
-        return Answer("", visit=None if same else replace(visit, ran=before.ran))
-    ran, device = found
-    visit, spent = replace(visit, ran=ran), time.perf_counter() - start
+        return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
+    ran, notes, device = found
+    visit, spent = replace(visit, ran=ran, notes=notes), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     return Answer("", draw(visit, look, point), legend(visit, look), line, visit)
 
 
-def _prepare(stages: Stages) -> tuple[dict[str, float], str]:
-    stages.words()  # first: a slip is found before the slow encoders have run
+def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str]:
+    notes = stages.words().notes  # first: a slip is found before the slow encoders have run
     stages.overlay()
-    return stages.ran, str(stages.model().device)
+    return stages.ran, notes, str(stages.model().device)
 
 
 def refresh(

@@ -42,6 +42,7 @@ class QuestionParts:
     message: gr.HTML
     download: gr.HTML
     preset: gr.Dropdown
+    words_file: UploadButton
     background: gr.Dropdown
     threshold: gr.Slider
     gallery: gr.Gallery | None
@@ -95,6 +96,8 @@ class SegmentParts:
     names: gr.Checkbox
     legend: gr.HTML
     status: gr.HTML
+    notes: gr.HTML
+    add_background: gr.Button
     scores: gr.Accordion
     top: gr.Label
     score_class: Menu

@@ -12,10 +12,12 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo import limits, menus
-from demo.components import Menu, Number, Picture
+from demo.components import Menu, Number, Picture, UploadButton
 from demo.examples import Example
 from demo.tabs.parts import QuestionParts
 from proxyclip_core.settings import Setting
+
+WORD_FILES = [".txt", ".csv", ".tsv", ".json"]
 
 
 def side_choices(side: int | None = None) -> list[tuple[str, str]]:
@@ -67,13 +69,14 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
                 elem_id="preset",
             )
             background = _menu("background")
+        words_file = UploadButton("Words from a file", file_types=WORD_FILES, size="sm", elem_id="words-file")
         threshold = _slider("threshold", interactive=False)
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
     message = gr.HTML(visible=False, elem_id="message")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
     asked: dict[str, Any] = {"picture": picture, "words": words, "button": button, "gallery": gallery}
-    asked |= {"preset": preset, "background": background, "threshold": threshold}
+    asked |= {"preset": preset, "words_file": words_file, "background": background, "threshold": threshold}
     return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings())
 
 

@@ -15,7 +15,7 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import save_load, segment
-from demo.answers.errors import in_words, message, note
+from demo.answers.errors import in_words, message, note, notice
 from demo.components import read_liked
 from demo.models import Download
 from demo.stages import Asked
@@ -96,7 +96,8 @@ def wire(page: Page, demo: gr.Blocks) -> None:
 
 def _outputs(page: Page) -> list[Any]:
     parts, held = page.segment, page.held
-    shown = [parts.overlay, parts.legend, parts.status, held.visit, held.shown, held.drawn]
+    shown = [parts.overlay, parts.legend, parts.status, parts.notes, parts.add_background]
+    shown += [held.visit, held.shown, held.drawn]
     return [page.question.message, page.question.about, *shown, page.compare.sheet, page.compare.progress]
 
 
@@ -115,8 +116,10 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     if found.visit is not None:
         shown = {"picture": found.visit.picture, "result": found.visit.name}
         changed |= {held.visit: found.visit, held.shown: shown, held.drawn: page.drawn(values, found.visit)}
-    if found.overlay is not None:
+    if found.visit is not None and found.overlay is not None:
         changed |= {parts.overlay: found.overlay, parts.legend: found.legend, parts.status: found.status}
+        changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
+        changed[parts.add_background] = gr.update(visible=found.is_alone)
         # A contact sheet of an earlier result would be taken for one of this.
         changed |= {page.compare.sheet: None, page.compare.progress: ""}
     return changed
@@ -210,6 +213,17 @@ def _wire_fills(page: Page) -> list[Any]:
     def on_preset(title: str | None) -> tuple[Any, ...]:
         return pc.vocabulary_presets().get(title or "") or gr.skip(), message("")
 
+    def on_words(path: str) -> Iterator[Values]:
+        try:
+            words, said = save_load.read_words(path)
+        except ValueError as error:
+            yield {q.message: message(str(error))}
+            raise _stop() from None
+        yield {q.words: words, q.message: note(said) if said else message("")}
+
+    def on_background() -> tuple[Any, ...]:
+        return "short", gr.update(interactive=True), message("")
+
     def on_file(path: str, picture: str | None) -> Iterator[Values]:
         try:
             settings = save_load.read_settings(path, page.default)
@@ -219,6 +233,9 @@ def _wire_fills(page: Page) -> list[Any]:
         yield fill(page, Asked(settings, picture or ""))
 
     fills = [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
+    fills.append(q.words_file.upload(on_words, q.words_file, [q.words, q.message], **EVERY, **QUICK))
+    outputs = [q.background, q.threshold, q.message]
+    fills.append(parts.add_background.click(on_background, None, outputs, **EVERY, **QUICK))
     if q.gallery is not None:
         fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.message], **EVERY, **QUICK))
     return [*fills, parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK)]

@@ -46,8 +46,11 @@ def _result() -> dict[str, Any]:
             outlines = gr.Checkbox(True, label="Outlines", container=False, elem_id="outlines")
             names = gr.Checkbox(True, label="Names", container=False, elem_id="names")
     legend = gr.HTML(js_on_load=(SCRIPTS / "legend.js").read_text(encoding="utf-8"), elem_id="legend")
+    notes = gr.HTML(visible=False, elem_id="notes")
+    offer = gr.Button("Let a background take the rest", size="sm", visible=False, elem_id="add-background")
     shown = {"overlay": overlay, "opacity": opacity, "outlines": outlines, "names": names}
-    return {**shown, "legend": legend, "status": gr.HTML(elem_id="status")}
+    shown |= {"legend": legend, "notes": notes, "add_background": offer}
+    return {**shown, "status": gr.HTML(elem_id="status")}
 
 
 def _scores() -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from proxyclip_core.cli.options import add_models, add_settings, given_settings, load_models, say
 from proxyclip_core.export import check_ours, is_label_png, settings_in, write_label_map
 from proxyclip_core.models.loading import complete_pair
-from proxyclip_core.models.registry import find_clip, find_vfm
+from proxyclip_core.models.registry import find_vfm
 from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import Segmentation
 from proxyclip_core.word_files import read_words
-from proxyclip_core.words import Classes, as_text, language_note, parse_vocabulary
+from proxyclip_core.words import Classes, as_text, read_vocabulary
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,14 +100,12 @@ def _settings(options: argparse.Namespace) -> Settings:
     given, saved = given_settings(options), None
     if options.settings:
         saved = _read_settings(options.settings)
-        given.setdefault("clip", saved.clip)
+        given.setdefault("clip", saved.clip or None)
         if "vfm" not in given and saved.vfm:
             given["vfm"] = saved.vfm if options.patch is None else find_vfm(saved.vfm).family
     given["clip"], given["vfm"] = complete_pair(given.get("clip"), given.get("vfm"), options.patch)
     settings = replace(saved, **given) if saved else Settings(**given)
-    note = language_note(find_clip(settings.clip), parse_vocabulary(settings.words))
-    if note:
-        say(f"note: {note}")
+    read_vocabulary(settings.words)  # a slip is found before anything is loaded
     return settings
 
 

@@ -27,7 +27,9 @@ class ClipSpec:
     files: tuple[str, ...] = CLIP_FILES  # in the repository, the preferred one first
     official_file: str = ""  # a release elsewhere that is taken as well
     reads: str = "English"  # the language of its words; "" where it reads many
+    trained_on: str = ""  # a list in models/builtin/ of all words that it was trained on; "" where there is none
     builtin: str = ""  # file name in models/builtin/
+    path: str = ""  # of a file of one's own, in place of everywhere else where weights are looked for
     note: str = field(default="", compare=False)  # what a user must know before trusting it
 
 
@@ -101,7 +103,16 @@ _CLIP_ROWS = (
     _clip("LAION B/16", "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 599),
     _clip("LAION L/14", "ViT-L-14", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 1710, mean=_HALF, std=_HALF),
     _clip("LAION H/14", "ViT-H-14", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3944),
-    ClipSpec("Built-in", "clip.json", "", "Apache-2.0", 0, builtin="clip.safetensors", note=_DRAWN_THINGS),
+    ClipSpec(
+        "Built-in",
+        "clip.json",
+        "",
+        "Apache-2.0",
+        0,
+        trained_on="words.txt",
+        builtin="clip.safetensors",
+        note=_DRAWN_THINGS,
+    ),
 )
 
 _DINOV3: dict[str, Any] = {

@@ -56,6 +56,28 @@ def test_an_example_is_one_click(visit, with_examples):
     expect(opened.page.locator("#legend")).not_to_contain_text("lake")
 
 
+def test_one_class_alone_is_told_below_the_legend_and_one_click_adds_a_background(visit, small, picture):
+    opened = visit(small, PHONE)
+    opened.ask(picture, "<b>horse</b>")
+    expect(opened.page.locator("#notes li")).to_contain_text("'<b>horse</b>' is the only class")
+    opened.page.click("#add-background")
+    expect(opened.page.locator("#legend")).to_contain_text("background")
+    expect(opened.page.locator("#notes")).to_be_hidden()
+    expect(opened.page.locator("#add-background")).to_be_hidden()
+
+
+def test_words_come_from_a_file(visit, small, picture, tmp_path):
+    (tmp_path / "names.csv").write_text("id,name\n0,sky\n1,hill\n2,sky\n")
+    opened = visit(small)
+    opened.ask(picture, "horse, tree")
+    expect(opened.chips().first).to_be_visible()
+    opened.unfold("Word lists and background")
+    opened.page.set_input_files('input[type=file][accept*=".csv"]', str(tmp_path / "names.csv"))
+    expect(opened.page.locator("#words textarea")).to_have_value("sky\nhill")
+    expect(opened.page.locator("#message")).to_contain_text("taken once: 'sky'")
+    expect(opened.page.locator("#legend")).to_contain_text("sky")
+
+
 @pytest.mark.parametrize("leave", ["Enter", "Tab"])
 def test_words_answer_to_enter_and_when_they_are_left(visit, with_examples, leave):
     opened = opened_with_result(visit, with_examples)

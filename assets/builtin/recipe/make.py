@@ -24,10 +24,10 @@ import torch
 
 from assets.builtin.recipe.canvas import Bank
 from assets.builtin.recipe.close_ups import CloseUps
-from assets.builtin.recipe.drawings import STYLES, load_drawings
+from assets.builtin.recipe.drawings import STYLES, load_drawings, load_things
 from assets.builtin.recipe.gallery import write_evaluation_scenes, write_gallery
 from assets.builtin.recipe.model_card import write_card
-from assets.builtin.recipe.pools import ScenePool, training_bank
+from assets.builtin.recipe.pools import ScenePool, class_words, training_bank
 from assets.builtin.recipe.scoring import (
     PAPER,
     SEEDS,
@@ -66,6 +66,8 @@ def train_clip(work: Path, out: Path, start: Path | None, minutes: float, device
     clip.run()
     # the text tower is trained last, against the averaged vision tower: the model itself is what is kept
     export(clip.model.state_dict(), CONFIG, out, "clip")
+    words = sorted({word for group in class_words(load_things()).values() for word in group})
+    (out / "words.txt").write_text("".join(f"{word}\n" for word in words))
     return {"clip": clip.log}
 
 
