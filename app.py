@@ -23,8 +23,13 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Segment pictures by words, in the browser.")
     parser.add_argument("--host", help="address to listen on (default: this machine only; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
-    parser.add_argument("--clip", help="CLIP to open with, such as 'OpenAI B/16' (default: PROXYCLIP_CLIP)")
-    parser.add_argument("--vfm", help="vision model to open with, such as 'DINO B/8' or 'DINO B' (PROXYCLIP_VFM)")
+    own = "a file of weights, 'NAME=FILE'"
+    parser.add_argument(
+        "--clip", help=f"CLIP to open with, such as 'OpenAI B/16', {own} or 'open_clip:MODEL/TAG' (PROXYCLIP_CLIP)"
+    )
+    parser.add_argument(
+        "--vfm", help=f"vision model, such as 'DINO B/8' or 'DINO B', {own} or 'timm:MODEL.TAG' (PROXYCLIP_VFM)"
+    )
     parser.add_argument("--patch", type=int, help="patch size of the vision model's family")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     parser.add_argument("--share", action="store_true", help="also give the page a public address for a while")
@@ -43,7 +48,7 @@ def main() -> None:
     try:
         clip, vfm = pc.complete_pair(arguments.clip, arguments.vfm, arguments.patch)
         models = Models(arguments.device)
-    except ValueError as error:
+    except (ValueError, pc.WeightsError) as error:
         sys.exit(f"app.py: {error}")
     if models.device.type == "cpu":
         keep_freed_memory()

@@ -58,13 +58,15 @@ def size(spec: Spec) -> str:
 
 
 def _origin(spec: Spec) -> str:
-    if spec.builtin:
+    if spec.path:
+        where = "is read from a file on this machine"
+    elif spec.builtin:
         where = "is part of this repository"
     elif pc.is_available(spec):
         where = "is on this machine"
     else:
         where = f"will be downloaded on first use: {size(spec)} from `{spec.repo}`"
-    if spec.builtin:
+    if spec.builtin and not spec.path:
         return f"{where}. Licence: {spec.licence}. {spec.note}".rstrip()
     # A licence that limits the use is said in full by the row's note.
     return f"{where}. {spec.note or f'Licence: {spec.licence}.'}"

@@ -5,6 +5,7 @@ from proxyclip_core.loader import load
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.loading import complete_pair, default_models
+from proxyclip_core.models.named import WeightsWarning, register_clip, register_vfm
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.weights import is_available
@@ -39,6 +40,7 @@ __all__ = [
     "VfmSpec",
     "Vocabulary",
     "WeightsError",
+    "WeightsWarning",
     "WordsWarning",
     "background_presets",
     "complete_pair",
@@ -51,5 +53,7 @@ __all__ = [
     "read_image",
     "read_picture",
     "read_words",
+    "register_clip",
+    "register_vfm",
     "vocabulary_presets",
 ]

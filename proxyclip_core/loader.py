@@ -32,7 +32,9 @@ def load(
 ) -> ProxyCLIP:
     """A model by names: `load(clip="OpenAI B/16", vfm="DINO B/8")`.
 
-    clip, vfm: names in CLIP_MODELS and VFM_MODELS, or a family with `patch`. One that is not named is completed by
+    clip, vfm: names in CLIP_MODELS and VFM_MODELS, or a family with `patch`; or weights of your own, or a name that
+        open_clip or timm knows: "/path/file.pt", "LAION B/16=/path/file.pt", "open_clip:ViT-B-16-quickgelu/dfn2b",
+        "timm:vit_small_patch16_224.augreg_in21k" (see `models.named`). One that is not named is completed by
         `complete_pair`: the paper's partner, or for no name at all what is at hand, with a warning where that is the
         built-in pair.
     device: "auto", "cpu", "cuda", "mps". precision: "auto", "float32", "bfloat16", "float16", of the encoders.

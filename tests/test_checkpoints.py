@@ -176,6 +176,7 @@ def test_a_program_is_read_and_never_run(tmp_path, clip_state):  # noqa: F811
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
 def test_a_file_cut_short_is_called_that_and_is_not_ready(tmp_path, monkeypatch, dino, suffix, share):  # noqa: F811
+    # huggingface_hub 4223
     home = tmp_path / "vit_base_patch8_224.dino"
     home.mkdir()
     path = home / "model.safetensors" if suffix == ".safetensors" else tmp_path / "dino_vitbase8_pretrain.pth"

@@ -58,8 +58,10 @@ def dino(small_rows):
 
 @pytest.fixture
 def clip_state(small_rows):
+    """In numbers of half precision, as OpenAI's weights are."""
     torch.manual_seed(2)
-    return build_clip_network(pc.find_clip("OpenAI B/16")).state_dict()
+    state = build_clip_network(pc.find_clip("OpenAI B/16")).state_dict()
+    return {name: tensor.half().float() for name, tensor in state.items()}
 
 
 def same(state, network) -> bool:

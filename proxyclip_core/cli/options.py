@@ -15,8 +15,10 @@ from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Setting
 
 TEXT_NOTES = {
-    "clip": "name of the CLIP, such as 'OpenAI B/16' (default: what is at hand, the paper's first)",
-    "vfm": "name of the vision model, such as 'DINO B/8' (default: the one that goes with the CLIP)",
+    "clip": "name of the CLIP, such as 'OpenAI B/16', a file of weights, NAME=FILE, or open_clip:MODEL/TAG (default: "
+    "what is at hand, the paper's first)",
+    "vfm": "name of the vision model, such as 'DINO B/8', a file of weights, NAME=FILE, or timm:MODEL.TAG (default: "
+    "the one that goes with the CLIP)",
     "words": "the classes, where the arguments are all pictures; @FILE reads them from a .txt, .csv or .json file",
 }
 

@@ -47,7 +47,7 @@ class ClipEncoder:
     ) -> None:
         from open_clip import SimpleTokenizer
 
-        _refuse_unless_plain(network, name)
+        refuse_unless_plain(network, name)
         self.network: Network = network.eval().requires_grad_(False)
         self.name = name
         self.mean, self.std = mean, std
@@ -228,8 +228,10 @@ def early_weights(network: Network) -> set[str]:
     return {name for name, weight in network.named_parameters() if id(weight) in early}
 
 
-def _refuse_unless_plain(network: Network, name: str) -> None:
-    """Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
+def refuse_unless_plain(network: Network, name: str) -> None:
+    """Raises ValueError, with the reason, for what is no plain CLIP.
+
+    Proxy attention takes the last attention block apart, so the towers must be the ones CLIP was published with."""
     from open_clip import CLIP
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 

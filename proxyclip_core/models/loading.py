@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from proxyclip_core.cpu import prefers_bfloat16, speed_up
+from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.checkpoints import WeightsError, fitted, ran_out_of_memory, read_weights
 from proxyclip_core.models.clip import ClipEncoder, early_weights
-from proxyclip_core.models.registry import (
-    BUILTIN_FOLDER,
-    ClipSpec,
-    VfmSpec,
-    find_clip,
-    find_vfm,
-)
+from proxyclip_core.models.named import WeightsWarning, clip_named, doubt, vfm_named
+from proxyclip_core.models.registry import ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import find_weights, is_available
@@ -48,6 +43,7 @@ def default_models(patch: int | None = None) -> tuple[str, str]:
 def complete_pair(clip: str | None, vfm: str | None, patch: int | None = None) -> tuple[str, str]:
     """Full names of a CLIP and a VFM of which one, both or none may be named.
 
+    A name is that of a row, or one that `models.named` makes a row of: a file of weights, "open_clip:" or "timm:".
     The partner of a named model is the paper's, DINO B/8 or OpenAI B/16; only the built-in models, which are made for
     each other, get each other. With nothing named, `default_models`. patch: of the VFM's family.
     Raises ValueError for names and patch sizes that are not known.
@@ -55,10 +51,11 @@ def complete_pair(clip: str | None, vfm: str | None, patch: int | None = None) -
     if clip is None and vfm is None:
         return default_models(patch)
     if clip is None:
-        clip = BUILTIN_MODELS[0] if find_vfm(str(vfm), patch).builtin else PAPER_MODELS[0]
+        clip = BUILTIN_MODELS[0] if vfm_named(str(vfm), patch).builtin else PAPER_MODELS[0]
+    clip_spec = clip_named(clip)
     if vfm is None:
-        vfm = find_vfm(BUILTIN_MODELS[1] if find_clip(clip).builtin else PAPER_MODELS[1]).family
-    return find_clip(clip).name, find_vfm(vfm, patch).name
+        vfm = find_vfm(BUILTIN_MODELS[1] if clip_spec.builtin else PAPER_MODELS[1]).family
+    return clip_spec.name, vfm_named(vfm, patch).name
 
 
 def choose_device(device: str) -> torch.device:
@@ -101,6 +98,8 @@ def load_clip(
     with torch.device("meta"):  # without memory, to see which weights take `dtype`
         early = early_weights(build_clip_network(spec))
     state = read_weights(path, lambda name: dtype if name in early else torch.float32)
+    if weights is not None or spec.path:
+        _say_doubt(spec, path, state)
     network = _with_weights(lambda: build_clip_network(spec), state, _fitting(spec.name, path))
     del state  # or every weight would be there twice while they are packed
     encoder = ClipEncoder(network, spec.name, spec.mean, spec.std)
@@ -120,11 +119,10 @@ def load_vfm(
     spec = find_vfm(name, patch)
     path = find_weights(spec, weights)
     state = read_weights(path, lambda name: dtype)
-    if any(key.startswith("image_encoder.") for key in state):
-        from timm.models.vision_transformer_sam import checkpoint_filter_fn
-
-        with _fitting(spec.name, path):
-            state = checkpoint_filter_fn(state, None)  # segment-anything's names to timm's; the decoder is left out
+    if weights is not None or spec.path:
+        _say_doubt(spec, path, state)
+    with _fitting(spec.name, path):
+        state = _by_timms_names(spec, state)
     network = _with_weights(lambda: build_vfm_network(spec), state, _fitting(spec.name, path))
     del state
     encoder = vfm_encoder(network, spec).to(device, dtype)
@@ -132,48 +130,31 @@ def load_vfm(
     return encoder
 
 
+def _by_timms_names(spec: VfmSpec, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of segment-anything, without its decoder, and of a CLIP's or another release's ViT."""
+    if any(key.startswith("image_encoder.") for key in state):
+        from timm.models.vision_transformer_sam import checkpoint_filter_fn as of_sam
+
+        return of_sam(state, None)
+    if "patch_embed.proj.weight" not in state and spec.positions == "timm":
+        from timm.models.vision_transformer import checkpoint_filter_fn as of_others
+
+        with torch.device("meta"):
+            network = build_vfm_network(spec)
+        return of_others(state, network)
+    return state
+
+
+def _say_doubt(spec: ClipSpec | VfmSpec, path: Path, state: dict[str, torch.Tensor]) -> None:
+    reason = doubt(spec, path, state)
+    if reason:
+        text = f"{path.name} does not hold the known weights of {spec.name}: {reason}. They are used all the same."
+        warnings.warn(text, WeightsWarning, stacklevel=3)
+
+
 def vfm_encoder(network: Network, spec: VfmSpec) -> PatchEncoder:
     """The encoder for a network built from this row."""
     return PatchEncoder(network, spec.name, spec.mean, spec.std, spec.positions, spec.input_side)
-
-
-def build_clip_network(spec: ClipSpec, layers: int | None = None) -> Network:
-    """The architecture of a row with random weights. layers: blocks of each tower, in place of all of them.
-
-    Raises ValueError, with the reason, where open_clip's model of that name is no plain CLIP.
-    """
-    import open_clip  # see models/clip.py
-
-    if spec.builtin:
-        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
-    else:
-        config = open_clip.get_model_config(spec.architecture)
-    if config is None:
-        raise ValueError(f"open_clip knows no model {spec.architecture!r}, which the row {spec.name!r} names.")
-    special = {"multimodal_cfg", "custom_text"} & {key for key, value in config.items() if value}
-    if special or "timm_model_name" in config["vision_cfg"] or "hf_model_name" in config["text_cfg"]:
-        raise ValueError(
-            f"{spec.name} ({spec.architecture}) cannot be used: it is no plain CLIP with two transformer towers. Proxy "
-            "attention needs one; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
-        )
-    known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
-    config = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key in known}
-    if layers is not None:
-        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = layers
-    return open_clip.CLIP(**config)
-
-
-def build_vfm_network(spec: VfmSpec, **options: Any) -> Network:
-    """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
-    import timm
-    from timm.models.vision_transformer import VisionTransformer
-
-    if spec.builtin:
-        config = json.loads((BUILTIN_FOLDER / spec.architecture).read_text(encoding="utf-8"))
-        return VisionTransformer(**config, **options)
-    if spec.positions == "timm":
-        options["dynamic_img_size"] = True
-    return timm.create_model(spec.architecture, num_classes=0, **options)
 
 
 def _with_weights(

@@ -54,6 +54,7 @@ class VfmSpec:
     files: tuple[str, ...] = ("model.safetensors",)
     official_file: str = ""
     builtin: str = ""
+    path: str = ""
     note: str = field(default="", compare=False)  # what a user must know before choosing it
 
 
@@ -183,7 +184,7 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     if name in VFM_MODELS and patch in (None, VFM_MODELS[name].patch):
         return VFM_MODELS[name]
     family = VFM_MODELS[name].family if name in VFM_MODELS else name
-    rows = [spec for spec in VFM_MODELS.values() if spec.family == family]
+    rows = [spec for spec in list(VFM_MODELS.values()) if spec.family == family]  # another thread may add one
     if not rows:
         raise ValueError(f"No VFM is called {name!r}. Known: {_closest(name, VFM_MODELS)}.")
     fitting = [spec for spec in rows if patch in (None, spec.patch)]

@@ -47,6 +47,8 @@ def find_local(spec: Spec) -> Path | None:
 
 def _local_files(spec: Spec) -> list[Path]:
     """The files where the weights of `spec` are looked for, whole or not."""
+    if spec.path:
+        return [Path(spec.path)] if os.path.isfile(spec.path) else []
     folder = os.environ.get(WEIGHTS_VARIABLE)
     places = _candidates(spec, Path(os.path.expanduser(folder))) if folder else []
     if spec.builtin:
@@ -110,6 +112,8 @@ def _download(spec: Spec) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
+    if spec.path:
+        raise WeightsError(missing(spec, ""))
     if not spec.repo:
         raise WeightsError(
             f"{_damaged(spec)}The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}."
@@ -157,6 +161,8 @@ def missing(spec: Spec, hub_answer: str) -> str:
     """What to say where weights are not to be had: what was tried, with the hub's answer, and how to get them."""
     from huggingface_hub import constants
 
+    if spec.path:
+        return f"{_damaged(spec)}The file of {spec.name} cannot be used any more; put it back where it was."
     folder = os.environ.get(WEIGHTS_VARIABLE)
     base = spec.repo.split("/")[1]
     official = f"\nThe official {spec.official_file} in that folder is taken as well." if spec.official_file else ""
