@@ -36,8 +36,16 @@ def read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def reach_itself(host: str | None) -> None:
+    """Before it opens, the page asks itself whether it is there: not by way of a proxy that the environment names."""
+    own = ",".join(filter(None, ("localhost", "127.0.0.1", "::1", host)))
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = f"{os.environ[name]},{own}" if os.environ.get(name) else own
+
+
 def main() -> None:
     arguments = read_arguments()
+    reach_itself(arguments.host)
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc
     from demo.examples import FOLDER

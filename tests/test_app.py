@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from demo.draw.legend import percent
 from demo.stages import keys_of
 from demo.ui import build_demo
 from proxyclip_core.drawing.overlay import picture_at
+from proxyclip_core.models.registry import BUILTIN_FOLDER
 from tests.page import Page, file
 from tests.serving import ROOT, OneModel, app_process, page_around
 
@@ -126,6 +128,25 @@ def test_no_error_is_a_traceback(empty, models, monkeypatch, error, message):
     monkeypatch.setattr(models, "error", error)
     empty.do("segment", "click")
     assert message in empty.said() and "Traceback" not in empty.said() and "secret" not in empty.said()
+
+
+class Quota(OneModel):
+    """A Space whose visitor has used up the GPU that is lent."""
+
+    def on_device(self, function):
+        def lent(*given):
+            raise gr.Error("You have exceeded your GPU quota (60s requested vs. 12s left).")
+
+        return lent
+
+
+def test_what_a_space_says_of_its_gpu_reaches_the_person(tiny_model, portrait):  # open-computer-use 28
+    page = Page(build_demo(Quota(tiny_model), "OpenAI B/16", "DINO B/8"))
+    page.set("picture", file(portrait))
+    page.do("words", "submit", "sky, tree")
+    assert "exceeded your GPU quota (60s requested" in page.toast
+    with pytest.raises(gr.Error, match="exceeded your GPU quota"):
+        page.call("segment", picture=file(portrait), words="sky, tree")
 
 
 @pytest.mark.parametrize(
@@ -513,6 +534,31 @@ def test_the_process_starts_without_network_and_answers_with_the_remedy(portrait
         with pytest.raises(AppError, match=r"hf download timm/vit_base_patch16_clip_224\.openai"):
             Client(url, verbose=False).predict(handle_file(portrait), "sky", api_name="/segment")
         assert "DINO B/16" in httpx.get(url).text
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},  # Qwen 1101, chat-with-mlx 13
+        {"ALL_PROXY": "socks5://127.0.0.1:1080"},  # gradio 4007, 7798
+    ],
+)
+def test_a_proxy_in_the_environment_does_not_stand_between_the_page_and_itself(tmp_path, proxy):
+    if "ALL_PROXY" in proxy:
+        pytest.importorskip("socksio")
+    with app_process(tmp_path, **proxy) as url:
+        assert httpx.get(url, trust_env=False).status_code == 200
+
+
+def test_weights_of_ones_own_open_on_a_local_page_whose_visitors_name_no_files(portrait, tmp_path):
+    own = shutil.copy(BUILTIN_FOLDER / "vfm_patch8.safetensors", tmp_path / "mine.safetensors")
+    given = {"windows": "whole", "templates": "none", "api_name": "/segment"}
+    with app_process(tmp_path, "--clip", "Built-in", "--vfm", str(own)) as url:
+        client = Client(url, verbose=False)
+        summary = client.predict(handle_file(portrait), "sky, grass", **given)[2]
+        assert summary["models"]["vfm"] == "mine.safetensors as Built-in/8"
+        with pytest.raises(AppError, match="No VFM is called"):
+            client.predict(handle_file(portrait), "sky, grass", vfm=str(own), **given)
 
 
 def test_a_wrong_option_is_said_in_a_line():

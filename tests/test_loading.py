@@ -1,6 +1,7 @@
 """Weights by path, by folder and from the cache; and what a person reads when there are none."""
 
 import pickle
+import socket
 
 import pytest
 import timm
@@ -203,8 +204,35 @@ def test_missing_weights_offline_say_what_to_do(spec, monkeypatch):
 def test_a_hub_that_does_not_answer_is_given_up_soon(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
-    monkeypatch.setattr(weights, "HUB_ANSWER_SECONDS", 0.3)
-    with pytest.raises(pc.WeightsError, match="gave no answer within"):
+    with pytest.raises(pc.WeightsError, match=r"could not be reached \(.*refused"):
+        weights.find_weights(pc.find_vfm("DINO S/8"))
+
+
+@pytest.fixture
+def silent_hub(monkeypatch):
+    """A hub that takes calls and never answers."""
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        hub.listen()
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
+        yield
+
+
+def test_how_long_a_hub_is_waited_for_is_the_hubs_own_variable(silent_hub, monkeypatch):  # huggingface_hub 1703, 3594
+    for seconds in ("0.2", "0.3"):
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", seconds)
+        with pytest.raises(pc.WeightsError, match=f"no answer within {seconds} seconds; HF_HUB_ETAG_TIMEOUT=30"):
+            weights.find_weights(pc.find_vfm("DINO S/8"))
+
+
+def test_the_reason_why_a_hub_cannot_be_reached_is_said(silent_hub, monkeypatch):
+    class Session:
+        def head(self, url, timeout):
+            raise OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate in certificate chain\nmore")
+
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    with pytest.raises(pc.WeightsError, match=r"could not be reached \(\[SSL: CERTIFICATE_VERIFY_FAILED\].*chain\)"):
         weights.find_weights(pc.find_vfm("DINO S/8"))
 
 
@@ -291,6 +319,13 @@ def test_devices_and_precisions():
         choose_precision("int8", CPU)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device that computes")
+def test_a_gpu_that_is_there_but_cannot_compute_leaves_it_to_the_cpu(monkeypatch):  # rocketride 1168
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.warns(UserWarning, match=r"cuda is there but cannot compute \(.+\), so the CPU does"):
+        assert choose_device("auto") == CPU
+
+
 def test_fusion_without_proxy_loads_no_vfm(tmp_path, clip_state):
     save_file(clip_state, tmp_path / "clip.safetensors")
     model = pc.load("OpenAI B/16", fusion="values", device="cpu", clip_weights=tmp_path / "clip.safetensors")
@@ -327,7 +362,7 @@ def test_a_download_that_breaks_off_says_so(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(weights, "_hub_answers", lambda url: True)
+    monkeypatch.setattr(weights, "_problem_of_hub", lambda url, seconds: "")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", cut)
     with pytest.raises(pc.WeightsError, match="broke off: cut"):
         weights.find_weights(VFM_MODELS["DINO S/8"])

@@ -59,19 +59,28 @@ def complete_pair(clip: str | None, vfm: str | None, patch: int | None = None) -
 
 
 def choose_device(device: str) -> torch.device:
-    """ "auto" is CUDA, then MPS, then CPU. Raises ValueError for a device that is not there."""
+    """ "auto" is CUDA, then MPS, then CPU; with a warning for a GPU that is there but cannot compute, as torch has no
+    kernels for it, say. Raises ValueError for a device that is not there."""
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        for name in (name for name, is_there in there.items() if is_there):
+            problem = _problem_of_device(name)
+            if not problem:
+                return torch.device(name)
+            warnings.warn(f"{name} is there but cannot compute ({problem}), so the CPU does.", stacklevel=2)
+        return torch.device("cpu")
+    if _problem_of_device(device):
+        raise ValueError(f"device is {device!r}, which is not usable here; expected 'auto', 'cpu', 'cuda' or 'mps'.")
+    return torch.device(device)
+
+
+def _problem_of_device(device: str) -> str:
+    """Why a device cannot compute; "" where it can."""
     try:
-        chosen = torch.device(device)
-        torch.ones(1, device=chosen).item()  # also fails on "meta", which holds no numbers
-    except Exception:  # noqa: BLE001  every backend that is not there has its own kind
-        raise ValueError(
-            f"device is {device!r}, which is not usable here; expected 'auto', 'cpu', 'cuda' or 'mps'."
-        ) from None
-    return chosen
+        (torch.ones(1, device=torch.device(device)) + 1).item()  # also fails on "meta", which holds no numbers
+    except Exception as error:  # noqa: BLE001  every backend that is not there has its own kind
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:

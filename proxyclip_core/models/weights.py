@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import torch
 
@@ -18,8 +19,10 @@ from proxyclip_core.models.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
 WEIGHTS_VARIABLE = "PROXYCLIP_WEIGHTS"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
-# A person should not wait for the retries of a download when there is no connection.
+# A person should not wait for the retries of a download when there is no connection. Where the hub is far, its own
+# variable says how long to wait.
 HUB_ANSWER_SECONDS = 2.0
+PATIENCE_VARIABLE = "HF_HUB_ETAG_TIMEOUT"
 
 Spec = ClipSpec | VfmSpec
 
@@ -120,14 +123,15 @@ def _download(spec: Spec) -> Path:
         )
     if constants.HF_HUB_OFFLINE:
         raise WeightsError(missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
-    if not _hub_answers(f"{constants.ENDPOINT}/{spec.repo}"):
-        raise WeightsError(missing(spec, f"gave no answer within {HUB_ANSWER_SECONDS:g} seconds"))
+    problem = _problem_of_hub(f"{constants.ENDPOINT}/{spec.repo}", _patience())
+    if problem:
+        raise WeightsError(missing(spec, problem))
     reason = "has none of the files"
     for file in spec.files:
         try:
             return Path(hf_hub_download(spec.repo, file))
-        except LocalEntryNotFoundError:  # a kind of EntryNotFoundError
-            reason = "could not be reached"
+        except LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError
+            reason = f"could not be reached ({_in_short(error.__cause__ or error)})"
             break
         except EntryNotFoundError:
             continue
@@ -140,21 +144,37 @@ def _download(spec: Spec) -> Path:
     raise WeightsError(missing(spec, reason))
 
 
-def _hub_answers(url: str) -> bool:
-    """Whether anything answers at the hub; also where the look-up of its name would hang."""
+def _patience() -> float:
+    """Seconds to wait for the hub's first answer."""
+    try:
+        return max(float(os.environ.get(PATIENCE_VARIABLE, "")), 0.1)
+    except ValueError:
+        return HUB_ANSWER_SECONDS
+
+
+def _problem_of_hub(url: str, seconds: float) -> str:
+    """Why nothing answers at the hub; "" where something does. It never hangs, as the look-up of its name may."""
     from huggingface_hub.utils import get_session
 
-    answered = threading.Event()
+    problems: SimpleQueue[str] = SimpleQueue()
+    late = f"gave no answer within {seconds:g} seconds; {PATIENCE_VARIABLE}=30 would wait longer"
 
     def ask() -> None:
         try:
-            get_session().head(url, timeout=HUB_ANSWER_SECONDS)
-            answered.set()
-        except Exception:  # noqa: BLE001  whatever went wrong, the hub was not reached; the error is said by the caller
-            pass
+            get_session().head(url, timeout=seconds)
+            problems.put("")
+        except Exception as error:  # noqa: BLE001  whatever went wrong, the hub was not reached
+            problems.put(late if "Timeout" in type(error).__name__ else f"could not be reached ({_in_short(error)})")
 
     threading.Thread(target=ask, daemon=True).start()
-    return answered.wait(HUB_ANSWER_SECONDS)
+    try:
+        return problems.get(timeout=seconds)
+    except Empty:
+        return late
+
+
+def _in_short(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def missing(spec: Spec, hub_answer: str) -> str:
