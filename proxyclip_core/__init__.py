@@ -1,6 +1,7 @@
 """ProxyCLIP: open-vocabulary segmentation without training. See `load` and `ProxyCLIP`."""
 
 from proxyclip_core.attention import SimilarityStatistics
+from proxyclip_core.evaluation import Scores, benchmark_data, evaluate, folder_data
 from proxyclip_core.loader import load
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.clip import ClipEncoder
@@ -33,6 +34,7 @@ __all__ = [
     "PictureWarning",
     "PixelLogits",
     "ProxyCLIP",
+    "Scores",
     "Segmentation",
     "Settings",
     "SettingsWarning",
@@ -43,10 +45,13 @@ __all__ = [
     "WeightsWarning",
     "WordsWarning",
     "background_presets",
+    "benchmark_data",
     "complete_pair",
     "default_models",
+    "evaluate",
     "find_clip",
     "find_vfm",
+    "folder_data",
     "is_available",
     "load",
     "parse_vocabulary",

@@ -199,12 +199,14 @@ class ProxyCLIP:
         *,
         crop: int = 336,
         stride: int = 112,
+        resizing: str = "bicubic",
         clip_from: ImageFeatures | None = None,
     ) -> ImageFeatures:
         """Stage 1: the picture through both image encoders.
 
         image: whatever `read_image` takes. side: short side in pixels after resizing, 224..1024, or None for the
         picture as it is. windows: "sliding" (windows of `crop` pixels every `stride`) or "whole".
+        resizing: "bicubic", or "bilinear" for scores that compare with published ones; see `picture.resized`.
         clip_from: features of the same picture with another VFM; where CLIP and windows are the same, CLIP's part is
         taken from there and only the VFM runs. Raises ValueError where they are of another picture.
         """
@@ -213,8 +215,8 @@ class ProxyCLIP:
         digest = picture_digest(picture)
         if clip_from is not None and clip_from.picture != digest:
             raise ValueError("clip_from holds features of another picture. Give features of this one, or none.")
-        layout = plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride)
-        scaled = resized(picture, layout.scaled_hw)
+        layout = plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride, resizing)
+        scaled = resized(picture, layout.scaled_hw, layout.resizing)
         if clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest):
             clip_tokens = clip_from.clip_tokens
         else:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 SIDE_MULTIPLE = 56
 LONG_SIDE_LIMIT = 2048
+RESIZINGS = ("bicubic", "bilinear")
 KEPT_ENTRIES = 4_000_000  # of one axis matrix, 16 MB; larger ones are made anew rather than kept
 
 
@@ -28,6 +29,7 @@ class WindowLayout:
     """Windows over one picture. All sizes are (height, width) in pixels.
 
     tops, lefts: first row of every row of windows, first column of every column of windows, in the resized picture.
+    resizing: how it becomes that, one of RESIZINGS.
     """
 
     size_hw: tuple[int, int]
@@ -35,6 +37,7 @@ class WindowLayout:
     window_hw: tuple[int, int]
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
+    resizing: str = "bicubic"
 
     def __post_init__(self) -> None:
         for name in ("size_hw", "scaled_hw", "window_hw"):
@@ -130,7 +133,12 @@ class WindowLayout:
 
 
 def plan_windows(
-    size_hw: tuple[int, int], side: int | None = 336, windows: str = "sliding", crop: int = 336, stride: int = 112
+    size_hw: tuple[int, int],
+    side: int | None = 336,
+    windows: str = "sliding",
+    crop: int = 336,
+    stride: int = 112,
+    resizing: str = "bicubic",
 ) -> WindowLayout:
     """Lays windows over a picture as the paper does (Sec. 4: short side 336, windows 336, stride 112).
 
@@ -138,17 +146,20 @@ def plan_windows(
     there, unless it is taken as is.
     windows: "sliding" for windows of `crop` pixels every `stride` pixels, the last one shifted back to fit;
     "whole" for the whole picture in one window. A side shorter than `crop` gets one window of that side.
+    resizing: see `picture.resized`.
     """
     if windows not in ("sliding", "whole"):
         raise ValueError(f"windows is {windows!r}; expected 'sliding' or 'whole'.")
     if crop < 1 or not 1 <= stride <= crop:
         raise ValueError(f"crop is {crop} and stride {stride}; expected crop >= 1 and 1 <= stride <= crop.")
+    if resizing not in RESIZINGS:
+        raise ValueError(f"resizing is {resizing!r}; expected one of {', '.join(RESIZINGS)}.")
     scaled = _scaled_size(size_hw, side)
     if windows == "whole":
-        return WindowLayout(size_hw, scaled, scaled, (0,), (0,))
+        return WindowLayout(size_hw, scaled, scaled, (0,), (0,), resizing)
     window = (min(crop, scaled[0]), min(crop, scaled[1]))
     tops, lefts = (_starts(length, part, stride) for length, part in zip(scaled, window))
-    return WindowLayout(size_hw, scaled, window, tops, lefts)
+    return WindowLayout(size_hw, scaled, window, tops, lefts, resizing)
 
 
 def _scaled_size(size_hw: tuple[int, int], side: int | None) -> tuple[int, int]:

@@ -4,95 +4,196 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from proxyclip_core.cache import cache_folder
+from proxyclip_core.cli import evaluate_scenes
 from proxyclip_core.cli.options import (
     add_models,
     add_settings,
     check_writable,
     given_settings,
     load_models,
+    say,
     whole_number,
 )
-from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
-from proxyclip_core.models.registry import VFM_MODELS
-from proxyclip_core.models.weights import is_available
+from proxyclip_core.evaluation.benchmarks import BENCHMARKS, DATA, NAMES
+from proxyclip_core.evaluation.folder import folder_data
+from proxyclip_core.evaluation.items import DataSet
+from proxyclip_core.evaluation.layouts import MissingDataError, benchmark_data
+from proxyclip_core.evaluation.results import Scores
+from proxyclip_core.evaluation.run import evaluate
+from proxyclip_core.evaluation.tables import class_table, paper_table, summary_table
+from proxyclip_core.export.encoding import replace
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, check_threshold
 
-SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
-DISTRACTORS = 40
-EVALUATED = [name for name in SETTINGS if name not in ("clip", "vfm", "words", "fusion")]
+MODELS = ("clip", "vfm")
+ASKED = [name for name in SETTINGS if name not in (*MODELS, "words")]
+THE_PAPERS = dict.fromkeys(("side", "background", "threshold"), "the paper's for this set")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    evaluate = commands.add_parser("evaluate", help="score a model where the ground truth is known")
-    evaluate.add_argument("data", choices=("scenes",), help="'scenes': pictures, label maps and words in a JSON file")
-    evaluate.add_argument(
-        "--index",
+    parser = commands.add_parser("evaluate", help="score a model where the ground truth is known")
+    kinds = parser.add_subparsers(required=True, metavar="DATA")
+    evaluate_scenes.add_options(
+        kinds.add_parser("scenes", help="pictures that each have words of their own, listed in a JSON file")
+    )
+    _add_folder(kinds.add_parser("folder", help="your own pictures and label maps, in two folders"))
+    for name in (*BENCHMARKS, "all"):
+        row = DATA["benchmarks"].get(name)
+        note = f"{row['title']}, {row['pictures']} pictures" if row else "all of these that are there, in one table"
+        _add_benchmark(kinds.add_parser(name, help=note), name)
+
+
+def _add_benchmark(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--data",
         type=Path,
+        required=True,
+        metavar="ROOT",
+        help="the folder that holds the data sets as they were released or as mmsegmentation has them",
+    )
+    parser.add_argument(
+        "--names",
+        choices=NAMES,
+        default="paper",
+        help="whose words: the paper's, with their wordings of the background, or the data set's own (default: paper)",
+    )
+    _add_common(parser, THE_PAPERS)
+    parser.set_defaults(run=run_all if name == "all" else run_benchmark, benchmark=name)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pictures", type=Path, required=True, metavar="FOLDER", help="the pictures")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="their label maps, a/b.png or a/b.jpg.png for a/b.jpg; the values are the words' places, from 0 on; what "
+        "'proxyclip segment' wrote is taken by its names",
+    )
+    parser.add_argument(
+        "--words",
+        required=True,
         metavar="FILE",
-        help='a list of {"file": PICTURE, "labels": PNG, "words": [...]}, paths relative to it, words in the order of '
-        "the label map's values; pixels of 255 (65535 in a map of 16 bits) count for nothing (default: "
-        f"{SCENES}, where the current folder has it)",
+        help="a .txt, .csv or .json file of the classes, in the order of the values; or the words themselves",
     )
-    evaluate.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N scenes")
-    evaluate.add_argument(
-        "--seed", type=whole_number(0), default=0, metavar="N", help="of the distractor words (default: 0)"
+    parser.add_argument(
+        "--ignore",
+        type=whole_number(0),
+        nargs="+",
+        metavar="VALUE",
+        help="values that do not count (default: 255, in a map of 16 bits 65535)",
     )
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
-    add_settings(evaluate, ["clip", "vfm", *EVALUATED])
-    add_models(evaluate)
-    evaluate.set_defaults(run=run)
+    _add_common(parser, {})
+    parser.set_defaults(run=run_folder)
 
 
-def run(options: argparse.Namespace) -> int:
-    index = options.index or SCENES
-    if not index.is_file():
-        raise ValueError(f"There are no scenes at {index}; give their JSON file with --index.")
-    if options.json:
-        check_writable(options.json)
-    given = given_settings(options)
-    settings = {name: given.get(name, SETTINGS[name].default) for name in EVALUATED}
-    check_threshold(float(settings["threshold"] or 0), settings["background"] != "none")
-    every_scene = list(read_scenes(index))
-    scenes = every_scene[: options.limit]
-    known = classes_of(every_scene)
-    others = min([DISTRACTORS, *(len(other_classes(scene, known)) for scene in scenes)])
-    model = load_models(options)
-    assert model.vfm is not None  # "proxy" loads one
-    shown = ", ".join(f"{name} {SETTINGS[name].as_text(value)}" for name, value in settings.items())
-    print(f"{len(scenes)} scenes, {model.clip.name}, {shown}, seed {options.seed}")
-    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}", flush=True)
-    record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
+def _add_common(parser: argparse.ArgumentParser, usual: dict[str, str]) -> None:
+    parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N pictures")
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=2,
+        metavar="N",
+        help="threads that read pictures and label maps ahead (default: 2)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
+    parser.add_argument("--fresh", action="store_true", help="do not go on where the same command was stopped")
+    add_settings(parser, [*MODELS, *ASKED], usual)
+    add_models(parser)
 
-    def add(titles: dict[str, str], model: ProxyCLIP) -> None:
-        progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
-        more: dict[str, Any] = {**settings, "seed": options.seed, "words_of": every_scene, "progress": progress}
-        scores = score_rows(model, scenes, list(titles), (0, others), **more)
-        for fusion, title in titles.items():
-            plain, crowded = scores[fusion, 0], scores[fusion, others]
-            print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
-            row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
-            for part, value in {"rows": row, "iou": plain.iou, "computed_with": model.computed_with()}.items():
-                record[part][title] = value
 
-    proxy = f"proxy, {model.vfm.name}"
-    add({"clip": "CLIP alone, own attention", "values": "CLIP alone, values", "proxy": proxy}, model)
-    for vfm in _siblings(model.vfm.name):
-        add({"proxy": f"proxy, {vfm}"}, load_models(options, model.clip.name, vfm))
-    if options.json:
-        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+def run_benchmark(options: argparse.Namespace) -> int:
+    return _run_one(options, benchmark_data(options.benchmark, options.data, options.names))
+
+
+def run_folder(options: argparse.Namespace) -> int:
+    given = options.words.removeprefix("@")
+    is_file = given != options.words or Path(given).is_file()
+    if is_file and not Path(given).is_file():
+        raise ValueError(f"There is no file of words at {given}.")
+    words = Path(given) if is_file else given
+    return _run_one(options, folder_data(options.pictures, options.labels, words, ignore=options.ignore))
+
+
+def run_all(options: argparse.Namespace) -> int:
+    """All benchmarks that are below the folder; one that is damaged does not keep the others."""
+    sets, failed = [], 0
+    for name in BENCHMARKS:
+        try:
+            sets.append(benchmark_data(name, options.data, options.names))
+        except MissingDataError as error:
+            say(f"note: {str(error).splitlines()[0]}")
+        except ValueError as error:
+            say(f"error: {error}")
+            failed += 1
+    if not sets:
+        found = "none of the benchmarks" if not failed else "none of the benchmarks whole"
+        raise ValueError(
+            f"There is {found} below {options.data}. 'proxyclip evaluate voc21 --data {options.data}', say, tells what "
+            "it looks for."
+        )
+    scores: dict[str, Scores] = {}
+    model = _prepared(options)
+    for data in sets:
+        try:
+            scores[data.name] = _evaluated(options, model, data)
+        except ValueError as error:
+            say(f"error: {data.title}: {error}")
+            failed += 1
+            continue
+        print(summary_table([scores[data.name]]), flush=True)
+        _write(options, {name: found.as_json() for name, found in scores.items()})
+    if scores:
+        print(f"\n{paper_table(scores)}", flush=True)
+    return 1 if failed else 0
+
+
+def _run_one(options: argparse.Namespace, data: DataSet) -> int:
+    scores = _evaluated(options, _prepared(options), data)
+    print(class_table(scores))
+    print(f"\n{summary_table([scores])}", flush=True)
+    _write(options, scores.as_json())
     return 0
 
 
-def _siblings(vfm: str) -> list[str]:
-    """The other patch sizes of a VFM that are at hand: to compare what they cost and give."""
-    own = VFM_MODELS[vfm]
-    others = [spec for spec in VFM_MODELS.values() if spec.family == own.family and spec != own]
-    return [spec.name for spec in others if is_available(spec)]
+def _prepared(options: argparse.Namespace) -> ProxyCLIP:
+    """The model, after what would spoil the work later was looked at."""
+    if options.json:
+        check_writable(options.json)
+    asked = _asked(options)
+    if "threshold" in asked and "background" in asked:
+        check_threshold(asked["threshold"], asked["background"] != "none")
+    return load_models(options, fusion=asked.get("fusion", SETTINGS["fusion"].default))
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in given_settings(options).items() if name in ASKED}
+
+
+def _evaluated(options: argparse.Namespace, model: ProxyCLIP, data: DataSet) -> Scores:
+    kept = cache_folder()
+    try:
+        return evaluate(
+            model,
+            data,
+            limit=options.limit,
+            workers=options.workers,
+            partial=kept / "evaluations" if kept else None,
+            fresh=options.fresh,
+            progress=True,
+            **_asked(options),
+        )
+    except KeyboardInterrupt:
+        if kept:
+            say("note: stopped. The same command goes on from here; with --fresh it begins anew.")
+        raise
+
+
+def _write(options: argparse.Namespace, record: dict[str, Any]) -> None:
+    if options.json:
+        replace(options.json, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode())

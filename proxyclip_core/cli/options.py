@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """Options for rows of the table of settings. One that is not given leaves no trace: a file's value holds."""
+def add_settings(parser: argparse.ArgumentParser, names: Sequence[str], usual: Mapping[str, str] | None = None) -> None:
+    """Options for rows of the table of settings. One that is not given leaves no trace: a file's value holds.
+
+    usual: what the help says of the default, where it is not the table's.
+    """
     for name in names:
         row = SETTINGS[name]
-        note = TEXT_NOTES.get(name) or f"{row.tip.rstrip('.')} ({row.expected}; default: {row.as_text(row.default)})"
+        default = (usual or {}).get(name, row.as_text(row.default))
+        note = TEXT_NOTES.get(name) or f"{row.tip.rstrip('.')} ({row.expected}; default: {default})"
         parser.add_argument(
             f"--{name}",
             type=_typed(row),

@@ -75,12 +75,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     segment` and the page's download write is read as well. A `MaskWarning` is given for the mask of an object, white
     on black. Raises ValueError for a picture of another kind or size, OSError for what is no PNG or a damaged one.
     """
-    try:
-        labels = _read_indices(path)
-    except Image.DecompressionBombError:
-        raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.") from None
-    except SyntaxError as error:  # Pillow's word for a broken PNG
-        raise OSError(f"{Path(path).name} is damaged: {error}") from None
+    labels = read_indices(path)
     if is_mask(labels):
         warnings.warn(
             f"{Path(path).name} holds the values 0 and {labels.max()} alone, as the mask of an object does. Pixels of "
@@ -91,18 +86,25 @@ def read_label_map(path: str | Path) -> np.ndarray:
     return labels
 
 
-def _read_indices(path: str | Path) -> np.ndarray:
-    with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels.")
-        if image.mode in ("P", "L", "1"):
-            return np.array(image).astype(np.uint8)
-        if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
-            return np.array(image).astype(np.uint16)
-        raise ValueError(
-            f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
-            "are class numbers."
-        )
+def read_indices(path: str | Path) -> np.ndarray:
+    """The same, whatever the values are."""
+    too_large = f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels."
+    try:
+        with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(too_large)
+            if image.mode in ("P", "L", "1"):
+                return np.array(image).astype(np.uint8)
+            if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
+                return np.array(image).astype(np.uint16)
+            raise ValueError(
+                f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
+                "are class numbers."
+            )
+    except Image.DecompressionBombError:
+        raise ValueError(too_large) from None
+    except SyntaxError as error:  # Pillow's word for a broken PNG
+        raise OSError(f"{Path(path).name} is damaged: {error}") from None
 
 
 def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:

@@ -75,7 +75,7 @@ class Score:
                 f"{truth.name}: the prediction is {predicted.shape} with labels to {int(predicted.max(initial=0))}; "
                 f"expected {truth.labels.shape} with labels below {len(names)}."
             )
-        ours, theirs, both = _count(predicted, truth.labels, len(names))
+        ours, theirs, both = count_areas(predicted, truth.labels, len(names))
         for name, overlap, union in zip(names, both.tolist(), (ours + theirs - both).tolist()):
             self.overlap[name] += overlap
             self.union[name] += union
@@ -106,11 +106,12 @@ class Score:
         return float(np.mean(self.border_scores))
 
 
-def _count(predicted: np.ndarray, truth: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(classes,) pixels predicted as, being, and rightly predicted as each class, where the truth is labelled.
+def count_areas(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """(3, classes) int64: pixels predicted as, being, and rightly predicted as each class, where the truth is labelled.
 
     These are the row sums, column sums and diagonal of the confusion matrix, which with thousands of classes would
-    itself be too large.
+    itself be too large; those of several pictures add up. Labels of the truth past the classes are none of them, but
+    what is predicted there counts.
     """
     sums = np.zeros((3, classes), dtype=np.int64)
     band = max(1, PIXELS_AT_ONCE // max(1, truth.shape[1]))
@@ -118,9 +119,9 @@ def _count(predicted: np.ndarray, truth: np.ndarray, classes: int) -> tuple[np.n
         rows = slice(top, top + band)
         known = is_labelled(truth[rows])
         ours, theirs = predicted[rows][known], truth[rows][known]
-        for total, labels in zip(sums, (ours, theirs, theirs[ours == theirs])):
+        for total, labels in zip(sums, (ours, theirs[theirs < classes], theirs[ours == theirs])):
             total += np.bincount(labels, minlength=classes)
-    return sums[0], sums[1], sums[2]
+    return sums
 
 
 def score_scenes(

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from proxyclip_core import ProxyCLIP, Vocabulary
+from proxyclip_core import ProxyCLIP, Vocabulary, evaluate, folder_data
 from proxyclip_core.models.word_cache import WordCache
 from proxyclip_core.windows import plan_windows
 from tests import reference
@@ -27,6 +27,7 @@ WORDS = ("sky", "hill", "horse", "grass", "person")
 TEMPLATES = "imagenet80"
 BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
+EVALUATED = 3  # pictures in a row, so that files are read while the model works
 
 Call = Callable[[], dict[str, object]]
 Task = Callable[[ProxyCLIP, Job], Call]
@@ -122,6 +123,20 @@ def our_read_out(model: ProxyCLIP, job: Job) -> Call:
     return lambda: {"labels": model.classify(dense, words).segment().labels}
 
 
+def our_evaluation(model: ProxyCLIP, job: Job) -> Call:
+    """From EVALUATED files to areas, as `proxyclip evaluate` has it; the words are known."""
+    words, folder = vocabulary(model, job.classes), Path(tempfile.mkdtemp(dir=job.weights or None))
+    labels = np.random.default_rng(0).integers(0, job.classes, job.size_hw).astype(np.uint8)
+    for number in range(EVALUATED):
+        Image.fromarray(picture(job.size_hw)).save(folder / f"{number}.jpg")
+        Image.fromarray(labels).save(folder / f"{number}.png")
+    reader = _remembering(model, WordCache(model.clip.text_digest))
+    for word, embedding in zip(words.names, words.embeddings):
+        reader.clip.word_cache.put(word, "none", embedding)
+    data = folder_data(folder, folder, words.names, side=job.side, templates="none", resizing="bilinear")
+    return lambda: {"areas": evaluate(reader, data).areas}
+
+
 def our_session(model: ProxyCLIP, job: Job) -> Call:
     """Words, a picture, other settings and a click: what a person does first, for its memory."""
     text, image = our_text(model, job), our_picture(model, job)
@@ -162,6 +177,7 @@ TASKS: dict[str, Task] = {
         our_known_words,
         our_click,
         our_read_out,
+        our_evaluation,
         our_session,
         plain_text,
         plain_picture,

@@ -1,0 +1,96 @@
+"""`proxyclip evaluate scenes`: ways to a result side by side, on pictures that each have words of their own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from proxyclip_core.cli.options import (
+    add_models,
+    add_settings,
+    check_writable,
+    given_settings,
+    load_models,
+    whole_number,
+)
+from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.models.registry import VFM_MODELS
+from proxyclip_core.models.weights import is_available
+from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.settings import SETTINGS, check_threshold
+
+SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
+DISTRACTORS = 40
+EVALUATED = [name for name in SETTINGS if name not in ("clip", "vfm", "words", "fusion")]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help='a list of {"file": PICTURE, "labels": PNG, "words": [...]}, paths relative to it, words in the order of '
+        "the label map's values; pixels of 255 (65535 in a map of 16 bits) count for nothing (default: "
+        f"{SCENES}, where the current folder has it)",
+    )
+    parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N scenes")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="of the distractor words (default: 0)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
+    add_settings(parser, ["clip", "vfm", *EVALUATED])
+    add_models(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    index = options.index or SCENES
+    if not index.is_file():
+        raise ValueError(f"There are no scenes at {index}; give their JSON file with --index.")
+    if options.json:
+        check_writable(options.json)
+    given = given_settings(options)
+    settings = {name: given.get(name, SETTINGS[name].default) for name in EVALUATED}
+    check_threshold(float(settings["threshold"] or 0), settings["background"] != "none")
+    every_scene = list(read_scenes(index))
+    scenes = every_scene[: options.limit]
+    known = classes_of(every_scene)
+    others = min([DISTRACTORS, *(len(other_classes(scene, known)) for scene in scenes)])
+    model = load_models(options)
+    assert model.vfm is not None  # "proxy" loads one
+    shown = ", ".join(f"{name} {SETTINGS[name].as_text(value)}" for name, value in settings.items())
+    print(f"{len(scenes)} scenes, {model.clip.name}, {shown}, seed {options.seed}")
+    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}", flush=True)
+    record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
+
+    def add(titles: dict[str, str], model: ProxyCLIP) -> None:
+        progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
+        more: dict[str, Any] = {**settings, "seed": options.seed, "words_of": every_scene, "progress": progress}
+        scores = score_rows(model, scenes, list(titles), (0, others), **more)
+        for fusion, title in titles.items():
+            plain, crowded = scores[fusion, 0], scores[fusion, others]
+            print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
+            row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
+            for part, value in {"rows": row, "iou": plain.iou, "computed_with": model.computed_with()}.items():
+                record[part][title] = value
+
+    proxy = f"proxy, {model.vfm.name}"
+    add({"clip": "CLIP alone, own attention", "values": "CLIP alone, values", "proxy": proxy}, model)
+    for vfm in _siblings(model.vfm.name):
+        add({"proxy": f"proxy, {vfm}"}, load_models(options, model.clip.name, vfm))
+    if options.json:
+        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+    return 0
+
+
+def _siblings(vfm: str) -> list[str]:
+    """The other patch sizes of a VFM that are at hand: to compare what they cost and give."""
+    own = VFM_MODELS[vfm]
+    others = [spec for spec in VFM_MODELS.values() if spec.family == own.family and spec != own]
+    return [spec.name for spec in others if is_available(spec)]
