@@ -123,6 +123,9 @@ def test_from_the_file_to_the_score_it_is_the_released_evaluation(tiny_model, tm
     counted = data.items[0].read()[1]
     difference = np.abs(scores.areas - count_areas(expected, counted, len(row.names))).sum()
     assert difference <= 0.001 * labels.size  # one grey level here and there
+    antialiased = pc.evaluate(tiny_model, data, resizing="bicubic")
+    by_other_rule = np.abs(antialiased.areas - count_areas(expected, counted, len(row.names))).sum()
+    assert by_other_rule > 5 * difference, (by_other_rule, difference)
     assert scores.settings["templates"] == "simple7" and scores.published and not scores.whole
 
 
@@ -159,7 +162,7 @@ def test_it_goes_on_where_it_was_stopped(tiny_model, pairs, four_areas, counter,
     assert len(list((tmp_path / "kept").iterdir())) == 1
     scores = []
     calls = counter.during(lambda: scores.append(pc.evaluate(tiny_model, pairs, partial=tmp_path / "kept")))
-    assert calls == {"clip": 1, "vfm": 1}  # one picture of one window
+    assert calls == {"clip": 1, "vfm": 1, "text": 1}  # one picture of one window, and the words once
     assert (scores[0].areas == whole.areas).all() and scores[0].pictures == 3
     assert not list((tmp_path / "kept").iterdir())
 

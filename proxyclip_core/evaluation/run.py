@@ -81,11 +81,8 @@ def evaluate(
         kept.clear()
     done, areas = kept.load(len(data.names))
     often = 0.5 if sys.stderr.isatty() else 20
-    bar = tqdm(
-        total=len(items), initial=done, desc=data.title, unit=" pictures", disable=not progress, leave=False,
-        mininterval=often,
-    )  # fmt: skip
-    with bar:
+    shown = {"desc": data.title, "unit": " pictures", "disable": not progress, "mininterval": often}
+    with tqdm(total=len(items), initial=done, **shown) as bar:
         for item, (picture, labels) in zip(items[done:], _read_ahead(items[done:], workers)):
             try:
                 areas = areas + question.areas(model, picture, labels)
