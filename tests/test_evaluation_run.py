@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,10 @@ import proxyclip_core as pc
 from proxyclip_core.evaluation import DataSet, Item, ask, benchmark_data, count_areas, find_benchmark
 from proxyclip_core.picture import read_image, resized
 from tests import reference
+from tests.replay import golden_clip, golden_vfm
 from tests.tiny_sets import LAYOUTS, write_set
 
+GOLDEN = Path(__file__).parent / "golden"
 FAST = {"side": None, "templates": "none"}
 LABELS = (np.arange(56)[:, None] // 28).repeat(112, 1).astype(np.uint8)
 
@@ -127,6 +131,20 @@ def test_from_the_file_to_the_score_it_is_the_released_evaluation(tiny_model, tm
     by_other_rule = np.abs(antialiased.areas - count_areas(expected, counted, len(row.names))).sum()
     assert by_other_rule > 5 * difference, (by_other_rule, difference)
     assert scores.settings["templates"] == "simple7" and scores.published and not scores.whole
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.npz")), ids=lambda path: path.stem)
+def test_a_golden_case_as_files_scores_100_percent_against_the_authors_labels(path, tmp_path):
+    case = np.load(path)
+    meta = json.loads(str(case["meta"]))
+    model = pc.ProxyCLIP(golden_clip(meta), golden_vfm(meta["vfm"]))
+    Image.fromarray(case["image"]).save(tmp_path / "a.png")
+    Image.fromarray(case["labels"]).save(tmp_path / "a.png.png")
+    asked = {name: meta[name] for name in ("crop", "stride", "beta", "gamma", "threshold")}
+    background = "first" if meta["threshold"] > 0 else "none"
+    data = pc.folder_data(tmp_path, tmp_path, meta["vocabulary"], side=None, background=background, **asked)
+    scores = pc.evaluate(model, data)
+    assert scores.aacc == scores.macc == scores.miou == 1 and len(scores.iou) > 1
 
 
 def test_a_word_may_stand_in_the_background_and_be_an_object(tiny_model, four_areas, tmp_path):

@@ -18,8 +18,11 @@ def class_table(scores: Scores) -> str:
 
 
 def summary_table(scores: Sequence[Scores]) -> str:
-    """A row for each set, with the published figure beside it, and what there is to say of that."""
+    """A row for each set, with the published figure beside it where there is one, and what there is to say of that."""
     rows, notes = [], []
+    head = ["data", "models", "pictures", "mIoU", "aAcc", "mAcc"]
+    if any(one.published for one in scores):
+        head.append("published mIoU")
     for one in scores:
         published = one.published
         rows.append(
@@ -35,8 +38,7 @@ def summary_table(scores: Sequence[Scores]) -> str:
             notes.append(_origin(published))
         if not one.whole:
             notes.append(f"{one.title}: {one.pictures} of {one.expected} pictures; published figures are of all.")
-    head = ("data", "models", "pictures", "mIoU", "aAcc", "mAcc", "published mIoU")
-    return "\n".join([_table(head, rows), *dict.fromkeys(notes)])
+    return "\n".join([_table(head, [row[: len(head)] for row in rows]), *dict.fromkeys(notes)])
 
 
 def paper_table(scores: Mapping[str, Scores]) -> str:
