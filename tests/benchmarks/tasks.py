@@ -27,7 +27,7 @@ WORDS = ("sky", "hill", "horse", "grass", "person")
 TEMPLATES = "imagenet80"
 BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
-EVALUATED = 3  # pictures in a row, so that files are read while the model works
+EVALUATED = 2  # pictures in a row, so that files are read while the model works
 
 Call = Callable[[], dict[str, object]]
 Task = Callable[[ProxyCLIP, Job], Call]
