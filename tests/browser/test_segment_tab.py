@@ -166,8 +166,10 @@ def test_the_threshold_works_on_the_background(visit, with_examples):
     expect(opened.page.locator("#legend .share")).to_have_text(["100 %"])
 
 
-def test_the_download_holds_what_is_shown(visit, with_examples, tmp_path):
+def test_the_download_holds_what_is_shown_and_what_is_ticked(visit, with_examples, tmp_path):
     opened = opened_with_result(visit, with_examples)
+    opened.page.click("#contents button")
+    opened.page.check("#formats label:has-text('NPZ') input")
     with opened.page.expect_download() as download:
         opened.page.click("#save")
     archive = zipfile.ZipFile(download.value.path())
@@ -183,7 +185,9 @@ def test_the_download_holds_what_is_shown(visit, with_examples, tmp_path):
     assert overlay.size == (230, 150)  # on the page it is drawn larger
     larger = np.asarray(overlay.resize(shown(opened).shape[1::-1])).astype(int)
     assert np.abs(larger - shown(opened)).mean() < 25
-    assert len(json.loads(archive.read("coco.json"))["annotations"]) == len(np.unique(labels))
+    annotations = json.loads(archive.read("coco.json"))["annotations"]  # each region by itself
+    assert {one["category_id"] - 1 for one in annotations} == set(np.unique(labels).tolist())
+    assert sum(one["area"] for one in annotations) >= 0.99 * labels.size  # but for single pixels
     assert (np.load(io.BytesIO(archive.read("result.npz")))["labels"] == labels).all()
     # The settings bring the same words back on a page that has gone on.
     (tmp_path / "settings.json").write_bytes(archive.read("settings.json"))
