@@ -176,7 +176,7 @@ class ProxyCLIP:
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
         if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
-            warnings.warn(differ, SettingsWarning, stacklevel=2)
+            warnings.warn(differ, SettingsWarning, stacklevel=3)
         # Words first: a slip in them should not wait for the encoders.
         vocabulary = self._embed(read, settings.background, settings.templates)
         _warn(vocabulary.notes, WordsWarning)
