@@ -58,7 +58,7 @@ FORMATS: dict[str, Format] = {row.name: row for row in _FORMATS}
 
 # What can be wished for on top: argument of `files_of` -> what it does.
 WISHES = {
-    "crop": "cut-outs no larger than what is in them",
+    "crop": "Cut-outs: no larger than what is in them",
     "split": "COCO: each connected region by itself",
     "polygons": "COCO: polygons, for tools that know no RLE",
     "background": "COCO and cut-outs: the background too",
