@@ -6,7 +6,6 @@ Axes: K classes.
 from __future__ import annotations
 
 import json
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ import numpy as np
 from proxyclip_core.evaluation.items import DataSet, Item
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, read_indices
 from proxyclip_core.export import is_label_png
-from proxyclip_core.word_files import read_words
-from proxyclip_core.words import Classes, Words, WordsWarning, check_classes, parse_vocabulary
+from proxyclip_core.word_files import words_in
+from proxyclip_core.words import Classes, Words, read_vocabulary
 
 OURS = ".proxyclip"  # what `proxyclip segment` puts behind a picture's name, before ".png" and ".json"
 
@@ -125,14 +124,10 @@ def folder_data(
 
 def _countable(words: Words | Path) -> Classes:
     """The classes, of which none may be left out: a label map counts them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", WordsWarning)
-        try:
-            if isinstance(words, Path):
-                return read_words(words)
-            return parse_vocabulary(words) if isinstance(words, str) else check_classes(words, once=False)
-        except WordsWarning as warning:
-            raise ValueError(f"{warning} A label map counts the words, so each must stand once.") from None
+    classes, twice = words_in(words) if isinstance(words, Path) else read_vocabulary(words)
+    if twice:
+        raise ValueError(f"{twice[0]} A label map counts the words, so each must stand once.")
+    return classes
 
 
 def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
