@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def resized(picture: np.ndarray, size_hw: tuple[int, int], resizing: str = "bicu
 
 
 def cut_windows(
-    scaled: np.ndarray, layout: WindowLayout, fill_rgb: tuple[float, float, float], chosen: range | None = None
+    scaled: np.ndarray, layout: WindowLayout, fill_rgb: tuple[float, float, float], chosen: Sequence[int] | None = None
 ) -> torch.Tensor:
     """Some windows of the resized picture, padded on all sides with one colour.
 

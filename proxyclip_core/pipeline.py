@@ -14,11 +14,13 @@ Axes: B windows, h x w patches, D CLIP width, E embedding, K classes, Q queries,
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -28,18 +30,10 @@ import torch.nn.functional as F
 from proxyclip_core import attention, seeds
 from proxyclip_core import refine as refinement
 from proxyclip_core.cpu import chosen_kernels, fast_products
-from proxyclip_core.models.clip import ClipEncoder
+from proxyclip_core.models.clip import ClipEncoder, Progress
 from proxyclip_core.models.vfm import PatchEncoder
-from proxyclip_core.models.vit import check_finite
-from proxyclip_core.picture import (
-    ImageLike,
-    PictureWarning,
-    cut_windows,
-    picture_digest,
-    read_image,
-    read_picture,
-    resized,
-)
+from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at_once
+from proxyclip_core.picture import ImageLike, PictureWarning, picture_digest, read_image, read_picture, resized
 from proxyclip_core.refine import across
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
 from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
@@ -58,11 +52,6 @@ from proxyclip_core.words import (
 )
 
 FUSIONS = SETTINGS["fusion"].values
-# Windows that an encoder takes together. On a CPU the VFM gains nothing from more, which cost memory; CLIP, with fewer
-# patches, gains a little.
-VFM_WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
-CLIP_WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
-OTHER_DEVICE_AT_ONCE = 4
 
 
 P = ParamSpec("P")
@@ -143,10 +132,8 @@ class ProxyCLIP:
         What is to be said of the picture and the words is in the result's `notes`, and warned of.
         """
         read = read_vocabulary(words)
-        settings = Settings(
-            clip=self.clip.name,
-            vfm=self.vfm.name if self.vfm is not None else "",
-            words=words if isinstance(words, str) else as_text(read[0]),
+        settings = self.settings_of(
+            words,
             beta=beta,
             gamma=gamma,
             side=side,
@@ -160,6 +147,14 @@ class ProxyCLIP:
         )
         return self._run(image, settings, read, crop, stride)
 
+    def settings_of(self, words: Words, **numbers: Any) -> Settings:
+        """The settings of a call with these words and numbers, which are named as in `Settings`."""
+        if not isinstance(words, str):
+            words = as_text(read_vocabulary(words)[0])
+        models: dict[str, Any] = {"clip": self.clip.name, "vfm": self.vfm.name if self.vfm is not None else ""}
+        own = {"fusion": self.fusion, "templates": self.templates}
+        return Settings(**models, words=words, **{**own, **numbers})
+
     def run(self, image: ImageLike, settings: Settings, *, crop: int = 336, stride: int = 112) -> Segmentation:
         """All stages with the numbers and words of `settings`, whose models must be this model's; else as a call.
 
@@ -169,6 +164,23 @@ class ProxyCLIP:
         return self._run(image, settings, read_vocabulary(settings.words), crop, stride)
 
     def _run(self, image: ImageLike, settings: Settings, read: Read, crop: int, stride: int) -> Segmentation:
+        self._check_settings(settings)
+        # Words first: a slip in them should not wait for the encoders.
+        vocabulary = self._embed(read, settings.background, settings.templates, iter)
+        _warn(vocabulary.notes, WordsWarning)
+        picture, reservations = read_picture(image)
+        _warn(reservations, PictureWarning)
+        (result,) = self.run_all([picture], settings, vocabulary, crop=crop, stride=stride)
+        return replace(result, notes=(*reservations, *vocabulary.notes))
+
+    def embed_for(self, settings: Settings, progress: Progress = iter) -> Vocabulary:
+        """The words of `settings`, embedded; what is to be said of them is warned of. ValueError as in `run`."""
+        self._check_settings(settings)
+        vocabulary = self._embed(read_vocabulary(settings.words), settings.background, settings.templates, progress)
+        _warn(vocabulary.notes, WordsWarning)
+        return vocabulary
+
+    def _check_settings(self, settings: Settings) -> None:
         mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
         if (settings.clip, settings.vfm if self.vfm is not None else "") != mine:
             raise ValueError(
@@ -176,19 +188,54 @@ class ProxyCLIP:
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
         if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
-            warnings.warn(differ, SettingsWarning, stacklevel=3)
-        # Words first: a slip in them should not wait for the encoders.
-        vocabulary = self._embed(read, settings.background, settings.templates)
-        _warn(vocabulary.notes, WordsWarning)
-        picture, reservations = read_picture(image)
-        _warn(reservations, PictureWarning)
-        features = self.encode(picture, settings.side, settings.windows, crop=crop, stride=stride)
-        dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
-        logits = self.classify(dense, vocabulary)
-        refined = self.refine(logits, features, picture, settings.refine)
-        result = refined.segment(settings.threshold)
-        notes = (*reservations, *vocabulary.notes)
-        return replace(result, settings=settings, computed_with=self.computed_with(), notes=notes)
+            warnings.warn(differ, SettingsWarning, stacklevel=4)
+
+    def run_all(
+        self,
+        images: Sequence[ImageLike],
+        settings: Settings,
+        vocabulary: Vocabulary,
+        *,
+        crop: int = 336,
+        stride: int = 112,
+    ) -> list[Segmentation]:
+        """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are."""
+        pictures = [read_image(image) for image in images]
+        every = self.encode_all(pictures, settings.side, settings.windows, crop=crop, stride=stride)
+        results = []
+        for picture, features in zip(pictures, every):
+            dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
+            logits = self.classify(dense, vocabulary)
+            refined = self.refine(logits, features, picture, settings.refine)
+            result = refined.segment(settings.threshold)
+            results.append(replace(result, settings=settings, computed_with=self.computed_with()))
+        return results
+
+    def batch(
+        self,
+        pictures: Iterable[str | os.PathLike] | str | os.PathLike,
+        words: Words | Settings,
+        *,
+        progress: bool = False,
+        skip_existing: str | os.PathLike | None = None,
+        workers: int | None = None,
+        crop: int = 336,
+        stride: int = 112,
+        **numbers: Any,
+    ) -> Iterator[tuple[Path, Segmentation | None, Exception | None]]:
+        """Many pictures, several at a time: yields (picture, result, None) or (picture, None, error), in order.
+
+        pictures: files, folders (with their sub-folders, by name) and patterns such as "photos/**/*.jpg".
+        words and numbers: as in a call; or `Settings`, which hold both.
+        progress: a bar with pictures a second and the time left. skip_existing: a folder in which `proxyclip segment`
+        wrote results: pictures that have one by these settings are left out. workers: pictures computed at a time.
+        What is wrong with one picture is yielded; ValueError is raised, at once, for paths, words and numbers that
+        cannot be. See `folders`.
+        """
+        from proxyclip_core import folders  # which runs this class
+
+        more: dict[str, Any] = {"progress": progress, "skip_existing": skip_existing, "workers": workers}
+        return folders.batch(self, pictures, words, crop=crop, stride=stride, **more, **numbers)
 
     @_stage
     def encode(
@@ -210,42 +257,51 @@ class ProxyCLIP:
         clip_from: features of the same picture with another VFM; where CLIP and windows are the same, CLIP's part is
         taken from there and only the VFM runs. Raises ValueError where they are of another picture.
         """
-        SETTINGS["side"].check(side)
         picture = read_image(image)
-        digest = picture_digest(picture)
-        if clip_from is not None and clip_from.picture != digest:
+        if clip_from is not None and clip_from.picture != picture_digest(picture):
             raise ValueError("clip_from holds features of another picture. Give features of this one, or none.")
-        layout = plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride, resizing)
-        scaled = resized(picture, layout.scaled_hw, layout.resizing)
-        if clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest):
-            clip_tokens = clip_from.clip_tokens
-        else:
-            clip_tokens = self._encode(self.clip, scaled, layout)
-        return ImageFeatures(
-            layout=layout,
-            clip_tokens=clip_tokens,
-            clip_grid=self.clip.grid_of(layout.padded_hw),
-            vfm=self._encode(self.vfm, scaled, layout) if self.vfm is not None else None,
-            clip_name=self.clip.name,
-            vfm_name=self.vfm.name if self.vfm is not None else None,
-            clip_id=self.clip.digest,
-            vfm_id=self.vfm.digest if self.vfm is not None else None,
-            picture=digest,
-        )
+        layout = _layout(picture, side, windows, crop, stride, resizing)
+        known = clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest)
+        return self._encode([(picture, layout)], [clip_from.clip_tokens] if clip_from and known else None)[0]
 
-    def _encode(self, encoder: ClipEncoder | PatchEncoder, scaled: np.ndarray, layout: WindowLayout) -> torch.Tensor:
-        """All windows of the resized picture (H, W, 3) through one encoder, some at a time."""
-        at_once = _at_once(CLIP_WINDOWS_AT_ONCE if encoder is self.clip else VFM_WINDOWS_AT_ONCE, self.device)
-        if isinstance(encoder, PatchEncoder) and encoder.input_side:  # it reads windows enlarged, as SAM does
-            enlarged = encoder.input_side**2 / (layout.padded_hw[0] * layout.padded_hw[1])
-            at_once = max(1, min(at_once, int(at_once / enlarged)))
-        parts = []
-        for first in range(0, layout.count, at_once):
-            some = range(first, min(first + at_once, layout.count))
-            pixels = cut_windows(scaled, layout, self.clip.mean, some)
-            parts.append(encoder.encode_windows(pixels.to(self.device)))
-        check_finite(encoder.name, parts)
-        return torch.cat(parts)
+    @_stage
+    def encode_all(
+        self,
+        images: Sequence[ImageLike],
+        side: int | None = default("side"),
+        windows: str = default("windows"),
+        *,
+        crop: int = 336,
+        stride: int = 112,
+    ) -> list[ImageFeatures]:
+        """Stage 1 for several pictures, whose windows go through the encoders together; otherwise as `encode`."""
+        pictures = [read_image(image) for image in images]
+        return self._encode([(picture, _layout(picture, side, windows, crop, stride)) for picture in pictures])
+
+    def _encode(
+        self, pictures: Sequence[tuple[np.ndarray, WindowLayout]], clip_tokens: Sequence[torch.Tensor] | None = None
+    ) -> list[ImageFeatures]:
+        """clip_tokens: CLIP's part, where it is known already."""
+        scaled = [(resized(picture, layout.scaled_hw, layout.resizing), layout) for picture, layout in pictures]
+        if clip_tokens is None:
+            clip_tokens = encode_pictures(self.clip, scaled, self.clip.mean, self.device)
+        vfm: Sequence[torch.Tensor | None] = [None] * len(pictures)
+        if self.vfm is not None:
+            vfm = encode_pictures(self.vfm, scaled, self.clip.mean, self.device)
+        return [
+            ImageFeatures(
+                layout=layout,
+                clip_tokens=of_clip,
+                clip_grid=self.clip.grid_of(layout.padded_hw),
+                vfm=of_vfm,
+                clip_name=self.clip.name,
+                vfm_name=self.vfm.name if self.vfm is not None else None,
+                clip_id=self.clip.digest,
+                vfm_id=self.vfm.digest if self.vfm is not None else None,
+                picture=picture_digest(picture),
+            )
+            for (picture, layout), of_clip, of_vfm in zip(pictures, clip_tokens, vfm)
+        ]
 
     @_stage
     def fuse(
@@ -274,7 +330,7 @@ class ProxyCLIP:
         vfm = seeds.require_vfm(features) if fusion == "proxy" else None
         grid_hw = features.clip_grid if vfm is None else seeds.grid_of(vfm)
         count = features.layout.count
-        at_once = count if vfm is not None and reach != "windows" else _at_once(VFM_WINDOWS_AT_ONCE, self.device)
+        at_once = count if vfm is not None and reach != "windows" else vfm_windows_at_once(self.device)
         parts = []
         with fast_products(self.device):
             for first in range(0, count, at_once):
@@ -295,19 +351,26 @@ class ProxyCLIP:
             picture=features.picture,
         )
 
-    def embed(self, words: Words, background: str = default("background"), templates: str | None = None) -> Vocabulary:
+    def embed(
+        self,
+        words: Words,
+        background: str = default("background"),
+        templates: str | None = None,
+        progress: Progress = iter,
+    ) -> Vocabulary:
         """Stage 3: words to embeddings, the mean over a set of templates; needs no picture.
 
         words: text for `parse_vocabulary`, or a list with a word, or a list of wordings, for each class. What is given
         twice is warned of, as there; this and all else that is to be said is in the vocabulary's `notes`.
         background: "none", "first", "short" or "long", see `with_background`.
+        progress: wraps the batches of new words as tqdm does, for a sign of life.
         """
         read = read_vocabulary(words)
         warned(read)
-        return self._embed(read, background, templates)
+        return self._embed(read, background, templates, progress)
 
     @_stage
-    def _embed(self, read: Read, background: str, templates: str | None) -> Vocabulary:
+    def _embed(self, read: Read, background: str, templates: str | None, progress: Progress) -> Vocabulary:
         templates = str(SETTINGS["templates"].check(templates or self.templates))
         given, dropped = read
         classes, has_background = with_background(given, background)
@@ -319,7 +382,7 @@ class ProxyCLIP:
             names=tuple(group[0] for group in classes),
             queries=tuple(queries),
             query_class=torch.tensor([index for index, group in enumerate(classes) for _ in group], device="cpu"),
-            embeddings=self._embed_words(queries, templates),
+            embeddings=self._embed_words(queries, templates, progress),
             has_background=has_background,
             templates=templates,
             clip_name=self.clip.name,
@@ -327,14 +390,14 @@ class ProxyCLIP:
             notes=(*dropped, *notes_on(given, self.clip.name, has_background)),
         )
 
-    def _embed_words(self, words: Sequence[str], templates: str) -> torch.Tensor:
+    def _embed_words(self, words: Sequence[str], templates: str, progress: Progress) -> torch.Tensor:
         """(Q, E): the mean over the templates, of unit length; the text tower reads only words it has not seen."""
         cache = self.clip.word_cache
         known = {word: found for word in words if cache and (found := cache.get(word, templates)) is not None}
         new = [word for word in dict.fromkeys(words) if word not in known]
         if new:
             prompts = [prompt for word in new for prompt in prompts_for(word, templates)]
-            embeddings = self.clip.encode_text(prompts).unflatten(0, (len(new), -1))  # (new, templates, E)
+            embeddings = self.clip.encode_text(prompts, progress).unflatten(0, (len(new), -1))  # (new, templates, E)
             known |= zip(new, F.normalize(embeddings.mean(dim=1), dim=-1).cpu())
             if cache:
                 for word in new:
@@ -407,5 +470,8 @@ def _warn(notes: Sequence[str], category: type[Warning]) -> None:
         warnings.warn(note, category, stacklevel=4)  # of whoever called the model
 
 
-def _at_once(chunks: dict[str, int], device: torch.device) -> int:
-    return chunks.get(device.type, OTHER_DEVICE_AT_ONCE)
+def _layout(
+    picture: np.ndarray, side: int | None, windows: str, crop: int, stride: int, resizing: str = "bicubic"
+) -> WindowLayout:
+    SETTINGS["side"].check(side)
+    return plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride, resizing)

@@ -26,6 +26,7 @@ def tiny_runner(tiny_model, tmp_path, capsys):
 def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     monkeypatch.setattr(tasks, "TEMPLATES", "simple7")
     monkeypatch.setattr(rows, "MANY", 40)
+    monkeypatch.setattr(tasks, "SCENES", tasks.SCENES[:2])
     known = rows.rows_for("cpu", "float32")
     known = {name: row for name, row in known.items() if name not in ("page", "import", "classes")}
     lines = {name: rows.measure_row(row, name, tiny_runner) for name, row in known.items()}
@@ -37,6 +38,7 @@ def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     assert ("logits <= 1e-05", True) in lines["exact-float32"].goals
     assert "labels 100.00% equal" in lines["exact-float32"].note
     assert lines["memory"].plain_peak_bytes > 0
+    assert lines["folder"].ratio > 0 and "pictures/s" in lines["folder"].note
     table = report.rows_table(list(lines.values()))
     assert all(line.title in table for line in lines.values())
     kept = json.loads(json.dumps(report.as_json("cpu", {}, {}, list(lines.values()), [])))

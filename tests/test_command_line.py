@@ -123,7 +123,7 @@ def test_pictures_that_would_be_written_to_one_file_are_refused(command, loaded,
         (tmp_path / folder).mkdir()
         Image.fromarray(four_areas).save(tmp_path / folder / "a.png")
     assert command("segment", "x/a.png", "y/a.png", "red, green", "--out", "out") == 1
-    assert "x/a.png and y/a.png would both be written to out/a.png.proxyclip.png" in capsys.readouterr().err
+    assert "x/a.png and y/a.png would both be written to a.png.proxyclip.png" in capsys.readouterr().err
     assert not loaded and not Path("out").exists()
 
 
@@ -220,12 +220,11 @@ def test_what_the_library_warns_of_is_one_plain_line(command, picture_file, monk
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("segment", "none.png", "sky"), "no picture file at 'none.png'"),
+        (("segment", "none.png", "sky"), "no picture file or folder at 'none.png'"),
         (("segment", "none.png", "sky,,hill"), "empty word"),
         (("segment", "none.png"), "There are no words"),
         (("segment", "blocks.png", "blocks.png"), "There are no words: the last argument is a file, 'blocks.png'"),
         (("segment", "blocks.png", "sky,", "grass"), "All words are one argument, in quotes"),
-        (("segment", ".", "sky"), "'.' is a folder"),
         (("segment", "blocks.png", "sky", "--out", "blocks.png"), "--out is blocks.png, which is a file"),
         (("segment", "none.png", "--settings", "none.json"), "no settings file"),
         (("segment", "blocks.png", "sky", "--clip", "OpenAI B/99"), "No CLIP is called"),

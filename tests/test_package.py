@@ -93,7 +93,9 @@ def test_the_library_reaches_for_nothing_around_it(source):
     assert {text for text in texts if re.match(r"(\.\./)*(assets|demo|tests)(/\S*)?$", text)} <= {SCENES}
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("proxyclip_core", ["export", "heic"]), ("demo", ["page", "export"])])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("proxyclip_core", ["export", "heic", "ray"]), ("demo", ["page", "export"])]
+)
 def test_what_is_imported_is_declared(folder, extras):
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / folder).rglob("*.py"))
     imported = {name.split(".")[0] for tree in trees for node in ast.walk(tree) for name in _imported_modules(node)}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP, pipeline
+from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP
+from proxyclip_core.models import window_batches
 from tests import reference
 
 WORDS = "sky; cloud, hill, horse; foal; mare, grass"
@@ -108,7 +109,7 @@ def test_another_vfm_takes_over_what_clip_has_said(tiny_model, blocks, counter):
 
 @pytest.mark.parametrize(("input_side", "largest"), [(None, 32), (1024, 3)], ids=["as they are", "as SAM's"])
 def test_fewer_windows_at_once_where_the_vfm_enlarges_them(tiny_model, monkeypatch, input_side, largest):
-    monkeypatch.setattr(pipeline, "VFM_WINDOWS_AT_ONCE", {"cpu": 32})
+    monkeypatch.setattr(window_batches, "VFM_WINDOWS_AT_ONCE", {"cpu": 32})
     vfm, taken = copy.copy(tiny_model.vfm), []
     vfm.input_side = input_side
     vfm.encode_windows = lambda windows: taken.append(len(windows)) or torch.ones(len(windows), 4, 14, 14)

@@ -1,4 +1,4 @@
-"""The command line: `proxyclip segment | evaluate`, each with --help; `python -m proxyclip_core` is the same."""
+"""The command line: `proxyclip segment | evaluate | models`, each with --help; or `python -m proxyclip_core`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import proxyclip_core
-from proxyclip_core.cli import evaluate, segment
+from proxyclip_core.cli import evaluate, models, segment
 from proxyclip_core.cli.options import say
 from proxyclip_core.cpu import keep_freed_memory
 from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
@@ -72,6 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {proxyclip_core.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (segment, evaluate):
+    for command in (segment, evaluate, models):
         command.add_parser(commands)
     return parser

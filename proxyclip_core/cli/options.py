@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from tqdm import tqdm
 
 from proxyclip_core.loader import load
 from proxyclip_core.models.loading import PRECISIONS
@@ -24,7 +26,23 @@ TEXT_NOTES = {
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """A line on standard error."""
+    _line(text, sys.stderr)
+
+
+def show(text: str) -> None:
+    """A line of the answer, on standard output, at once."""
+    _line(text, sys.stdout)
+
+
+def _line(text: str, stream: TextIO | None) -> None:
+    if stream is None:  # the shell has closed it
+        return
+    if sys.stderr is not None and sys.stderr.isatty():
+        tqdm.write(text, stream)  # above the progress bar
+    else:
+        print(text, file=stream)
+    stream.flush()
 
 
 def add_settings(parser: argparse.ArgumentParser, names: Sequence[str], usual: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,8 @@ Axes: B windows, h x w patches, N = h * w, D CLIP width, E embedding, P prompts,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ from proxyclip_core.models.word_cache import WordCache
 # Attention among the beginnings of prompts grows with their square, and a GPU wants to be filled.
 PROMPTS_AT_ONCE = {"cpu": 64}
 PROMPTS_AT_ONCE_ELSEWHERE = 256
+
+Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
 
 class ClipEncoder:
@@ -172,13 +175,13 @@ class ClipEncoder:
         """Tokens of a text, without the start and the end token."""
         return len(self.tokenizer.encode(text))
 
-    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Prompts -> (P, E) float32 of unit length."""
+    def encode_text(self, prompts: Sequence[str], progress: Progress = iter) -> torch.Tensor:
+        """Prompts -> (P, E) float32 of unit length. progress: wraps the batches, as tqdm does."""
         ids = self.tokenizer(list(prompts))  # (P, 77)
         # Side by side in the order of their tokens, prompts have the most of their beginnings in common.
         order = torch.tensor(sorted(range(len(ids)), key=ids.tolist().__getitem__))
         at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
-        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in order.split(at_once)]
+        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in progress(order.split(at_once))]
         found = torch.cat(parts)
         embeddings = torch.empty_like(found)
         embeddings[order.to(self.device)] = found

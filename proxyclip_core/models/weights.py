@@ -45,10 +45,10 @@ def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
 
 def find_local(spec: Spec) -> Path | None:
     """The file with the weights of `spec` if it is on this machine; files that are cut short are passed over."""
-    return next((path for path in _local_files(spec) if not problem_of(path)), None)
+    return next((path for path in local_files(spec) if not problem_of(path)), None)
 
 
-def _local_files(spec: Spec) -> list[Path]:
+def local_files(spec: Spec) -> list[Path]:
     """The files where the weights of `spec` are looked for, whole or not."""
     if spec.path:
         return [Path(spec.path)] if os.path.isfile(spec.path) else []
@@ -108,7 +108,7 @@ def _cached(spec: Spec) -> list[Path]:
 
 def _damaged(spec: Spec) -> str:
     """What is wrong with the files that are there, a line each."""
-    return "".join(f"{path} {problem_of(path)}\n" for path in _local_files(spec) if problem_of(path))
+    return "".join(f"{path} {problem_of(path)}\n" for path in local_files(spec) if problem_of(path))
 
 
 def _download(spec: Spec) -> Path:

@@ -49,6 +49,8 @@ def load_model(job: Job) -> ProxyCLIP:
         os.environ[PLAIN_VARIABLE] = "1"
     else:
         tricks.prepare(job.without)
+    if find_clip(job.clip).builtin:
+        return load(job.clip, job.vfm, device=job.device, precision=job.precision)
     clip, vfm = (Path(job.weights) / f"{name}.safetensors" for name in ("clip", "vfm"))
     return load(job.clip, job.vfm, device=job.device, precision=job.precision, clip_weights=clip, vfm_weights=vfm)
 

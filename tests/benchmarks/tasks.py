@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from proxyclip_core import ProxyCLIP, Vocabulary, evaluate, folder_data
+from proxyclip_core.folders import Output, Segmenter, find_pictures, map_pictures
 from proxyclip_core.models.word_cache import WordCache
 from proxyclip_core.windows import plan_windows
 from tests import reference
@@ -28,6 +29,7 @@ TEMPLATES = "imagenet80"
 BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
 EVALUATED = 2  # pictures in a row, so that files are read while the model works
+SCENES = sorted((Path(__file__).parents[2] / "assets" / "examples" / "eval").glob("[0-9][0-9].png"))
 
 Call = Callable[[], dict[str, object]]
 Task = Callable[[ProxyCLIP, Job], Call]
@@ -143,6 +145,25 @@ def our_session(model: ProxyCLIP, job: Job) -> Call:
     return lambda: text() | image() | our_settings(model, job)() | our_click(model, job)()
 
 
+def our_folder(model: ProxyCLIP, job: Job) -> Call:
+    """What `proxyclip segment FOLDER` does once the model is loaded: label maps in a new folder."""
+    settings = model.settings_of(", ".join(WORDS))
+
+    def call() -> dict[str, object]:
+        with tempfile.TemporaryDirectory(dir=job.weights or None) as folder:
+            segmenter = Segmenter(model, settings, Output(Path(folder)).write)
+            outcomes = list(map_pictures(segmenter, find_pictures(SCENES)))
+        return {"errors": np.array([outcome.error is not None for outcome in outcomes])}
+
+    return call
+
+
+def one_by_one(model: ProxyCLIP, job: Job) -> Call:
+    """The same pictures by calls of the model; nothing is written."""
+    words = ", ".join(WORDS)
+    return lambda: {"labels": [model(path, words).labels for path in SCENES][-1]}
+
+
 def plain_text(model: ProxyCLIP, job: Job) -> Call:
     return lambda: {"embeddings": reference.text_embeddings(model.clip, WORDS, TEMPLATES)}
 
@@ -179,6 +200,8 @@ TASKS: dict[str, Task] = {
         our_read_out,
         our_evaluation,
         our_session,
+        our_folder,
+        one_by_one,
         plain_text,
         plain_picture,
         plain_session,

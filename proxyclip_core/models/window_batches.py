@@ -1,0 +1,70 @@
+"""Windows of one picture, or of several, through an encoder: some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+import torch
+
+from proxyclip_core.models.clip import ClipEncoder
+from proxyclip_core.models.vfm import PatchEncoder
+from proxyclip_core.models.vit import RGB, check_finite
+from proxyclip_core.picture import cut_windows
+from proxyclip_core.windows import WindowLayout
+
+# Windows that an encoder takes together. On a CPU the VFM gains nothing from more, which cost memory; CLIP, with fewer
+# patches, gains a little.
+VFM_WINDOWS_AT_ONCE = {"cpu": 1, "mps": 8, "cuda": 32}
+CLIP_WINDOWS_AT_ONCE = {"cpu": 4, "mps": 8, "cuda": 32}
+OTHER_DEVICE_AT_ONCE = 4
+
+
+def vfm_windows_at_once(device: torch.device) -> int:
+    """How many windows are taken together where a VFM's patches are."""
+    return VFM_WINDOWS_AT_ONCE.get(device.type, OTHER_DEVICE_AT_ONCE)
+
+
+def encode_pictures(
+    encoder: ClipEncoder | PatchEncoder,
+    pictures: Sequence[tuple[np.ndarray, WindowLayout]],
+    fill_rgb: RGB,
+    device: torch.device,
+) -> list[torch.Tensor]:
+    """Pictures of their layouts' scaled sizes, (H, W, 3) uint8 -> (B, ...) each, on the device.
+
+    Windows of one size go through the encoder together, whichever pictures they are of. fill_rgb: what they are padded
+    with, in 0..1. Raises ValueError where the network gives what is no finite number.
+    """
+    parts: list[list[torch.Tensor]] = [[] for _ in pictures]
+    for padded_hw in dict.fromkeys(layout.padded_hw for _, layout in pictures):
+        alike = [which for which, (_, layout) in enumerate(pictures) if layout.padded_hw == padded_hw]
+        windows = [(which, index) for which in alike for index in range(pictures[which][1].count)]
+        at_once = _at_once(encoder, padded_hw, device)
+        for first in range(0, len(windows), at_once):
+            chosen = {
+                which: [index for _, index in group]
+                for which, group in groupby(windows[first : first + at_once], itemgetter(0))
+            }
+            pixels = [
+                cut_windows(scaled, layout, fill_rgb, indices)
+                for (scaled, layout), indices in ((pictures[which], indices) for which, indices in chosen.items())
+            ]
+            encoded = encoder.encode_windows(torch.cat(pixels).to(device))
+            for which, part in zip(chosen, encoded.split([len(indices) for indices in chosen.values()])):
+                parts[which].append(part)
+    for part in parts:
+        check_finite(encoder.name, part)
+    return [torch.cat(part) for part in parts]
+
+
+def _at_once(encoder: ClipEncoder | PatchEncoder, padded_hw: tuple[int, int], device: torch.device) -> int:
+    if isinstance(encoder, ClipEncoder):
+        return CLIP_WINDOWS_AT_ONCE.get(device.type, OTHER_DEVICE_AT_ONCE)
+    at_once = vfm_windows_at_once(device)
+    if not encoder.input_side:
+        return at_once
+    enlarged = encoder.input_side**2 / (padded_hw[0] * padded_hw[1])  # it reads windows enlarged, as SAM does
+    return max(1, min(at_once, int(at_once / enlarged)))
