@@ -198,10 +198,11 @@ class ProxyCLIP:
         *,
         crop: int = 336,
         stride: int = 112,
+        resizing: str = "bicubic",
     ) -> list[Segmentation]:
         """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are."""
         pictures = [read_image(image) for image in images]
-        every = self.encode_all(pictures, settings.side, settings.windows, crop=crop, stride=stride)
+        every = self.encode_all(pictures, settings.side, settings.windows, crop=crop, stride=stride, resizing=resizing)
         results = []
         for picture, features in zip(pictures, every):
             dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
@@ -273,10 +274,11 @@ class ProxyCLIP:
         *,
         crop: int = 336,
         stride: int = 112,
+        resizing: str = "bicubic",
     ) -> list[ImageFeatures]:
         """Stage 1 for several pictures, whose windows go through the encoders together; otherwise as `encode`."""
         pictures = [read_image(image) for image in images]
-        return self._encode([(picture, _layout(picture, side, windows, crop, stride)) for picture in pictures])
+        return self._encode([(one, _layout(one, side, windows, crop, stride, resizing)) for one in pictures])
 
     def _encode(
         self, pictures: Sequence[tuple[np.ndarray, WindowLayout]], clip_tokens: Sequence[torch.Tensor] | None = None
@@ -470,8 +472,6 @@ def _warn(notes: Sequence[str], category: type[Warning]) -> None:
         warnings.warn(note, category, stacklevel=4)  # of whoever called the model
 
 
-def _layout(
-    picture: np.ndarray, side: int | None, windows: str, crop: int, stride: int, resizing: str = "bicubic"
-) -> WindowLayout:
+def _layout(picture: np.ndarray, side: int | None, windows: str, crop: int, stride: int, resizing: str) -> WindowLayout:
     SETTINGS["side"].check(side)
     return plan_windows((picture.shape[0], picture.shape[1]), side, windows, crop, stride, resizing)

@@ -127,9 +127,27 @@ def test_a_file_of_words(command, album):
     assert json.loads(Path("a.png.proxyclip.json").read_text())["names"] == ["red", "green"]
 
 
+def test_a_preset_asks_as_the_paper_does_but_for_what_is_said(command, album):
+    assert command("segment", "album/a.png", "--preset", "voc21", *FAST) == 0
+    record = json.loads(Path("a.png.proxyclip.json").read_text())
+    settings = record["settings"]
+    assert len(record["names"]) == 21 and record["names"][0] == "background"
+    assert (settings["threshold"], settings["background"], settings["side"]) == (0.2, "first", "as-is")
+
+
+def test_windows_of_a_preset_are_kept_with_the_result(command, album):
+    assert command("segment", "album/a.png", "--preset", "cityscapes", *FAST) == 0
+    assert json.loads(Path("a.png.proxyclip.json").read_text())["windows"] == {
+        "crop": 224,
+        "stride": 112,
+        "resizing": "bilinear",
+    }
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (("album", "--preset", "voc"), "No benchmark is called 'voc'; these are: voc21"),
         (("album/a.png", "album"), "There are no words: the last argument is a folder, 'album'"),
         (("album", "red", "--save", "labels,svg"), "There is no format 'svg'; these are: labels, overlay"),
         (("album", "red", "--save", ","), "There is no format ''"),

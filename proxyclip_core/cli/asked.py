@@ -11,7 +11,7 @@ from typing import Any
 
 from proxyclip_core.cli.options import given_settings, say
 from proxyclip_core.export import is_label_png, settings_in
-from proxyclip_core.folders import Found, find_pictures
+from proxyclip_core.folders import WINDOWS, Found, find_pictures
 from proxyclip_core.folders.ray_data import is_remote
 from proxyclip_core.models.loading import complete_pair
 from proxyclip_core.models.registry import find_vfm
@@ -85,10 +85,10 @@ def _from_standard_input() -> bytes:
     return content
 
 
-def asked_settings(options: argparse.Namespace) -> tuple[Settings, dict[str, int]]:
-    """From a file, a preset, or the command line, whose options take the place of what either says; and crop and stride
-    of the windows."""
-    given, saved, windows = given_settings(options), None, {"crop": 336, "stride": 112}
+def asked_settings(options: argparse.Namespace) -> tuple[Settings, dict[str, Any]]:
+    """From a file, a preset, or the command line, whose options take the place of what either says; and crop,
+    stride and resizing of the windows."""
+    given, saved, windows = given_settings(options), None, dict(WINDOWS)
     if options.settings:
         saved = _read_settings(options.settings)
         given.setdefault("clip", saved.clip or None)

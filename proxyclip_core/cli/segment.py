@@ -115,7 +115,7 @@ class SegmentJob:
 
     options: argparse.Namespace
     settings: Settings
-    windows: dict[str, int]
+    windows: dict[str, Any]
     output: Output
 
     def __call__(self) -> Segmenter[dict[str, Any]]:

@@ -30,6 +30,7 @@ from proxyclip_core.types import Segmentation
 FORMAT = 1  # of the record
 IN_THE_RECORD = ("names.txt", "names.json")  # files of `export.files_of` that nobody needs beside it
 ENDINGS = {"labels.png": "png"}  # how others of its files end here
+WINDOWS = {"crop": 336, "stride": 112, "resizing": "bicubic"}  # what no `Settings` hold, where nobody says otherwise
 COCO_OPTIONS = ("split", "polygons", "background")
 COCO_FILE = f"{MARK.removeprefix('.')}.coco.json"  # of all pictures of a run
 FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of writing that the next picture would meet as well
@@ -43,15 +44,15 @@ class OutputError(OSError):
 class Output:
     """Where and as what the results of a run are written.
 
-    formats: names in `export.FORMATS`. options: for `export.files_of`, such as split. windows: crop and stride that
-    results are made with, for the record. force: also over files of these names that are somebody else's.
+    formats: names in `export.FORMATS`. options: for `export.files_of`, such as split. windows: crop, stride and
+    resizing that results are made with, for the record. force: also over files of these names that are somebody else's.
     Raises ValueError for a folder that is a file, and for formats that do not exist.
     """
 
     folder: Path
     formats: tuple[str, ...] = ("labels",)
     options: Mapping[str, Any] = field(default_factory=dict)
-    windows: Mapping[str, int] = field(default_factory=lambda: {"crop": 336, "stride": 112})
+    windows: Mapping[str, Any] = field(default_factory=lambda: WINDOWS)
     force: bool = False
 
     def __post_init__(self) -> None:

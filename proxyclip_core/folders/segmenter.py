@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -56,11 +56,12 @@ class Segmenter(Generic[Value]):
         known: Callable[[Found], Value | None] = lambda picture: None,
         crop: int = 336,
         stride: int = 112,
+        resizing: str = "bicubic",
         progress: Progress = iter,
     ) -> None:
         self.model, self.settings, self.keep, self.known = model, settings, keep, known
         self.device = model.device
-        self.windows = {"crop": crop, "stride": stride}
+        self.windows: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing}
         self.vocabulary = model.embed_for(settings, progress)
         # On a GPU threads would not compute at once, but hold its memory at once.
         self._computing: AbstractContextManager = nullcontext() if model.device.type == "cpu" else threading.Lock()
