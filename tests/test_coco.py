@@ -108,6 +108,7 @@ def test_the_file_reads_the_same_in_any_code_page(tmp_path):  # labelme 922: a W
     result.save(tmp_path / "out", formats=["coco", "labels"], file_name="montaña.png")
     record = json.loads((tmp_path / "out/coco.json").read_text(encoding="cp1252"))
     assert [row["name"] for row in record["categories"]] == list(result.names)
+    assert [row["id"] for row in record["categories"]] == list(range(1, len(result.names) + 1))
     assert record["images"][0]["file_name"] == "montaña.png"
 
 
