@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from proxyclip_core.cli.options import say, show
+from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.checkpoints import WeightsError, problem_of, ran_out_of_memory
-from proxyclip_core.models.loading import build_clip_network, build_vfm_network, load_clip, load_vfm
+from proxyclip_core.models.loading import load_clip, load_vfm
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, find_vfm
 from proxyclip_core.models.weights import Spec, find_local, find_weights, local_files
 
