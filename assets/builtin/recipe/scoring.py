@@ -17,7 +17,7 @@ from assets.builtin.recipe.pools import TRAIN_STYLES
 from assets.builtin.recipe.scenes import KINDS, make_scene
 from assets.builtin.recipe.towers import class_embedding
 from assets.builtin.recipe.weights import VFMS
-from proxyclip_core.cli.evaluate import DISTRACTORS
+from proxyclip_core.cli.evaluate_scenes import DISTRACTORS
 from proxyclip_core.evaluation import LabelledPicture, classes_of, other_classes, score_rows
 from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vit import Network
