@@ -94,10 +94,12 @@ class ProxyCLIP:
 
     def computed_with(self) -> dict[str, Any]:
         """What decides the numbers of a result besides its settings: for the record, ready for JSON."""
+        encoders = [encoder for encoder in (self.clip, self.vfm) if encoder is not None]
+        precisions = [str(encoder.dtype).removeprefix("torch.") for encoder in encoders]
         return {
             "versions": versions(),
             "device": self.device.type,
-            "precision": str(self.clip.dtype).removeprefix("torch."),
+            "precision": " and ".join(dict.fromkeys(precisions)),
             "kernels": chosen_kernels() if self.device.type == "cpu" else {},
             "clip_weights": self.clip.digest,
             "vfm_weights": self.vfm.digest if self.vfm is not None else None,

@@ -235,3 +235,15 @@ def test_a_run_that_is_stopped_half_way_goes_on_where_it_was(twenty, tmp_path, s
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(out.glob("*.png"))) == len(list(out.glob("*.json"))) == 19 and len(written(out)) == 38
     assert Image.open(out / "05.png.proxyclip.png").size == (56, 112)
+
+
+def test_wishes_are_those_of_the_page(command, album, capsys):
+    save = ("--save", "coco,cutouts", "--wishes", "split,polygons,crop")
+    assert command("segment", "album/a.png", *WORDS, "--out", "out", *save, *FAST) == 0
+    (coco,) = Path("out").glob("*.coco.json")
+    annotations = json.loads(coco.read_text())["annotations"]
+    assert all(isinstance(row["segmentation"], list) for row in annotations)
+    assert Image.open(next(Path("out").rglob("000_red.png"))).size < (230, 150)
+    capsys.readouterr()
+    assert command("segment", "album/a.png", *WORDS, "--out", "out", *FAST, "--wishes", "bigger") == 1
+    assert "There is no wish 'bigger'; these are: crop, split, polygons, background." in capsys.readouterr().err

@@ -274,3 +274,21 @@ def test_features_that_are_no_numbers_are_refused(tiny_model, blocks):
     with pytest.raises(ValueError, match="no finite numbers"):
         model.encode(blocks, side=224)
     assert tiny_model.encode(blocks, side=np.int64(224)).layout.scaled_hw[0] == 224
+
+
+@pytest.mark.parametrize("part", ["clip", "vfm"])
+def test_an_encoder_that_overflows_in_half_precision_goes_on_in_float32(tiny_model, blocks, part):  # pytorch 58123
+    model = at_precision(tiny_model, "cpu", torch.float16)
+    encoder = getattr(model, part)
+    halved, encode = [], encoder.encode_windows
+
+    def overflowing(windows):
+        halved.append(encoder.dtype == torch.float16)
+        return encode(windows) * (float("nan") if halved[-1] else 1)
+
+    encoder.encode_windows = overflowing
+    with pytest.warns(RuntimeWarning, match=r"overflows in float16; it goes on in float32"):
+        features = model.encode(blocks)
+    model.encode(blocks)
+    assert halved.count(True) == halved.index(False) and features.vfm.isfinite().all()
+    assert "float32" in model.computed_with()["precision"]

@@ -20,6 +20,8 @@ from proxyclip_core.models.clip import Progress
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings
 
+WISHES = {name: line for name, line in export.WISHES.items() if name != "logits"}  # which `segment` does not keep
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     segment = commands.add_parser(
@@ -60,6 +62,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "the whole run",
     )
     segment.add_argument(
+        "--wishes",
+        default="",
+        metavar="WISHES",
+        help="on top, with commas between: " + "; ".join(f"{name} ({WISHES[name]})" for name in WISHES),
+    )
+    segment.add_argument(
         "--force",
         action="store_true",
         help="do again what is done, and overwrite files that this command did not write",
@@ -82,9 +90,11 @@ def run(options: argparse.Namespace) -> int:
     separate_words(options)
     settings, windows = asked_settings(options)
     pictures, remote = find_asked(options)
-    formats = tuple(dict.fromkeys(name.strip() for name in options.save.split(",") if name.strip()))
+    formats, wishes = _listed(options.save), _listed(options.wishes)
+    if unknown := [name for name in wishes if name not in WISHES]:
+        raise ValueError(f"There is no wish {', '.join(map(repr, unknown))}; these are: {', '.join(WISHES)}.")
     folder = options.out.absolute() if options.ray else options.out
-    output = Output(folder, formats, windows=windows, force=options.force)
+    output = Output(folder, formats, dict.fromkeys(wishes, True), windows=windows, force=options.force)
     for picture in pictures:
         output.check_free(picture.name)
     job = SegmentJob(options, settings, windows, output)
@@ -107,6 +117,10 @@ Known = Callable[[Found], "dict[str, Any] | None"]
 
 def _nothing(picture: Found) -> None:
     """Known of any picture, where all are to be done again."""
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,11 @@ def _bicubic(native: int, grid: int, mode: str) -> torch.Tensor:
     return rows[0, :, 0].T
 
 
+def all_finite(parts: Sequence[torch.Tensor]) -> bool:
+    return all(bool(part.isfinite().all()) for part in parts)
+
+
 def check_finite(name: str, parts: Sequence[torch.Tensor]) -> None:
     """Raises ValueError for NaN or infinity, which would come out as a clean picture of the first class."""
-    if not all(bool(part.isfinite().all()) for part in parts):
-        raise ValueError(
-            f"{name} gave features that are no finite numbers. In float16 some networks overflow: load with "
-            "precision='float32'. Otherwise its weights are damaged."
-        )
+    if not all_finite(parts):
+        raise ValueError(f"{name} gave features that are no finite numbers: its weights are damaged. Fetch them again.")

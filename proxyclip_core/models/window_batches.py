@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -11,7 +12,7 @@ import torch
 
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
-from proxyclip_core.models.vit import RGB, check_finite
+from proxyclip_core.models.vit import RGB, all_finite, check_finite
 from proxyclip_core.picture import cut_windows
 from proxyclip_core.windows import WindowLayout
 
@@ -36,7 +37,8 @@ def encode_pictures(
     """Pictures of their layouts' scaled sizes, (H, W, 3) uint8 -> (B, ...) each, on the device.
 
     Windows of one size go through the encoder together, whichever pictures they are of. fill_rgb: what they are padded
-    with, in 0..1. Raises ValueError where the network gives what is no finite number.
+    with, in 0..1. An encoder that overflows in half precision goes on in float32 from then on, with a warning. Raises
+    ValueError where the network gives what is no finite number in float32 either.
     """
     parts: list[list[torch.Tensor]] = [[] for _ in pictures]
     for padded_hw in dict.fromkeys(layout.padded_hw for _, layout in pictures):
@@ -55,9 +57,15 @@ def encode_pictures(
             encoded = encoder.encode_windows(torch.cat(pixels).to(device))
             for which, part in zip(chosen, encoded.split([len(indices) for indices in chosen.values()])):
                 parts[which].append(part)
-    for part in parts:
-        check_finite(encoder.name, part)
-    return [torch.cat(part) for part in parts]
+    encoded_pictures = [torch.cat(part) for part in parts]
+    if encoder.dtype == torch.float32:
+        check_finite(encoder.name, encoded_pictures)
+    elif not all_finite(encoded_pictures):
+        half = str(encoder.dtype).removeprefix("torch.")
+        warnings.warn(f"{encoder.name} overflows in {half}; it goes on in float32.", RuntimeWarning, stacklevel=2)
+        encoder.to(device, torch.float32)
+        return encode_pictures(encoder, pictures, fill_rgb, device)
+    return encoded_pictures
 
 
 def _at_once(encoder: ClipEncoder | PatchEncoder, padded_hw: tuple[int, int], device: torch.device) -> int:
