@@ -239,6 +239,7 @@ def test_the_label_map_of_the_download_is_a_truth_that_is_met_in_full(stages, tm
     assert true.labels.dtype == np.uint16 and "mIoU 100.0 %" in inside.miou_line(stages, true)
 
 
+@pytest.mark.filterwarnings("error::proxyclip_core.evaluation.MaskWarning")  # which would go to the log
 def test_the_mask_of_an_object_is_a_truth_once_it_is_said_which_word_it_is(stages, tmp_path):  # mmsegmentation 1609
     result, words = stages.result(), stages.words().names
     path, word = tmp_path / "mask_0_255.png", words[int(result.labels[0, 0])]

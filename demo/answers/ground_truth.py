@@ -13,7 +13,7 @@ from demo.answers.errors import UserError
 from demo.examples import Example
 from demo.stages import Stages, file_digest, words_of
 from proxyclip_core import evaluation
-from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask
+from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask, read_indices
 
 # Pairs of patches for one curve: enough for a smooth one, and 100 MB less than what `correspondence` takes unasked.
 PAIRS = 60_000
@@ -57,7 +57,7 @@ def of(
 def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_word: str | None = None) -> GroundTruth:
     """A label map for a picture of `size_hw`, index into the result's `names`. Raises ValueError with the remedy."""
     try:
-        labels = evaluation.read_label_map(path)
+        labels = read_indices(path)  # and not `read_label_map`, whose warning would go to the log
     except OSError:
         raise ValueError("The label map could not be read. Give a PNG.") from None
     if labels.shape != tuple(size_hw):
