@@ -21,6 +21,8 @@ import torch.nn.functional as F
 SIDE_MULTIPLE = 56
 LONG_SIDE_LIMIT = 2048
 RESIZINGS = ("bicubic", "bilinear")
+# What `plan_windows` takes that no `Settings` hold, as no page offers it, where nobody says otherwise.
+PAPERS_WINDOWS = {"crop": 336, "stride": 112, "resizing": "bicubic"}
 KEPT_ENTRIES = 4_000_000  # of one axis matrix, 16 MB; larger ones are made anew rather than kept
 
 

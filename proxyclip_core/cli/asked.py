@@ -11,11 +11,12 @@ from typing import Any
 
 from proxyclip_core.cli.options import given_settings, say
 from proxyclip_core.export import is_label_png, settings_in
-from proxyclip_core.folders import WINDOWS, Found, find_pictures
+from proxyclip_core.folders import Found, find_pictures
 from proxyclip_core.folders.ray_data import is_remote
 from proxyclip_core.models.loading import complete_pair
 from proxyclip_core.models.registry import find_vfm
 from proxyclip_core.settings import Settings
+from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import Classes, as_text, read_vocabulary
 
@@ -88,7 +89,7 @@ def _from_standard_input() -> bytes:
 def asked_settings(options: argparse.Namespace) -> tuple[Settings, dict[str, Any]]:
     """From a file, a preset, or the command line, whose options take the place of what either says; and crop,
     stride and resizing of the windows."""
-    given, saved, windows = given_settings(options), None, dict(WINDOWS)
+    given, saved, windows = given_settings(options), None, dict(PAPERS_WINDOWS)
     if options.settings:
         saved = _read_settings(options.settings)
         given.setdefault("clip", saved.clip or None)

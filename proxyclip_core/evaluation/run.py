@@ -28,10 +28,8 @@ from proxyclip_core.evaluation.scores import count_areas
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Vocabulary
+from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import BACKGROUND_NAME, Classes, as_text, with_background
-
-# Settings of `evaluate` that are not in the table of settings, as no page offers them; see `ProxyCLIP.encode`.
-WINDOWS = {"crop": 336, "stride": 112, "resizing": "bicubic"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +107,8 @@ def evaluate(
 
 def ask(model: ProxyCLIP, data: DataSet, **settings: Any) -> Question:
     """What `evaluate` asks with these settings. Raises ValueError where one does not fit the data set."""
-    given = {"fusion": model.fusion, "templates": model.templates, **WINDOWS, **data.settings, **settings}
-    windows = {name: given.pop(name) for name in WINDOWS}
+    given = {"fusion": model.fusion, "templates": model.templates, **PAPERS_WINDOWS, **data.settings, **settings}
+    windows = {name: given.pop(name) for name in PAPERS_WINDOWS}
     vfm = model.vfm.name if model.vfm is not None else ""
     asked = Settings(clip=model.clip.name, vfm=vfm, words=as_text(data.classes), **given)
     classes = data.classes

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from proxyclip_core.folders.find import Found, find_pictures
-from proxyclip_core.folders.output import WINDOWS, Output, OutputError
+from proxyclip_core.folders.output import Output, OutputError
 from proxyclip_core.folders.runner import Work, map_pictures
 from proxyclip_core.folders.segmenter import Outcome, Segmenter
 from proxyclip_core.models.clip import Progress
@@ -21,12 +21,12 @@ from proxyclip_core.picture import PictureWarning
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Segmentation
+from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import Words
 
 BAR = {"delay": 1.0, "mininterval": 0.5}  # seconds before it is shown, and until it is drawn again
 
 __all__ = [
-    "WINDOWS",
     "Found",
     "Outcome",
     "Output",
@@ -68,7 +68,7 @@ def batch(
     found = find_pictures(pictures, skip_existing)
     if skip_existing is not None:
         made, by = (
-            Output(Path(skip_existing), windows={**WINDOWS, "crop": crop, "stride": stride}),
+            Output(Path(skip_existing), windows={**PAPERS_WINDOWS, "crop": crop, "stride": stride}),
             model.computed_with(),
         )
         found = [picture for picture in found if not made.record_if_done(picture, settings, by)]

@@ -26,11 +26,11 @@ from proxyclip_core.export.encoding import replace, replacing
 from proxyclip_core.folders.find import MARK, Found
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Segmentation
+from proxyclip_core.windows import PAPERS_WINDOWS
 
 FORMAT = 1  # of the record
 IN_THE_RECORD = ("names.txt", "names.json")  # files of `export.files_of` that nobody needs beside it
 ENDINGS = {"labels.png": "png"}  # how others of its files end here
-WINDOWS = {"crop": 336, "stride": 112, "resizing": "bicubic"}  # what no `Settings` hold, where nobody says otherwise
 COCO_OPTIONS = ("split", "polygons", "background")
 COCO_FILE = f"{MARK.removeprefix('.')}.coco.json"  # of all pictures of a run
 FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors of writing that the next picture would meet as well
@@ -52,7 +52,7 @@ class Output:
     folder: Path
     formats: tuple[str, ...] = ("labels",)
     options: Mapping[str, Any] = field(default_factory=dict)
-    windows: Mapping[str, Any] = field(default_factory=lambda: WINDOWS)
+    windows: Mapping[str, Any] = field(default_factory=lambda: PAPERS_WINDOWS)
     force: bool = False
 
     def __post_init__(self) -> None:
