@@ -103,3 +103,10 @@ def test_what_cannot_be_paired_is_named(folders, tmp_path):
     folders("", "b.jpg.png")
     with pytest.raises(ValueError, match=r"b\.jpg has two label maps"):
         folder_data(*given, "sky")
+
+
+def test_names_beside_a_map_of_anothers_are_not_asked(folders):
+    pictures, labels = folders("b.jpg", "b.png")
+    (labels / "b.json").write_text('{"names": ["sea", "hill", "sky"]}')
+    (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+    assert item.read()[1].tolist() == [[0, 1, 2, UNLABELLED_16]]
