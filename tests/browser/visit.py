@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 if CHROMIUM is None and REQUIRED:
     raise RuntimeError("PROXYCLIP_BROWSER is 'required', but no chromium or google-chrome is on the PATH.")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the PATH")
+PATIENCE = 120  # seconds until a page that never falls silent is a failure
 DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
@@ -53,10 +55,12 @@ class Visit:
     def until_quiet(self) -> None:
         """Until everything that was asked for is there, and nothing follows from it."""
         frames = "() => new Promise((ready) => requestAnimationFrame(() => requestAnimationFrame(ready)))"
-        calm = 0
+        calm, end = 0, time.monotonic() + PATIENCE
         while calm < 3:
             self.page.evaluate(frames)
             calm = 0 if self.unanswered else calm + 1
+            waited = {f"{request.method} {request.url}" for request in self.unanswered}
+            assert time.monotonic() < end, f"not answered within {PATIENCE} s: {waited}"
 
     def ask(self, picture: str, words: str) -> None:
         self.page.set_input_files("#picture input[type=file]", picture)
