@@ -25,6 +25,8 @@ def read_words(path: str | Path) -> Classes:
 
 def words_in(path: Path) -> Read:
     """As `read_words`; what it warns of is given as sentences."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of words at {path}.")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name} has more than {MOST_BYTES / 1e6:g} MB; that is no list of words.")
     content = path.read_bytes()

@@ -22,15 +22,8 @@ from demo.stages import Asked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
 from demo.tabs.question import side_choices
 
-PLAIN_SETTINGS = (
-    "beta",
-    "gamma",
-    "windows",
-    "templates",
-    "fusion",
-    "reach",
-    "refine",
-)  # a control shows the value itself
+# Their controls show the value itself.
+PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "reach", "refine")
 OPENING = "(_, liked) => [location.search, liked]"
 
 

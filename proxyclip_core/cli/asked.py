@@ -18,7 +18,7 @@ from proxyclip_core.models.registry import find_vfm
 from proxyclip_core.settings import Settings
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.word_files import read_words
-from proxyclip_core.words import Classes, as_text, read_vocabulary
+from proxyclip_core.words import as_text, read_vocabulary
 
 STANDARD_INPUT = "-"
 MOST_BYTES = 1_000_000_000  # of a picture from standard input
@@ -40,13 +40,7 @@ def separate_words(options: argparse.Namespace) -> None:
                 "--words, --words-file, --settings or --preset."
             )
     if getattr(options, "words", "").startswith("@"):
-        options.words = as_text(_read_words(Path(options.words[1:])))
-
-
-def _read_words(path: Path) -> Classes:
-    if not path.is_file():
-        raise ValueError(f"There is no file of words at {path}.")
-    return read_words(path)
+        options.words = as_text(read_words(options.words[1:]))
 
 
 def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:

@@ -113,10 +113,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 def run_folder(options: argparse.Namespace) -> int:
     given = options.words.removeprefix("@")
-    is_file = given != options.words or Path(given).is_file()
-    if is_file and not Path(given).is_file():
-        raise ValueError(f"There is no file of words at {given}.")
-    words = Path(given) if is_file else given
+    words = Path(given) if given != options.words or Path(given).is_file() else given
     return _run_one(options, folder_data(options.pictures, options.labels, words, ignore=options.ignore))
 
 
