@@ -22,6 +22,29 @@ if CHROMIUM is None and REQUIRED:
     raise RuntimeError("PROXYCLIP_BROWSER is 'required', but no chromium or google-chrome is on the PATH.")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on the PATH")
 PATIENCE = 120  # seconds until a page that never falls silent is a failure
+# Which events of gradio's queue have not ended, as the page itself learns of it. The stream that tells of their ends is
+# no sign: a receipt that comes after its event has ended opens one to which nobody writes until the next event.
+EVENTS = """
+const [send, open, ended] = [window.fetch, new Set(), new Set()];
+const receipt = ({ event_id }) => event_id && !ended.has(event_id) && open.add(event_id);
+async function follow(stream) {
+  let text = "";
+  for await (const part of stream.pipeThrough(new TextDecoderStream())) {
+    const messages = (text + part).split("\\n\\n");
+    text = messages.pop();
+    for (const { msg, event_id } of messages.map((message) => JSON.parse(message.replace(/^data: /, "")))) {
+      if (msg === "process_completed") ended.add(event_id) && open.delete(event_id);
+    }
+  }
+}
+window.openEvents = () => [...open];
+window.fetch = async (...asked) => {
+  const answer = await send(...asked);
+  if (answer.url.includes("/queue/join")) await answer.clone().json().then(receipt);
+  if (answer.url.includes("/queue/data")) follow(answer.clone().body).catch(() => {}); // it ends when gradio leaves it
+  return answer;
+};
+"""
 DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
@@ -31,6 +54,7 @@ class Visit:
     def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str) -> None:
         self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
         self.page = self.context.new_page()
+        self.page.add_init_script(EVENTS)
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
         self.asked: list[str] = []  # what the page has sent to the server
@@ -47,19 +71,19 @@ class Visit:
     def _note(self, request, url: str) -> None:
         if request.method == "POST":
             self.asked.append(request.url)
-        if "/heartbeat/" not in request.url:  # which is open as long as the page is
+        if not any(stream in request.url for stream in ("/heartbeat/", "/queue/data")):  # open while nothing happens
             self.unanswered.add(request)
         if not request.url.startswith((url, "data:", "blob:")):
             self.elsewhere.append(request.url)
 
     def until_quiet(self) -> None:
         """Until everything that was asked for is there, and nothing follows from it."""
-        frames = "() => new Promise((ready) => requestAnimationFrame(() => requestAnimationFrame(ready)))"
+        frames = "new Promise((ready) => requestAnimationFrame(() => requestAnimationFrame(() => ready(openEvents()))))"
         calm, end = 0, time.monotonic() + PATIENCE
         while calm < 3:
-            self.page.evaluate(frames)
-            calm = 0 if self.unanswered else calm + 1
-            waited = {f"{request.method} {request.url}" for request in self.unanswered}
+            events = self.page.evaluate(frames)
+            calm = 0 if self.unanswered or events else calm + 1
+            waited = {f"{request.method} {request.url}" for request in self.unanswered} | {*events}
             assert time.monotonic() < end, f"not answered within {PATIENCE} s: {waited}"
 
     def ask(self, picture: str, words: str) -> None:
