@@ -57,6 +57,7 @@ def looking(visit, served, picture):
 def click_at(opened, across: float, down: float) -> None:
     """A click at shares of the picture's sides; the picture may have empty room beside it in its box."""
     image = opened.page.locator("#inside-picture img")
+    opened.until_decoded("#inside-picture img")
     image.scroll_into_view_if_needed()
     box, (width, height) = image.bounding_box(), image.evaluate("e => [e.naturalWidth, e.naturalHeight]")
     scale = min(box["width"] / width, box["height"] / height)

@@ -31,7 +31,7 @@ def shown(opened) -> np.ndarray:
 
 def opened_with_result(visit, url, *more):
     opened = visit(url, *more)
-    expect(opened.page.locator("#overlay img")).to_be_visible()
+    opened.until_decoded("#overlay img")
     expect(opened.chips().first).to_be_visible()
     return opened
 

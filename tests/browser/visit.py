@@ -86,6 +86,10 @@ class Visit:
             waited = {f"{request.method} {request.url}" for request in self.unanswered} | {*events}
             assert time.monotonic() < end, f"not answered within {PATIENCE} s: {waited}"
 
+    def until_decoded(self, image: str) -> None:
+        """Until a picture on the page has its size; its box alone may be there before."""
+        self.page.wait_for_function("(image) => document.querySelector(image)?.naturalWidth > 0", arg=image)
+
     def ask(self, picture: str, words: str) -> None:
         self.page.set_input_files("#picture input[type=file]", picture)
         expect(self.page.locator("#picture img")).to_be_visible()
