@@ -3,6 +3,7 @@
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from open_clip import CustomTextCLIP
 
@@ -17,6 +18,7 @@ from proxyclip_core import (
     find_vfm,
 )
 from proxyclip_core.models import clip as clip_module
+from proxyclip_core.models.building import check_clip, check_vfm
 from proxyclip_core.models.loading import build_clip_network, build_vfm_network, vfm_encoder
 from proxyclip_core.models.vit import resample_positions
 from proxyclip_core.words import prompts_for
@@ -66,11 +68,29 @@ def test_every_vfm_runs_through_all_stages(name, tiny_clip, picture):
     assert features.shape[2:] == grid_hw
 
 
-def test_names_cover_the_facts():
-    clips = [name for name in CLIP_MODELS if name != "Built-in"]
-    vfms = [spec for spec in VFM_MODELS.values() if not spec.builtin]
-    assert len(clips) == 7 and len(vfms) == 14
-    assert all(spec.repo == f"timm/{spec.architecture}" for spec in vfms)
+def in_megabytes(network: torch.nn.Module) -> float:
+    return sum(tensor.numel() for tensor in network.state_dict().values()) * 4 / 1e6
+
+
+@pytest.mark.parametrize("spec", [spec for spec in CLIP_MODELS.values() if spec.repo], ids=lambda spec: spec.name)
+def test_every_clip_is_as_open_clip_knows_it(spec):
+    known = [open_clip.get_pretrained_cfg(*pair) for pair in open_clip.list_pretrained()]
+    found = next(config for config in known if (config.get("hf_hub") or "").rstrip("/") == spec.repo)
+    assert bool(found.get("quick_gelu")) is bool(open_clip.get_model_config(spec.architecture).get("quick_gelu"))
+    assert (spec.mean, spec.std) == (found["mean"], found["std"])
+    assert abs(in_megabytes(check_clip(spec)) - spec.megabytes) < 2
+
+
+# A VFM's licence by timm's word for it.
+LICENCES = {"apache-2.0": "Apache-2.0", "cc-by-nc-4.0": "CC-BY-NC-4.0", "dinov3-license": "DINOv3 licence"}
+
+
+@pytest.mark.parametrize("spec", [spec for spec in VFM_MODELS.values() if spec.repo], ids=lambda spec: spec.name)
+def test_every_vfm_is_as_timm_knows_it(spec):
+    found = timm.models.get_pretrained_cfg(spec.architecture)
+    assert spec.repo == f"timm/{spec.architecture}" == found.hf_hub_id.rstrip("/")
+    assert (spec.mean, spec.std, spec.licence) == (found.mean, found.std, LICENCES[found.license])
+    assert abs(in_megabytes(check_vfm(spec)) - spec.megabytes) < 2
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def vfm_file(folder: Path, row: str, name: str = "mine.safetensors") -> Path:
 # Weights of one's own
 
 
-@pytest.mark.parametrize("row", ["OpenAI B/32", "OpenAI L/14 336", "LAION H/14"])
+@pytest.mark.parametrize("row", ["OpenAI B/32", "OpenAI L/14 336"])
 def test_the_row_of_a_clip_is_found_by_its_tensors(tmp_path, row):
     path = clip_file(tmp_path, row)
     with warnings.catch_warnings():
@@ -114,7 +114,7 @@ def test_a_model_of_ones_own_segments(tmp_path, blocks):
 
 def test_shapes_that_several_rows_have_are_said_with_how_to_say_which(tmp_path):
     path = clip_file(tmp_path, "LAION B/16")
-    with pytest.warns(pc.WeightsWarning, match=f"LAION B/16 just as well.*say which: 'LAION B/16={path}'"):
+    with pytest.warns(pc.WeightsWarning, match=f"LAION B/16.* just as well.*say which: 'LAION B/16={path}'"):
         assert pc.complete_pair(str(path), None)[0] == "mine.safetensors as OpenAI B/16"
     assert pc.complete_pair(f"LAION B/16={path}", None)[0] == "mine.safetensors as LAION B/16"
 

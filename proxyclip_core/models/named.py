@@ -30,8 +30,8 @@ from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import SUFFIXES
 
 OPEN_CLIP, TIMM = "open_clip:", "timm:"
-# How tensors begin that only some releases hold, and a part of the name of the architecture that these are of.
-MARKS = {"input_resolution": "quickgelu", "decoder_": ".mae"}
+# How tensors begin that only some releases hold, and how the name of the repository ends that these are of.
+MARKS = {"input_resolution": ".openai", "decoder_": ".mae"}
 FILES = (*CLIP_FILES, "model.safetensors", "pytorch_model.bin")  # in a folder, the preferred one first
 
 Spec = TypeVar("Spec", ClipSpec, VfmSpec)
@@ -158,11 +158,11 @@ def _matching(file: Path, rows: Sequence[Spec], network_of: Callable[[Spec], Net
             f"{file} fits no known model. {differences(own, facts)} If you know its architecture, say {how}."
         )
     marks = _marks(state)
-    told = [row for row in fitting if any(part in row.architecture for part in marks) or _is_called(file, row)]
+    told = [row for row in fitting if any(map(row.repo.endswith, marks)) or _is_called(file, row)]
     chosen, others = (told or fitting)[0], [row.name for row in (told or fitting)[1:]]
     if others:
         warnings.warn(
-            f"{file.name} fits {chosen.name}, and {' and '.join(others)} just as well; it is read as {chosen.name}. If "
+            f"{file.name} fits {chosen.name}, and {', '.join(others)} just as well; it is read as {chosen.name}. If "
             f"that is wrong, say which: '{others[0]}={file}'.",
             WeightsWarning,
             stacklevel=2,
@@ -176,7 +176,7 @@ def doubt(spec: ClipSpec | VfmSpec, file: Path, state: Mapping[str, torch.Tensor
     others = [row.name for row in list(table.values()) if not row.path and _is_called(file, row)]
     if others and not _is_called(file, spec):
         return f"its name is that of {others[0]}"
-    if any(part not in spec.architecture for part in _marks(state)):
+    if not all(map(spec.repo.endswith, _marks(state))):
         return "it holds tensors that only another release has"
     projection = state.get("text_projection")
     if spec.repo.endswith(".openai") and projection is not None and bool((projection.half() != projection).any()):

@@ -58,12 +58,15 @@ class VfmSpec:
     note: str = field(default="", compare=False)  # what a user must know before choosing it
 
 
-# The releases of the models' own authors, by architecture.
+# The releases of the models' own authors, by repository or architecture.
 _OFFICIAL_FILES = {
-    "ViT-B-16-quickgelu": "ViT-B-16.pt",
-    "ViT-B-32-quickgelu": "ViT-B-32.pt",
-    "ViT-L-14-quickgelu": "ViT-L-14.pt",
-    "ViT-L-14-336-quickgelu": "ViT-L-14-336px.pt",
+    "timm/vit_base_patch16_clip_224.openai": "ViT-B-16.pt",
+    "timm/vit_base_patch32_clip_224.openai": "ViT-B-32.pt",
+    "timm/vit_large_patch14_clip_224.openai": "ViT-L-14.pt",
+    "timm/vit_large_patch14_clip_336.openai": "ViT-L-14-336px.pt",
+    "timm/vit_base_patch16_clip_224.metaclip_2pt5b": "b16_fullcc2.5b.pt",
+    "timm/vit_large_patch14_clip_224.metaclip_2pt5b": "l14_fullcc2.5b.pt",
+    "timm/vit_huge_patch14_clip_224.metaclip_2pt5b": "h14_fullcc2.5b.pt",
     "vit_base_patch8_224.dino": "dino_vitbase8_pretrain.pth",
     "vit_base_patch16_224.dino": "dino_vitbase16_pretrain.pth",
     "vit_small_patch8_224.dino": "dino_deitsmall8_pretrain.pth",
@@ -72,6 +75,8 @@ _OFFICIAL_FILES = {
     "vit_small_patch14_reg4_dinov2.lvd142m": "dinov2_vits14_reg4_pretrain.pth",
     "vit_base_patch14_dinov2.lvd142m": "dinov2_vitb14_pretrain.pth",
     "vit_small_patch14_dinov2.lvd142m": "dinov2_vits14_pretrain.pth",
+    "vit_large_patch14_reg4_dinov2.lvd142m": "dinov2_vitl14_reg4_pretrain.pth",
+    "vit_large_patch14_dinov2.lvd142m": "dinov2_vitl14_pretrain.pth",
     "vit_base_patch16_224.mae": "mae_pretrain_vit_base.pth",
     "samvit_base_patch16.sa1b": "sam_vit_b_01ec64.pth",
     "samvit_large_patch16.sa1b": "sam_vit_l_0b3195.pth",
@@ -79,9 +84,8 @@ _OFFICIAL_FILES = {
 }
 
 
-def _clip(name: str, architecture: str, repo: str, megabytes: int, **more: Any) -> ClipSpec:
-    official = _OFFICIAL_FILES.get(architecture, "")
-    return ClipSpec(name, architecture, repo, "MIT", megabytes, official_file=official, **more)
+def _clip(name: str, architecture: str, repo: str, megabytes: int, licence: str = "MIT", **more: Any) -> ClipSpec:
+    return ClipSpec(name, architecture, repo, licence, megabytes, official_file=_OFFICIAL_FILES.get(repo, ""), **more)
 
 
 def _vfm(family: str, patch: int, timm_name: str, megabytes: int, licence: str = "Apache-2.0", **more: Any) -> VfmSpec:
@@ -95,6 +99,15 @@ _HALF = (0.5, 0.5, 0.5)
 
 _DRAWN_THINGS = "Built in: knows drawn things, not photographs. For these choose another CLIP and vision model."
 
+_NOT_COMMERCIAL: dict[str, Any] = {
+    "licence": "CC-BY-NC-4.0",
+    "note": "CC-BY-NC-4.0: these weights are not for commercial use.",
+}
+_DFN: dict[str, Any] = {
+    "licence": "Apple Sample Code licence",
+    "note": "Apple's Sample Code licence has terms of its own.",
+}
+
 _CLIP_ROWS = (
     # The -quickgelu architectures matter: OpenAI's weights in plain ViT-B-16 give wrong numbers without an error.
     _clip("OpenAI B/16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", 599),
@@ -104,6 +117,19 @@ _CLIP_ROWS = (
     _clip("LAION B/16", "ViT-B-16", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", 599),
     _clip("LAION L/14", "ViT-L-14", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", 1710, mean=_HALF, std=_HALF),
     _clip("LAION H/14", "ViT-H-14", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", 3944),
+    _clip(
+        "MetaCLIP B/16", "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.metaclip_2pt5b", 599, **_NOT_COMMERCIAL
+    ),
+    _clip(
+        "MetaCLIP L/14", "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.metaclip_2pt5b", 1710, **_NOT_COMMERCIAL
+    ),
+    _clip(
+        "MetaCLIP H/14", "ViT-H-14-quickgelu", "timm/vit_huge_patch14_clip_224.metaclip_2pt5b", 3944, **_NOT_COMMERCIAL
+    ),
+    _clip("DFN B/16", "ViT-B-16-quickgelu", "apple/DFN2B-CLIP-ViT-B-16", 599, **_DFN),
+    _clip("DFN L/14", "ViT-L-14-quickgelu", "apple/DFN2B-CLIP-ViT-L-14", 1710, **_DFN),
+    _clip("DataComp B/16", "ViT-B-16", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", 599),
+    _clip("DataComp L/14", "ViT-L-14", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", 1710),
     ClipSpec(
         "Built-in",
         "clip.json",
@@ -119,13 +145,10 @@ _CLIP_ROWS = (
 _DINOV3: dict[str, Any] = {
     "licence": "DINOv3 licence",
     "positions": "timm",
-    "note": "The DINOv3 licence has terms of its own.",
+    "note": "The DINOv3 licence has terms of its own; where the hub asks you to accept it, do so on the model's page "
+    "there, once, and sign in with `hf auth login`.",
 }
-_MAE: dict[str, Any] = {
-    "licence": "CC-BY-NC-4.0",
-    "positions": "size",
-    "note": "CC-BY-NC-4.0: these weights are not for commercial use.",
-}
+_MAE: dict[str, Any] = {"positions": "size", **_NOT_COMMERCIAL}
 _SAM: dict[str, Any] = {"positions": "native", "input_side": 1024}
 
 _VFM_ROWS = (
@@ -133,11 +156,16 @@ _VFM_ROWS = (
     _vfm("DINO B", 16, "vit_base_patch16_224.dino", 343),
     _vfm("DINO S", 8, "vit_small_patch8_224.dino", 87),
     _vfm("DINO S", 16, "vit_small_patch16_224.dino", 87),
+    _vfm("DINOv2-reg L", 14, "vit_large_patch14_reg4_dinov2.lvd142m", 1217, positions="timm"),
     _vfm("DINOv2-reg B", 14, "vit_base_patch14_reg4_dinov2.lvd142m", 346, positions="timm"),
     _vfm("DINOv2-reg S", 14, "vit_small_patch14_reg4_dinov2.lvd142m", 88, positions="timm"),
+    _vfm("DINOv2 L", 14, "vit_large_patch14_dinov2.lvd142m", 1217),
     _vfm("DINOv2 B", 14, "vit_base_patch14_dinov2.lvd142m", 346),
     _vfm("DINOv2 S", 14, "vit_small_patch14_dinov2.lvd142m", 88),
+    _vfm("DINOv3 H+", 16, "vit_huge_plus_patch16_dinov3.lvd1689m", 3362, **_DINOV3),
+    _vfm("DINOv3 L", 16, "vit_large_patch16_dinov3.lvd1689m", 1212, **_DINOV3),
     _vfm("DINOv3 B", 16, "vit_base_patch16_dinov3.lvd1689m", 343, **_DINOV3),
+    _vfm("DINOv3 S+", 16, "vit_small_plus_patch16_dinov3.lvd1689m", 115, **_DINOV3),
     _vfm("DINOv3 S", 16, "vit_small_patch16_dinov3.lvd1689m", 86, **_DINOV3),
     _vfm("MAE B", 16, "vit_base_patch16_224.mae", 343, **_MAE),
     _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, **_SAM),

@@ -30,6 +30,7 @@ def facts_of(state: Mapping[str, torch.Tensor]) -> Facts:
         "grid": _grid(shapes.get("pos_embed", ())),
         "registers": next(registers, 0),
         "layer scales": _count(r"blocks\.(\d+)\.(?:ls1\.|gamma_1)", shapes),
+        "gates": _count(r"blocks\.(\d+)\.mlp\.(?:fc1_g|w1)\.", shapes),
         "neck": shapes.get("neck.0.weight", (0,))[0],
     }
 
