@@ -30,13 +30,22 @@ import torch.nn.functional as F
 from proxyclip_core import attention, seeds
 from proxyclip_core import refine as refinement
 from proxyclip_core.cpu import chosen_kernels, fast_products
+from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.clip import ClipEncoder, Progress
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at_once
 from proxyclip_core.picture import ImageLike, PictureWarning, picture_digest, read_image, read_picture, resized
 from proxyclip_core.refine import across
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
-from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
+from proxyclip_core.types import (
+    PREVIEW_SIDE,
+    ClassLogits,
+    DenseFeatures,
+    ImageFeatures,
+    PixelLogits,
+    Segmentation,
+    Vocabulary,
+)
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.word_notes import notes_on
 from proxyclip_core.words import (
@@ -173,7 +182,8 @@ class ProxyCLIP:
         picture, reservations = read_picture(image)
         _warn(reservations, PictureWarning)
         (result,) = self.run_all([picture], settings, vocabulary, crop=crop, stride=stride)
-        return replace(result, notes=(*reservations, *vocabulary.notes))
+        preview = picture_at(picture, size_within(picture.shape[:2], most=PREVIEW_SIDE))
+        return replace(result, notes=(*reservations, *vocabulary.notes), preview=preview.copy())
 
     def embed_for(self, settings: Settings, progress: Progress = iter) -> Vocabulary:
         """The words of `settings`, embedded; what is to be said of them is warned of. ValueError as in `run`."""

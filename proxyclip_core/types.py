@@ -25,6 +25,7 @@ from proxyclip_core.settings import Settings, check_threshold
 from proxyclip_core.windows import WindowLayout
 
 MOST_CLASSES = 65_535  # labels are uint16
+PREVIEW_SIDE = 640  # pixels, so that a notebook stays small
 
 T = TypeVar("T", bound="_Movable")
 
@@ -276,6 +277,7 @@ class Segmentation:
     settings, computed_with: what was asked and with what it was computed (`ProxyCLIP.computed_with`), where the result
     comes from `ProxyCLIP.run` or a call of the model.
     notes: what is to be said of the words and, in a result of `run` or a call, of how the picture was read.
+    preview: (h, w, 3) uint8, of `run` or a call: the picture as a notebook shows it, at most PREVIEW_SIDE pixels long.
     """
 
     labels: np.ndarray
@@ -285,6 +287,7 @@ class Segmentation:
     settings: Settings | None = None
     computed_with: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    preview: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _check(
@@ -330,6 +333,12 @@ class Segmentation:
         from proxyclip_core.export.files import picture_of
 
         return Drawing.prepare(picture_of(self, picture), self).draw(Look(opacity, outlines, names, tuple(hidden)))
+
+    def _repr_html_(self) -> str:
+        """The result as Jupyter shows it."""
+        from proxyclip_core.drawing.notebook import as_html  # here, because it takes results
+
+        return as_html(self)
 
     def save(
         self,

@@ -58,12 +58,15 @@ def test_a_picture_is_followed_through_ten_files_that_it_names():
 
 
 @pytest.mark.filterwarnings("ignore:No other model is at hand")
-def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys):
+def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
     known: dict = {}
     for block in (block for block in PYTHON if block not in HTTP):
         exec(compile(block, "README.md", "exec"), known)
     assert "pig" in capsys.readouterr().out
     assert known["result"].labels.shape == known["scores"].shape == known["row"].shape
+    assert len(known["nearest"]) == known["pair"][0][0].numel()
+    assert Path("attention.png").is_file() and any(Path("cutouts").iterdir())
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m (\w[\w.]+)", README)) - {"venv", "pytest"}))

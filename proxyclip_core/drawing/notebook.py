@@ -1,0 +1,41 @@
+"""A result as HTML, for notebooks: the picture with its regions, and the classes with their colours and shares."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import numpy as np
+from PIL import Image
+
+from proxyclip_core.drawing.colours import hex_colour
+from proxyclip_core.drawing.drawing import Drawing, Look
+from proxyclip_core.drawing.overlay import size_within
+from proxyclip_core.types import PREVIEW_SIDE, Segmentation
+
+
+def as_html(result: Segmentation) -> str:
+    """The result as it shows itself in Jupyter. Names are what a person typed: they are text here, never markup.
+
+    Where the result holds no preview of its picture, its regions are drawn alone.
+    """
+    preview, look = result.preview, Look()
+    if preview is None:
+        size_hw = size_within(result.labels.shape, most=PREVIEW_SIDE)
+        preview, look = np.full((*size_hw, 3), 255, np.uint8), Look(opacity=1.0)
+    drawing = Drawing.prepare(preview, result)
+    file = io.BytesIO()
+    Image.fromarray(drawing.draw(look)).save(file, "png")
+    address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    shares = sorted(zip(drawing.coverage.items(), drawing.colours), key=lambda row: -row[0][1])
+    rows = "".join(
+        f'<span style="white-space:nowrap;margin-right:1em"><span style="color:{hex_colour(colour)}">&#9632;</span> '
+        f"{html.escape(name)} {share:.1%}</span> "
+        for (name, share), colour in shares
+        if share
+    )
+    absent = ", ".join(name for (name, share), _ in shares if not share)
+    said = [f"Not found: {absent}."] * bool(absent) + list(result.notes)
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in said)
+    return f'<div><img src="{address}" alt="The picture with its regions"><p>{rows}</p>{notes}</div>'
