@@ -9,7 +9,7 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo import limits
-from demo.answers import api
+from demo.answers import api, api_attention
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
 from demo.stages import Runner
@@ -82,4 +82,5 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         segment.wire(page)
         view.wire(page, {"segment": segment_tab, "inside": inside_tab, "compare": compare_tab})
         api.build(page)
+        api_attention.build(page)
     return demo.queue(max_size=limits.WAITING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,12 +81,41 @@ def test_the_commands_run(command, in_a_copy):
     assert cli.main(shlex.split(command)[1:]) == 0
 
 
-def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, tmp_path):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The page as it starts."""
+    with app_process(tmp_path_factory.mktemp("hub")) as url:
+        yield url.rstrip("/")
+
+
+def at(url: str, example: str) -> str:
+    return example.replace("http://127.0.0.1:7860", url)
+
+
+def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, served):
     (example,) = HTTP
     known: dict = {}
-    with app_process(tmp_path / "hub") as url:
-        exec(compile(example.replace("http://127.0.0.1:7860", url), "README.md", "exec"), known)
+    exec(compile(at(served, example), "README.md", "exec"), known)
     assert "pig" in known["summary"]["names"]
+    assert len(known["numbers"]["row"]) == known["numbers"]["grid_hw"][0]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
+def test_the_curl_example_runs(in_a_copy, served):
+    (example,) = (block for language, block in FENCES if language == "bash" and "curl" in block)
+    said = subprocess.run(["bash", "-c", at(served, example)], capture_output=True, text=True, timeout=120, check=True)
+    assert "event: complete" in said.stdout and '"pig"' in said.stdout
+
+
+@pytest.mark.network
+@pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on the PATH")
+def test_the_javascript_example_runs(in_a_copy, served):
+    (example,) = (block for language, block in FENCES if language == "js")
+    Path("example.mjs").write_text(at(served, example))
+    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "@gradio/client"]
+    subprocess.run(install, capture_output=True, timeout=300, check=True)
+    said = subprocess.run(["node", "example.mjs"], capture_output=True, text=True, timeout=120, check=True)
+    assert "'pig'" in said.stdout
 
 
 def test_torch_for_the_cpu_is_asked_for_as_the_library_asks_for_it():

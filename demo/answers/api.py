@@ -1,4 +1,4 @@
-"""The page's one public endpoint, /segment. It holds no state: every call brings all it needs."""
+"""The endpoint /segment. It holds no state: every call brings all it needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build(page: Page) -> None:
     with gr.Column(visible=False):
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
         # reason for what cannot be.
-        given = {name: _input(name, getattr(page.default, name)) for name in pc.SETTINGS if name != "words"}
+        given = {name: input_of(name, getattr(page.default, name)) for name in pc.SETTINGS if name != "words"}
         patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
@@ -78,21 +78,25 @@ def build(page: Page) -> None:
     trigger.click(segment, asking, [parts.overlay, labels, summary], api_name="segment", **PUBLIC)
 
 
-def _input(name: str, value: Any) -> Any:
+def input_of(name: str, value: Any) -> Any:
     row = pc.SETTINGS[name]
     if row.kind == "number":
         return gr.Number(value, label=f"{row.label}: {row.expected}. {row.tip}")
     return gr.Textbox(row.as_text(value), label=f"{row.label}: {row.expected}. {row.tip}")
 
 
+def refuse_missing(page: Page, s: pc.Settings) -> None:
+    """While a call is answered nobody else's is: it does not wait for weights, as the page does. Raises UserError."""
+    for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
+        if not page.runner.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
+            raise UserError(weights.missing(spec, "not asked by a call; Segment on the page downloads them"))
+
+
 def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Image, dict[str, Any]]:
     """The drawn picture, the label map (16 bit, the picture's own size), and what is in it. Raises ValueError."""
     start, s = time.perf_counter(), asked.settings
     check(asked)
-    # While a call is answered nobody else's is: it does not wait for weights, as the page does.
-    for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
-        if not page.runner.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
-            raise UserError(weights.missing(spec, "not asked by a call; Segment on the page downloads them"))
+    refuse_missing(page, s)
     found, _, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)

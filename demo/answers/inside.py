@@ -193,12 +193,29 @@ def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
         sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
     for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
         for name, source, stage, features in sources:
-            # Read out for the picture at the size of the map.
-            features = replace(features, layout=replace(features.layout, size_hw=size_hw))
-            values = model.seed_attention(features, spot, s.beta, s.gamma, stage=stage, source=source)
-            box = patch_box(features.layout, grid_of(features, source), spot)
-            maps.append((with_seed(heat_map(values, picture), spot, box, number), f"{number + 1} · {name}"))
+            drawn = attention_map(model, features, picture, spot, s, stage, source, number)
+            maps.append((drawn, f"{number + 1} · {name}"))
     return maps, len(sources)
+
+
+def attention_map(
+    model: pc.ProxyCLIP,
+    features: pc.ImageFeatures,
+    picture: np.ndarray,
+    spot: Point,
+    s: pc.Settings,
+    stage: str,
+    source: str,
+    number: int = 0,
+) -> np.ndarray:
+    """What one seed attends to, as colours over the picture (H, W, 3), whichever size it is drawn at.
+
+    spot: (x, y) on the picture as drawn. stage, source: as in `ProxyCLIP.seed_attention`. number: of the seed.
+    """
+    features = replace(features, layout=replace(features.layout, size_hw=(picture.shape[0], picture.shape[1])))
+    values = model.seed_attention(features, spot, s.beta, s.gamma, stage=stage, source=source)
+    box = patch_box(features.layout, grid_of(features, source), spot)
+    return with_seed(heat_map(values, picture), spot, box, number)
 
 
 def _scaled(stages: Stages, seeds: Seeds, size_hw: tuple[int, int]) -> list[Point]:

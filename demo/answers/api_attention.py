@@ -1,0 +1,124 @@
+"""The endpoints /attention, what the patch under a pixel attends to, and /models. They hold no state, as /segment."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+import proxyclip_core as pc
+from demo.answers.api import PUBLIC, input_of, refuse_missing
+from demo.answers.errors import UserError
+from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
+from demo.answers.segment import check
+from demo.stages import Asked, Stages, Visit
+from demo.tabs.parts import Page
+from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.settings import default
+
+NO_WORDS = {"words": "anything", "templates": "none"}  # settings have words, of which attention knows nothing
+
+
+def build(page: Page) -> None:
+    with gr.Column(visible=False):
+        names = ("clip", "vfm", "beta", "gamma", "side", "windows")
+        given = {name: input_of(name, getattr(page.default, name)) for name in names}
+        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
+        picture = gr.Image(type="filepath", label="Picture")
+        x, y = (gr.Number(label=f"{axis} of the pixel, from 0 on") for axis in "xy")
+        stages = ", ".join(name for _, name in ATTENTION_STAGES)
+        stage = gr.Textbox("softmax", label=f"Stage of the attention: {stages}")
+        source = gr.Textbox("vfm", label="vfm for the proxy attention, clip for CLIP's own in its last block")
+        drawn, numbers = gr.Image(label="Map", format="png"), gr.JSON(label="Numbers")
+        trigger = gr.Button("attention")
+
+    def attention(
+        picture: str,
+        x: float,
+        y: float,
+        clip: str,
+        vfm: str,
+        patch: int | None = None,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        side: str = pc.SETTINGS["side"].as_text(default("side")),
+        windows: str = default("windows"),
+        stage: str = "softmax",
+        source: str = "vfm",
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Shows what one patch of a picture attends to: the row of the attention that belongs to it.
+
+        Returns the row as colours over the picture, with the seed marked; and numbers: row, the attention itself on the
+        grid of the patches of the window around the pixel (for softmax it sums to 1), grid_hw, its lowest and highest
+        value, models, seconds, and for softmax its spread over patches: the exponential of its entropy.
+
+        x, y: a pixel of the picture, from 0 at the top left on. stage: "cosine" (similarity), "normalised" (by beta and
+        gamma, masked entries as 0) or "softmax". source: "vfm" or "clip". side: short side in pixels, or "as-is".
+        """
+        try:
+            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, patch).name}
+            settings = pc.Settings(clip=clip, beta=beta, gamma=gamma, windows=windows, **sized, **NO_WORDS)  # type: ignore[arg-type]
+            asked = Asked(settings, picture or "")
+            check(asked)
+            refuse_missing(page, asked.settings)
+            start = time.perf_counter()
+            found, _, error = page.runner(_row, Visit.of(asked), (_number(x), _number(y)), stage, source)
+            if error:
+                raise UserError(error)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return found[0], found[1] | {"seconds": round(time.perf_counter() - start, 3)}
+
+    asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
+    trigger.click(attention, asking, [drawn, numbers], api_name="attention", **PUBLIC)
+
+    gr.api(models, api_name="models", api_description=models.__doc__)
+
+
+def models() -> list[dict[str, Any]]:
+    """Lists the models that /segment and /attention take.
+
+    Each has a kind ("clip" or "vfm"), the name to give, its licence, the megabytes of its weights, whether they are on
+    this machine (a call does not download), a note on what limits its use; a VFM its patch size in pixels, too.
+    """
+    rows: list[pc.ClipSpec | pc.VfmSpec] = [*pc.CLIP_MODELS.values(), *pc.VFM_MODELS.values()]
+    return [
+        {
+            "kind": "clip" if isinstance(row, pc.ClipSpec) else "vfm",
+            "name": row.name,
+            **({"patch": row.patch} if isinstance(row, pc.VfmSpec) else {}),
+            "licence": row.licence,
+            "megabytes": row.megabytes,
+            "is_here": pc.is_available(row),
+            "note": row.note,
+        }
+        for row in rows
+    ]
+
+
+def _number(value: Any) -> float:
+    """Raises ValueError for what is no place on a picture."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise UserError("x and y are the pixel whose patch is asked for; both must be numbers.")
+
+
+def _row(stages: Stages, point: Point, stage: str, source: str) -> tuple[np.ndarray, dict[str, Any]]:
+    s, model, picture, features = stages.settings, stages.model(), stages.picture(), stages.features()
+    row = model.seed_attention(features, point, s.beta, s.gamma, stage=stage, source=source, on="grid")
+    small = picture_at(picture, size_within(picture.shape[:2], MAP_SIDE, MAP_SIDE))
+    spot = (point[0] * small.shape[1] / picture.shape[1], point[1] * small.shape[0] / picture.shape[0])
+    numbers = {
+        "row": np.round(row.astype(float), 6).tolist(),
+        "grid_hw": list(row.shape),
+        "lowest": float(row.min()),
+        "highest": float(row.max()),
+        "models": {"clip": s.clip, "vfm": s.vfm, "device": str(model.device)},
+    }
+    if stage == "softmax":
+        shares = row[row > 0] / row.sum()
+        numbers["spread"] = round(float(np.exp(-(shares * np.log(shares)).sum())), 2)
+    return attention_map(model, features, small, spot, s, stage, source), numbers
