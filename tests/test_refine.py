@@ -155,6 +155,24 @@ def test_queries_that_win_nowhere_keep_their_logits(logits, features, four_areas
     assert reduced.segment().confidence == pytest.approx(exact.segment().confidence, abs=0.03)
 
 
+def test_patches_that_win_nowhere_keep_their_logits_too(logits, features, four_areas):
+    values = logits.values * 0.05
+    values[:, 2] += 0.1
+    values[:, 4] += 0.06
+    ahead = replace(logits, values=values)
+    reduced = refine(ahead, features, four_areas, "patches")
+    exact = refine(ahead, features, four_areas, "patches", rivals=None)
+    assert torch.allclose(reduced.values[:, [2, 4]], exact.values[:, [2, 4]], atol=1e-6)
+    assert torch.equal(reduced.values[:, [0, 1, 3]], values[:, [0, 1, 3]])
+    assert not torch.allclose(exact.values, values, atol=1e-4)
+
+
+def test_a_device_without_sparse_products_leaves_them_to_the_cpu(logits, features, four_areas, monkeypatch):
+    expected = refine(logits, features, four_areas, "pixels").values
+    monkeypatch.setattr("proxyclip_core.refine.WITH_SPARSE", ())
+    assert torch.equal(refine(logits, features, four_areas, "pixels").values, expected)
+
+
 def test_a_large_picture_is_refined_coarser_and_answered_at_its_size(logits, features, four_areas):
     coarse = refine(logits, features, four_areas, "pixels", long_side=56)
     assert isinstance(coarse, PixelLogits) and coarse.values.shape[1:] == (28, 56)
@@ -176,7 +194,8 @@ def test_queries_are_refined_each_on_its_own(halves, monkeypatch, rng):
     scores = torch.rand(7, 20, 30, generator=rng)
     together = refine_pixels(halves, scores)
     monkeypatch.setattr(pixels, "QUERIES_AT_ONCE", 2)
-    monkeypatch.setattr(pixels, "ENTRIES_AT_ONCE", 100)
+    monkeypatch.setattr(pixels, "WEIGHTS_AT_ONCE", 10_000)  # seven rows, so that the last band has fewer
+    monkeypatch.setattr(pixels, "COLOURS_AT_ONCE", 30_000)
     assert torch.allclose(refine_pixels(halves, scores), together, atol=1e-6)
 
 

@@ -37,6 +37,7 @@ ON = ("scores", "logits")
 # alike that 3 would blur all patches into one another.
 PATCH_GAMMA = 40.0
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
+WITH_SPARSE = ("cpu", "cuda")  # devices for which torch multiplies sparse matrices; for others the CPU does
 
 
 @torch.no_grad()
@@ -46,7 +47,7 @@ def refine(
     """Logits that the picture itself has sharpened, to be read with `.segment`, `.scores` and `.scores_at` as before.
 
     logits, features, image: of one picture. method: one of `SETTINGS["refine"]`, see above.
-    settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS.
+    settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS; `rivals`.
         For "pixels": `dilations` and `rounds` of PAMR; `on`, whether softmax "scores" or "logits" (as NACLIP has it)
         are refined; `rivals` and `long_side`.
         For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`.
@@ -65,7 +66,10 @@ def refine(
         raise ValueError(
             "The logits, the features and the image are not of one picture. Encode this picture and classify that."
         )
-    return logits if picture is None else METHODS[method](logits, features, picture, **settings)
+    if picture is None:
+        return logits
+    here = logits if logits.values.device.type in WITH_SPARSE else logits.to("cpu")
+    return METHODS[method](here, features, picture, **settings)
 
 
 def _settings_of(method: str) -> list[str]:
@@ -86,6 +90,7 @@ def _on_patches(
     sigma: float = 0.01,
     power: float = 1.0,
     alpha: float = 0.95,
+    rivals: int | None = 1,
 ) -> ClassLogits:
     if features.vfm is None:
         raise ValueError("These features hold no VFM, whose similarities refinement needs. Load one and encode again.")
@@ -98,9 +103,10 @@ def _on_patches(
     height, width = (padded / grid for padded, grid in zip(layout.padded_hw, grid_hw))
     places = grid_places(layout.corners, grid_hw, (height, width), values.device)
     graph = patch_graph(tokens.flatten(0, 1), places, k=k, gamma=gamma, sigma=sigma, power=power)
-    scores = values.float().transpose(0, 1).flatten(1)  # (Q, P)
-    refined = propagate(graph, scores, alpha).unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
-    return replace(logits, values=refined.contiguous())
+    queries = _contenders(values, rivals)
+    scores = values[:, queries].float().movedim(1, -1).flatten(0, 2).T  # (q, P), in memory patch by patch
+    moved = propagate(graph, scores, alpha).unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
+    return replace(logits, values=values.float().index_copy(1, queries, moved.contiguous()))
 
 
 def _on_pixels(

@@ -57,8 +57,8 @@ def patch_graph(
     links, back = _both_ways(neighbours, weights.mul_(scale[:, None]).mul_(scale[neighbours]))
 
     def product(scores: torch.Tensor) -> torch.Tensor:
-        columns = scores.T.contiguous()
-        return (links @ columns).add_(back @ columns).T.contiguous()
+        columns = scores.T.contiguous()  # patch by patch, which is how all that follows from it lies in memory
+        return (links @ columns).add_(back @ columns).T
 
     return product
 
@@ -66,14 +66,16 @@ def patch_graph(
 def _both_ways(neighbours: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """K and K^T in rows (CSR), from column indices and weights (P, k) of K. Adding them up would take far longer."""
     count, k = weights.shape
-    columns, size = neighbours.flatten(), (count, count)
+    columns, size = neighbours.flatten().int(), (count, count)  # indices of 32 bits, which products need no copy of
     order = columns.argsort(stable=True)
-    starts = F.pad(columns.bincount(minlength=count).cumsum(0), (1, 0))
-    every_k = torch.arange(0, count * k + 1, k, device=weights.device)
+    starts = F.pad(columns.bincount(minlength=count).cumsum(0), (1, 0)).int()
+    every_k = torch.arange(0, count * k + 1, k, dtype=torch.int32, device=weights.device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
         links = torch.sparse_csr_tensor(every_k, columns, weights.flatten(), size, check_invariants=False)
-        back = torch.sparse_csr_tensor(starts, order // k, weights.flatten()[order], size, check_invariants=False)
+        back = torch.sparse_csr_tensor(
+            starts, (order // k).int(), weights.flatten()[order], size, check_invariants=False
+        )
     return links, back
 
 

@@ -10,19 +10,24 @@ some distances (`dilations`), with x the colours and s their standard deviation 
 
 As x is divided by its own deviation, a fixed mean and standard deviation of the colours make no difference.
 
-Axes: Q queries, H x W pixels, O offsets (8 for each dilation).
+A round is a product with a sparse matrix that has a row of weights for each pixel, over scores that lie pixel by pixel:
+so the scores of a neighbour, for all queries, are one piece of memory. It is done in bands of rows, and as the picture
+is padded, all bands have their neighbours in the same places: these are written down once.
+
+Axes: Q queries, H x W pixels, D dilations, O neighbours (8 for each dilation), C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 
-# Entries of a band of scores: 64 K floats are 256 KB, which stays in a core's cache over all offsets.
-ENTRIES_AT_ONCE = 65_536
-QUERIES_AT_ONCE = 16
+WEIGHTS_AT_ONCE = 1_000_000  # weights of a band: 4 MB
+COLOURS_AT_ONCE = 300_000  # differences of colours that are looked at together, 1 MB: a core's cache holds them
+QUERIES_AT_ONCE = 16  # floats of a cache line
 
 
 def refine_pixels(
@@ -46,57 +51,86 @@ def refine_pixels(
         )
     if image.shape[1:] != scores.shape[1:]:
         raise ValueError(f"The image is {tuple(image.shape)}, the scores {tuple(scores.shape)}; H and W must agree.")
-    offsets = [(dy * d, dx * d) for d in dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
-    weights = _weights(image, offsets)
     refined = torch.empty_like(scores, memory_format=torch.contiguous_format)
-    for some, into in zip(scores.split(QUERIES_AT_ONCE), refined.split(QUERIES_AT_ONCE)):
-        into.copy_(_rounds(some, weights, offsets, rounds))
+    bands = _in_bands(_weights(image, dilations), dilations)
+    chunks = -(-len(scores) // QUERIES_AT_ONCE)
+    for some, into in zip(scores.tensor_split(chunks), refined.tensor_split(chunks)):
+        into.copy_(_rounds(some, bands, max(dilations), rounds))
     return refined
 
 
-def _weights(image: torch.Tensor, offsets: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """(O, H, W): w of every neighbour of every pixel."""
-    height, width = image.shape[1:]
-    padded, reach = _padded(image, offsets)
-    total, squares = torch.zeros_like(image), torch.zeros_like(image)
-    for offset in offsets:  # of differences to the pixel itself, which leaves digits that sums of colours would lose
-        difference = _shifted(padded, offset, reach, 0, height, width) - image
-        total += difference
-        squares.addcmul_(difference, difference)
-    samples = len(offsets) * 9 // 8  # each dilation's 3 x 3, the pixel itself once more in every one
-    deviation = (squares - total.square() / samples).div_(samples - 1).clamp_(min=0).sqrt_()
-    scale = deviation.mul_(0.1).add_(1e-8).reciprocal_().div_(-len(image))
-    weights = image.new_empty(len(offsets), height, width)
-    for offset, weight in zip(offsets, weights):
-        difference = _shifted(padded, offset, reach, 0, height, width) - image
-        torch.sum(difference.abs_().mul_(scale), dim=0, out=weight)
-    weights.sub_(weights.amax(dim=0)).exp_()
-    return weights.div_(weights.sum(dim=0))
+def _weights(image: torch.Tensor, dilations: Sequence[int]) -> torch.Tensor:
+    """(H, W, O): w of every neighbour of every pixel."""
+    (channels, height, width), reach = image.shape, max(dilations)
+    padded = F.pad(image[None], (reach,) * 4, mode="replicate")[0]
+    samples = 9 * len(dilations)  # each dilation's 3 x 3, the pixel itself once more in every one
+    weights = image.new_empty(height, width, samples - len(dilations))
+    bands = list(_bands(height, width * samples * channels, COLOURS_AT_ONCE))
+    # Made once: memory that is new to the process costs more than all that is computed in it.
+    buffers = image.new_empty(2, len(dilations), 3, 3, channels, bands[0].stop, width)
+    for rows in bands:
+        difference, squares = buffers[..., : rows.stop - rows.start, :]
+        # Differences to the pixel itself leave digits that sums of colours would lose.
+        for dilation, into in zip(dilations, difference):
+            torch.sub(_neighbours(padded, dilation, reach, rows, width), image[:, rows], out=into)
+        mean = difference.mean(dim=(0, 1, 2))
+        spread = torch.mul(difference, difference, out=squares).sum(dim=(0, 1, 2)).addcmul_(mean, mean, value=-samples)
+        scale = spread.div_(samples - 1).clamp_(min=0).sqrt_().mul_(0.1).add_(1e-8).reciprocal_().div_(-channels)
+        affinity = difference.abs_().mul_(scale).sum(dim=3).flatten(1, 2)  # (D, 9, rows, W)
+        affinity = torch.cat([affinity[:, :4], affinity[:, 5:]], dim=1).flatten(0, 1)  # without the pixel itself
+        weights[rows].flatten(0, 1).copy_(affinity.softmax(dim=0).flatten(1).T)
+    return weights
 
 
-def _rounds(
-    scores: torch.Tensor, weights: torch.Tensor, offsets: Sequence[tuple[int, int]], rounds: int
-) -> torch.Tensor:
-    height, width = scores.shape[1:]
-    band = max(1, ENTRIES_AT_ONCE // (len(scores) * width))
+def _neighbours(padded: torch.Tensor, dilation: int, reach: int, rows: slice, width: int) -> torch.Tensor:
+    """(3, 3, C, rows, W), without a copy: what lies a dilation above, at and below, left and right."""
+    first = padded[:, rows.start + reach - dilation :, reach - dilation :]
+    channel, row, column = padded.stride()
+    size = 3, 3, len(padded), rows.stop - rows.start, width
+    return first.as_strided(size, (dilation * row, dilation * column, channel, row, column))
+
+
+def _bands(height: int, row_size: int, most: int) -> Iterator[slice]:
+    """Rows of `row_size` entries, at most so many entries at a time."""
+    band = max(1, most // row_size)
+    for top in range(0, height, band):
+        yield slice(top, min(top + band, height))
+
+
+def _in_bands(weights: torch.Tensor, dilations: Sequence[int]) -> list[tuple[slice, torch.Tensor]]:
+    """Weights (H, W, O) -> rows, and their weights as a sparse matrix over these rows of the padded picture."""
+    (height, width, offsets), reach = weights.shape, max(dilations)
+    bands = list(_bands(height, width * offsets, WEIGHTS_AT_ONCE))
+    most, stride = bands[0].stop, width + 2 * reach
+    steps = [(dy * d, dx * d) for d in dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+    moves = torch.tensor([dy * stride + dx for dy, dx in steps], dtype=torch.int32, device=weights.device)
+    places = torch.arange(most * stride, dtype=torch.int32, device=weights.device).view(most, stride)[:, :width]
+    columns = (places.reshape(-1, 1) + (reach * stride + reach) + moves).flatten()
+    starts = torch.arange(0, len(columns) + 1, offsets, dtype=torch.int32, device=weights.device)
+    found = []
+    for rows in bands:
+        values, size = weights[rows].flatten(), (rows.stop - rows.start + 2 * reach) * stride
+        pixels = len(values) // offsets
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            matrix = torch.sparse_csr_tensor(
+                starts[: pixels + 1], columns[: len(values)], values, (pixels, size), check_invariants=False
+            )
+        found.append((rows, matrix))
+    return found
+
+
+def _rounds(scores: torch.Tensor, bands: Sequence[tuple[slice, torch.Tensor]], reach: int, rounds: int) -> torch.Tensor:
+    """(Q, H, W) -> (Q, H, W), in memory pixel by pixel."""
+    queries, height, width = scores.shape
+    padded = scores.new_empty(height + 2 * reach, width + 2 * reach, queries)
+    inside = slice(reach, reach + height), slice(reach, reach + width)
+    refined = scores.permute(1, 2, 0).contiguous()
     for _ in range(rounds):
-        padded, reach = _padded(scores, offsets)
-        scores = torch.zeros_like(scores)
-        for top in range(0, height, band):
-            rows = slice(top, min(top + band, height))
-            into = scores[:, rows]
-            for offset, weight in zip(offsets, weights):
-                into.addcmul_(weight[rows], _shifted(padded, offset, reach, top, rows.stop, width))
-    return scores
-
-
-def _padded(maps: torch.Tensor, offsets: Sequence[tuple[int, int]]) -> tuple[torch.Tensor, int]:
-    """(Q, H, W) with its edge repeated as far as the offsets reach, and that reach."""
-    reach = max(dy for dy, _ in offsets)
-    return F.pad(maps[None], (reach,) * 4, mode="replicate")[0], reach
-
-
-def _shifted(padded: torch.Tensor, offset: tuple[int, int], reach: int, top: int, end: int, width: int) -> torch.Tensor:
-    """(Q, end - top, W): the neighbours at this offset of the pixels in rows top..end, without a copy."""
-    dy, dx = offset[0] + reach, offset[1] + reach
-    return padded[:, top + dy : end + dy, dx : dx + width]
+        padded[inside] = refined
+        padded[inside[0], :reach], padded[inside[0], -reach:] = refined[:, :1], refined[:, -1:]
+        padded[:reach], padded[-reach:] = padded[reach], padded[-reach - 1]
+        for rows, matrix in bands:
+            near = padded[rows.start : rows.stop + 2 * reach].flatten(0, 1)
+            torch.mm(matrix, near, out=refined[rows].flatten(0, 1))
+    return refined.permute(2, 0, 1)

@@ -18,27 +18,35 @@ from collections.abc import Callable
 import torch
 
 RELATIVE_RESIDUAL = 1e-6  # where the solution is called exact; float32 gives little more
+ENOUGH = 1e-3  # for scores: what is left moves a cosine by less than labels show
 MOST_STEPS = 500
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 
-def solve(product: Product, scores: torch.Tensor, alpha: float, steps: int | None = None) -> torch.Tensor:
+def solve(
+    product: Product,
+    scores: torch.Tensor,
+    alpha: float,
+    steps: int | None = None,
+    relative_residual: float = RELATIVE_RESIDUAL,
+) -> torch.Tensor:
     """X of the system above, for scores Y (Q, ...) float32.
 
     product: (Q, ...) -> (Q, ...), D^-1/2 W D^-1/2 times a vector of the nodes, for each query.
-    alpha: 0 <= alpha < 1, how far scores travel. steps: of conjugate gradients; None goes on to the end.
+    alpha: 0 <= alpha < 1, how far scores travel. steps: of conjugate gradients; None goes on until the residual is
+    this share of Y.
     """
     check_alpha(alpha)
     found = torch.zeros_like(scores)
     residual = scores.clone()
     direction = residual.clone()
     squared = _dot(residual, residual)
-    enough = squared * RELATIVE_RESIDUAL**2
+    enough = squared * relative_residual**2
     for _ in range(MOST_STEPS if steps is None else steps):
         if steps is None and bool((squared <= enough).all()):
             break
-        moved = direction - alpha * product(direction)
+        moved = product(direction).mul_(-alpha).add_(direction)
         length = squared / _dot(direction, moved).clamp(min=torch.finfo(scores.dtype).tiny)
         found.addcmul_(length, direction)
         residual.addcmul_(length, moved, value=-1)
@@ -47,14 +55,16 @@ def solve(product: Product, scores: torch.Tensor, alpha: float, steps: int | Non
     return found
 
 
-def propagate(product: Product, scores: torch.Tensor, alpha: float, steps: int | None = None) -> torch.Tensor:
-    """As `solve`, divided by the solution for scores of 1 at every node.
+def propagate(product: Product, scores: torch.Tensor, alpha: float) -> torch.Tensor:
+    """As `solve`, as far as labels show, divided by the solution for scores of 1 at every node.
 
     X is up to 1 / (1 - alpha) times as large as Y, more so for nodes with many edges. Divided, it is a weighted mean
     of the scores of all nodes: cosines stay cosines, and softmax and threshold keep their meaning.
     """
-    with_ones = torch.cat([scores, torch.ones_like(scores[:1])])
-    found = solve(product, with_ones, alpha, steps)
+    axis = 0 if scores.is_contiguous() else -1  # where the queries are in memory, and stay
+    parts = [part.movedim(0, axis) for part in (scores, torch.ones_like(scores[:1]))]
+    with_ones = torch.cat(parts, dim=axis).movedim(axis, 0)
+    found = solve(product, with_ones, alpha, relative_residual=ENOUGH)
     return found[:-1] / found[-1:]
 
 

@@ -11,7 +11,7 @@ class Job:
 
     precision: of the encoders. repeats: timed runs after one that is not; 0 for one run and no warm-up.
     at_least: seconds that are spent on timed runs, so that a short task meets as many of the machine's moods as a long
-    one; MOST_RUNS of them at most.
+    one; MOST_RUNS of them at most. refine: the refinement, where a task has one.
     keep: file (.npz) for the labels and logits, to be compared with another job's. without: a name in TRICKS that is
     turned off.
     """
@@ -24,6 +24,7 @@ class Job:
     classes: int = 5
     repeats: int = 3
     at_least: float = 0.0
+    refine: str = "none"
     keep: str = ""
     clip: str = "OpenAI B/16"
     vfm: str = "DINO B/8"

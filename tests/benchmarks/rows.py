@@ -18,7 +18,16 @@ FEW, MANY = 5, 847
 # A usual picture of ADE20K in the paper's settings. Its eight windows take long enough to be timed once.
 ADE: dict[str, Any] = {"size_hw": (512, 683), "side": 448, "classes": 150, "repeats": 1, "at_least": 0.0}
 GIGABYTE = 1e9
-FOLDER: dict[str, Any] = {"clip": "Built-in", "vfm": "Built-in/8", "repeats": 2, "at_least": 0.0}
+BUILTIN: dict[str, Any] = {"clip": "Built-in", "vfm": "Built-in/8"}
+FOLDER: dict[str, Any] = {**BUILTIN, "repeats": 2, "at_least": 0.0}
+# Row -> (method, picture, classes, seconds it may take on two cores).
+REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
+    "pixels": ("pixels", (384, 512), 15, 0.15),
+    "patches": ("patches", (384, 512), 15, 0.05),
+    "pixels-many": ("pixels", (480, 640), 150, 1.5),
+    "pixels-large": ("pixels", LARGE_HW, 15, 2.0),
+}
+MORE_BYTES = 300e6  # above "none"
 
 
 @dataclass
@@ -191,6 +200,22 @@ def many_classes(run: Runner, size_hw: tuple[int, int] = LARGE_HW) -> Line:
     )
 
 
+def refinement(run: Runner, name: str) -> Line:
+    method, size_hw, classes, here = REFINEMENTS[name]
+    job: dict[str, Any] = {**BUILTIN, "size_hw": size_hw, "classes": classes}
+    ours, without = (run("our_refinement", refine=way, **job) for way in (method, "none"))
+    added, (height, width) = ours.peak_bytes - without.peak_bytes, size_hw
+    return Line(
+        f"refinement {method!r}, {width} x {height}, {classes} classes",
+        seconds=ours.seconds,
+        here=_limit(run, ours.seconds, here),
+        goals=[("<= +300 MB", added <= MORE_BYTES)],
+        peak_bytes=ours.peak_bytes,
+        plain_peak_bytes=without.peak_bytes,
+        note=f"{ours.cpu_seconds:.2f} s of all cores together, {added / 1e6:+.0f} MB above 'none'",
+    )
+
+
 def evaluation(run: Runner) -> Line:
     result = run("our_evaluation", **ADE)
     seconds = result.seconds / EVALUATED
@@ -245,6 +270,7 @@ def rows_for(device: str, precision: str) -> dict[str, Row]:
         "words": known_words,
         "settings": settings,
         "click": click,
+        **{name: partial(refinement, name=name) for name in REFINEMENTS},
         **({"first": first_masks} if device != "cpu" else {}),
         "memory": memory,
         "classes": many_classes,

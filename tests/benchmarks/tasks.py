@@ -97,6 +97,14 @@ def our_settings(model: ProxyCLIP, job: Job) -> Call:
     return call
 
 
+def our_refinement(model: ProxyCLIP, job: Job) -> Call:
+    """The stage alone, from logits to logits."""
+    image, words = picture(job.size_hw), vocabulary(model, job.classes)
+    features = model.encode(image, job.side, job.windows)
+    logits = model.classify(model.fuse(features, BETA, GAMMA), words)
+    return lambda: {"logits": model.refine(logits, features, image, job.refine)}
+
+
 def our_known_words(model: ProxyCLIP, job: Job) -> Call:
     dense = model.fuse(model.encode(picture(job.size_hw), job.side, job.windows), BETA, GAMMA)
     folder = Path(tempfile.mkdtemp(dir=job.weights or None))
@@ -195,6 +203,7 @@ TASKS: dict[str, Task] = {
         our_text,
         our_picture,
         our_settings,
+        our_refinement,
         our_known_words,
         our_click,
         our_read_out,
