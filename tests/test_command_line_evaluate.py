@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from proxyclip_core.settings import SETTINGS
+
 FAST = ("--side", "as-is", "--templates", "none")
 
 
@@ -31,6 +33,7 @@ def test_evaluate_prints_a_row_a_fusion(command, index, capsys):
     titles = ["CLIP alone, own attention", "CLIP alone, values", "proxy, DINO B/8"]
     table = json.loads(Path("table.json").read_text(encoding="utf-8"))
     assert list(table["rows"]) == list(table["iou"]) == titles
+    assert all(row.pop("seconds") > 0 for row in table["rows"].values())
     assert all(0 <= value <= 1 for row in table["rows"].values() for value in row.values())
     assert set(table["iou"][titles[0]]) == {"sky", "hill", "boat", "sea"}
     assert np.mean(list(table["iou"][titles[2]].values())) == table["rows"][titles[2]]["miou"]
@@ -40,6 +43,16 @@ def test_evaluate_prints_a_row_a_fusion(command, index, capsys):
     assert [line.split("  ")[0] for line in lines[2:]] == titles
     assert all(line.count("%") == 3 for line in lines[2:])
     assert "/2 " in printed.err and printed.err.endswith("\r")  # how far it is, meanwhile
+
+
+def test_evaluate_prints_a_row_a_refinement_on_request(command, index, capsys):
+    asked = ("--vfm", "DINO B/8", "--refinements", "--refine", "pixels", "--json", "table.json")
+    assert command("evaluate", "scenes", "--index", index, *FAST, *asked) == 0
+    rows = json.loads(Path("table.json").read_text(encoding="utf-8"))["rows"]
+    others = [f"proxy, DINO B/8, {name}" for name in SETTINGS["refine"].values if name != "pixels"]
+    assert list(rows)[2:] == ["proxy, DINO B/8", *others]
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == list(rows)
+    assert len({row["seconds"] for row in rows.values()}) == len(rows)  # each was timed
 
 
 def test_evaluate_scores_the_other_patch_sizes_that_are_at_hand(command, loaded, index, capsys):

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from proxyclip_core.cli.options import (
@@ -19,7 +20,7 @@ from proxyclip_core.cli.options import (
     load_models,
     whole_number,
 )
-from proxyclip_core.evaluation import classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scenes, score_rows
 from proxyclip_core.models.registry import VFM_MODELS
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.pipeline import ProxyCLIP
@@ -42,6 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N scenes")
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, metavar="N", help="of the distractor words (default: 0)"
+    )
+    parser.add_argument(
+        "--refinements", action="store_true", help="a row for each refinement, besides the one that --refine names"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
     add_settings(parser, ["clip", "vfm", *EVALUATED])
@@ -66,24 +70,33 @@ def run(options: argparse.Namespace) -> int:
     assert model.vfm is not None  # "proxy" loads one
     shown = ", ".join(f"{name} {SETTINGS[name].as_text(value)}" for name, value in settings.items())
     print(f"{len(scenes)} scenes, {model.clip.name}, {shown}, seed {options.seed}")
-    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}", flush=True)
+    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}{'seconds':>10}", flush=True)
     record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
 
-    def add(titles: dict[str, str], model: ProxyCLIP) -> None:
+    def add(titles: dict[Way, str], model: ProxyCLIP) -> None:
         progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
         more: dict[str, Any] = {**settings, "seed": options.seed, "words_of": every_scene, "progress": progress}
         scores = score_rows(model, scenes, list(titles), (0, others), **more)
-        for fusion, title in titles.items():
-            plain, crowded = scores[fusion, 0], scores[fusion, others]
-            print(f"{title:28}{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}", flush=True)
-            row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
+        for way, title in titles.items():
+            plain, crowded = scores[way, 0], scores[way, others]
+            seconds = float(np.mean(plain.seconds))
+            figures = f"{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}{seconds:10.2f}"
+            print(f"{title:28}{figures}", flush=True)
+            row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f, "seconds": seconds}
             for part, value in {"rows": row, "iou": plain.iou, "computed_with": model.computed_with()}.items():
                 record[part][title] = value
 
-    proxy = f"proxy, {model.vfm.name}"
-    add({"clip": "CLIP alone, own attention", "values": "CLIP alone, values", "proxy": proxy}, model)
+    def proxy(vfm: str) -> dict[Way, str]:
+        others = [str(name) for name in SETTINGS["refine"].values if name != settings["refine"]]
+        titles: dict[Way, str] = {"proxy": f"proxy, {vfm}"}
+        for method in others if options.refinements else ():
+            titles["proxy", method] = f"proxy, {vfm}, {method}"
+        return titles
+
+    alone: dict[Way, str] = {"clip": "CLIP alone, own attention", "values": "CLIP alone, values"}
+    add(alone | proxy(model.vfm.name), model)
     for vfm in _siblings(model.vfm.name):
-        add({"proxy": f"proxy, {vfm}"}, load_models(options, model.clip.name, vfm))
+        add(proxy(vfm), load_models(options, model.clip.name, vfm))
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
     return 0

@@ -24,6 +24,7 @@ from proxyclip_core.evaluation.scenes import (
 )
 from proxyclip_core.evaluation.scores import (
     Score,
+    Way,
     border_f_score,
     borders,
     classes_of,
@@ -49,6 +50,7 @@ __all__ = [
     "Question",
     "Score",
     "Scores",
+    "Way",
     "ask",
     "benchmark_data",
     "border_f_score",

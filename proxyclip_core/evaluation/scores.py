@@ -5,6 +5,7 @@ A label map is (H, W) of indices into a list of classes; pixels that name none (
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ import numpy as np
 from proxyclip_core.evaluation.scenes import LabelledPicture, is_labelled
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import check_threshold, default
+from proxyclip_core.types import DenseFeatures
 from proxyclip_core.words import BACKGROUND_NAME, Classes
 
+Way = str | tuple[str, str]  # a fusion, or a fusion and a refinement
 PIXELS_AT_ONCE = 4_000_000  # counted together: numpy counts in int64, eight bytes a pixel
 
 
@@ -59,6 +62,7 @@ class Score:
 
     with_borders: whether the borders' F-score is wanted as well as the mIoU.
     overlap, union: pixels by class name, of all pictures together.
+    seconds: of each picture, where somebody took the time.
     """
 
     with_borders: bool = True
@@ -66,6 +70,7 @@ class Score:
     union: Counter[str] = field(default_factory=Counter)
     true: set[str] = field(default_factory=set)
     border_scores: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
     def add(self, predicted: np.ndarray, truth: LabelledPicture, names: Sequence[str] | None = None) -> None:
         """predicted (H, W) index into `names`, which begin with the truth's own (None: are the truth's)."""
@@ -129,14 +134,14 @@ def score_scenes(
 ) -> Score:
     """Segments every scene and scores the result. settings: as for `score_rows`, with distractors one number."""
     distractors = settings.pop("distractors", 0)
-    rows = score_rows(model, scenes, [fusion or model.fusion], [distractors], **settings)
-    return rows[fusion or model.fusion, distractors]
+    way = fusion or model.fusion
+    return score_rows(model, scenes, [way], [distractors], **settings)[way, distractors]
 
 
 def score_rows(
     model: ProxyCLIP,
     scenes: Iterable[LabelledPicture],
-    fusions: Sequence[str],
+    ways: Sequence[Way],
     distractors: Sequence[int] = (0,),
     *,
     beta: float = default("beta"),
@@ -151,9 +156,11 @@ def score_rows(
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
-) -> dict[tuple[str, int], Score]:
-    """Scores by (fusion, number of distractors); each scene is encoded once for all of them.
+) -> dict[tuple[Way, int], Score]:
+    """Scores by (way, number of distractors); each scene is encoded once for all of them.
 
+    ways: fusions, or pairs of a fusion and a refinement, which then takes the place of `refine`. The seconds of a score
+    are those from the logits on: what the refinement and the labels took.
     distractors: how many classes of other scenes, drawn at random, each scene gets on top of its own; words_of: more
     scenes to take them from. background: with "short" or "long" each scene's first class must be 'background'.
     progress: what the scenes are counted through, such as `tqdm`. The rest as in `ProxyCLIP`.
@@ -162,7 +169,7 @@ def score_rows(
     check_threshold(threshold, background != "none")
     scenes = list(scenes)
     known = classes_of([*scenes, *words_of])
-    scores = {(fusion, count): Score() for fusion in fusions for count in distractors}
+    scores = {(way, count): Score() for way in ways for count in distractors}
     for number, scene in enumerate(progress(scenes)):
         others = other_classes(scene, known)
         if len(others) < max(distractors):
@@ -174,13 +181,17 @@ def score_rows(
             )
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
         features = model.encode(scene.picture, side, windows)
-        for fusion in fusions:
-            dense = model.fuse(features, beta, gamma, fusion, reach)
+        dense: dict[str, DenseFeatures] = {}
+        for way in ways:
+            fusion, method = (way, refine) if isinstance(way, str) else way
+            if fusion not in dense:
+                dense[fusion] = model.fuse(features, beta, gamma, fusion, reach)
             for count in distractors:
                 vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)
-                logits = model.refine(model.classify(dense, vocabulary), features, scene.picture, refine)
-                result = logits.segment(threshold)
-                scores[fusion, count].add(result.labels, scene, result.names)
+                logits, start = model.classify(dense[fusion], vocabulary), time.perf_counter()
+                result = model.refine(logits, features, scene.picture, method).segment(threshold)
+                scores[way, count].seconds.append(time.perf_counter() - start)
+                scores[way, count].add(result.labels, scene, result.names)
     return scores
 
 
