@@ -32,7 +32,7 @@ from proxyclip_core.words import Read, read_vocabulary
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
-DISPENSABLE = ("picture", "dense", "logits", "result", "overlay", "canvas", "words", "vfm", "clip")
+DISPENSABLE = ("picture", "dense", "logits", "refined", "result", "overlay", "canvas", "words", "vfm", "clip")
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
 
 
@@ -90,6 +90,11 @@ class Visit:
         """A stage's value for the result on the page; None where it had to make room."""
         entry = self.entries.get(self.key(stage))
         return entry and entry.value
+
+    @property
+    def logits(self) -> pc.ClassLogits | pc.PixelLogits | None:
+        """What the result on the page was read from; None where it had to make room."""
+        return self.held("logits" if self.asked.settings.refine == "none" else "refined")
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]
@@ -156,12 +161,17 @@ class Stages:
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
 
-    def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits | pc.PixelLogits:
-        """Stages 4 and, where the settings refine, what comes of it."""
+    def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits:
+        """Stage 4."""
         return self._value(self._keys(settings)["logits"], lambda: self._classify(settings or self.settings))
 
+    def refined(self, settings: pc.Settings | None = None) -> pc.ClassLogits | pc.PixelLogits:
+        """Stage 5: stage 4 where the settings do not refine."""
+        s = settings or self.settings
+        return self.logits(s) if s.refine == "none" else self._value(self._keys(s)["refined"], lambda: self._refine(s))
+
     def result(self, settings: pc.Settings | None = None) -> pc.Segmentation:
-        """Stage 5, at the picture's own size."""
+        """Stage 6, at the picture's own size."""
         return self._value(self._keys(settings)["result"], lambda: self._segment(settings or self.settings))
 
     def overlay(self) -> Drawing:
@@ -178,8 +188,9 @@ class Stages:
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""
-        stages = ("vfm", "dense", "logits", "result") if settings.fusion == "proxy" else ("dense", "logits", "result")
-        found = [self._entries.get(self._keys(settings)[stage]) for stage in stages]
+        keys = self._keys(settings)
+        after_clip = {keys[stage] for stage in ("vfm", "dense", "logits", "refined", "result")}
+        found = [self._entries.get(key) for key in after_clip if settings.fusion == "proxy" or key[0] != "vfm"]
         return sum(entry.seconds for entry in found if entry)
 
     def entries(self) -> dict[Key, Entry]:
@@ -252,18 +263,19 @@ class Stages:
         limits.check_reach(features, s)
         return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion, s.reach).to("cpu")
 
-    def _classify(self, s: pc.Settings) -> pc.ClassLogits | pc.PixelLogits:
+    def _classify(self, s: pc.Settings) -> pc.ClassLogits:
         dense, words, model = self.dense(s), self.words(), self.model()
         windows, _, *grid_hw = dense.tokens.shape
         limits.check_scores(windows * grid_hw[0] * grid_hw[1], len(words.queries))
-        logits = model.classify(dense.to(model.device), words)
-        if s.refine == "none":
-            return logits.to("cpu")
-        limits.check_refined(self.picture().shape[:2], len(words.queries), s.refine)
-        return model.refine(logits, self.features(s), self.picture(), s.refine).to("cpu")
+        return model.classify(dense.to(model.device), words).to("cpu")
+
+    def _refine(self, s: pc.Settings) -> pc.ClassLogits | pc.PixelLogits:
+        logits, picture = self.logits(s), self.picture()
+        limits.check_refined(picture.shape[:2], len(logits.vocabulary.queries), s.refine)
+        return self.model().refine(logits, self.features(s), picture, s.refine).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
-        return self.logits(s).to(self.model().device).segment(s.threshold)
+        return self.refined(s).to(self.model().device).segment(s.threshold)
 
 
 class Runner:
@@ -299,10 +311,11 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     clip = (picture, s.clip, s.side, s.windows)
     vfm = (*clip, s.vfm)  # CLIP's too: windows are padded with its mean colour
     dense = (vfm, s.beta, s.gamma, s.reach) if s.fusion == "proxy" else (clip, s.fusion)
-    logits = (dense, words, s.refine)
-    result = (logits, s.threshold)
-    stages = {"words": words, "clip": clip, "vfm": vfm, "dense": dense, "logits": logits, "result": result}
-    return {stage: (stage, key) for stage, key in (stages | {"overlay": result}).items()}
+    logits = (dense, words)
+    refined = (logits, s.refine)
+    result = (refined, s.threshold)
+    stages = {"words": words, "clip": clip, "vfm": vfm, "dense": dense, "logits": logits, "refined": refined}
+    return {stage: (stage, key) for stage, key in (stages | {"result": result, "overlay": result}).items()}
 
 
 @lru_cache(maxsize=64)

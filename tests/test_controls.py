@@ -50,7 +50,7 @@ SEGMENT_TAB: list[tuple] = [
     ("templates", "input", "none", {}, WORDS, TEXT),
     ("fusion", "input", "clip", {}, FROM_DENSE, NOTHING),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
-    ("refine", "input", "pixels", {}, FROM_LOGITS, NOTHING),
+    ("refine", "input", "pixels", {}, {"refined", *SHOWN}, NOTHING),
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),

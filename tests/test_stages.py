@@ -74,6 +74,8 @@ def test_the_first_time_everything_runs(make, asked, blocks):
         ({"clip": "OpenAI B/32"}, {"words", *FROM_FEATURES}, {"clip": 1, "vfm": 1, "text": 1}),
         ({"fusion": "clip"}, FROM_DENSE, {}),
         ({"fusion": "values", "beta": 2.0}, FROM_DENSE, {}),
+        ({"refine": "pixels"}, {"refined", *SHOWN}, {}),
+        ({"refine": "patches", "beta": 1.4}, {"refined", *FROM_DENSE}, {}),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
@@ -81,6 +83,11 @@ def test_a_change_runs_only_what_depends_on_it(make, counter, asked, change, ran
     before, found = make(asked), []
     calls = counter.during(lambda: found.append(make(changed(asked, **change), before)))
     assert (set(found[0].ran), calls) == (ran, encoders)
+
+
+def test_with_a_threshold_nothing_is_refined_again(make, asked):
+    refined = changed(asked, refine="pixels", background="first")
+    assert set(make(changed(refined, threshold=0.3), make(refined)).ran) == SHOWN
 
 
 @pytest.mark.parametrize("fusion", ["clip", "values"])

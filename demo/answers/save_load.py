@@ -135,4 +135,4 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
 
 def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.ClassLogits | pc.PixelLogits | None]:
     result = replace(stages.result(), settings=stages.settings, computed_with=stages.model().computed_with())
-    return result, stages.logits() if with_logits else None
+    return result, stages.refined() if with_logits else None

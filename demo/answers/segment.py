@@ -19,7 +19,13 @@ from demo.stages import Asked, Runner, Stages, Visit, words_of
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 
-STAGE_WORDS = {"words": ("words",), "encoders": ("clip", "vfm"), "fusion": ("dense",), "classes": ("logits",)}
+STAGE_WORDS = {
+    "words": ("words",),
+    "encoders": ("clip", "vfm"),
+    "fusion": ("dense",),
+    "classes": ("logits",),
+    "refinement": ("refined",),
+}
 WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
 MAP_SIDE = 720  # pixels of the longer side of a score map, at most
 
@@ -152,12 +158,12 @@ def clicked(visit: Visit, shown: str, index_xy: tuple[float, float]) -> Point | 
     return Point(x, y, shown) if 0 <= x < 1 and 0 <= y < 1 else None
 
 
-def logits_of(runner: Runner, visit: Visit) -> pc.ClassLogits | None:
+def logits_of(runner: Runner, visit: Visit) -> pc.ClassLogits | pc.PixelLogits | None:
     """The logits of the result on the page, made again where they had to make room; None where that fails."""
-    return visit.held("logits") or runner(Stages.logits, visit, may_encode=False)[0]
+    return visit.logits or runner(Stages.refined, visit, may_encode=False)[0]
 
 
-def scores_at(logits: pc.ClassLogits, point: Point | None, picture: str) -> dict[str, float] | None:
+def scores_at(logits: pc.ClassLogits | pc.PixelLogits, point: Point | None, picture: str) -> dict[str, float] | None:
     """Class -> score in 0..1 at a point of the picture with this digest; None where it is of another one."""
     if point is None or point.picture != picture:
         return None
@@ -165,7 +171,7 @@ def scores_at(logits: pc.ClassLogits, point: Point | None, picture: str) -> dict
     return logits.scores_at((point.x * width, point.y * height))
 
 
-def score_map(logits: pc.ClassLogits, name: str | None) -> np.ndarray | None:
+def score_map(logits: pc.ClassLogits | pc.PixelLogits, name: str | None) -> np.ndarray | None:
     """The score map of a class, with its colour bar; None where there is no such class."""
     if name not in logits.vocabulary.names:
         return None
