@@ -44,7 +44,7 @@ GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one
 # Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away
 # longest. The features of the result on the page must fit beside what is drawn, so that no slider ever runs an encoder.
 # At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136 windows, take 570 MB
-# in 16 bits. Those of a large picture "as it is" may not; then it is refused.
+# in 16 bits. Those of a large picture "as it is", or SAM's queries, keys and values, may not; then it is refused.
 SESSIONS = _limit("SESSIONS", 16)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
 DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
@@ -55,7 +55,9 @@ MOST_SCORES = _limit("MOST_SCORES", 100_000_000)  # of all words at all patches:
 
 def check_features(model: pc.ProxyCLIP, layout: WindowLayout, settings: pc.Settings) -> None:
     """Raises ValueError where the features of both encoders could not be kept: then every slider would encode anew."""
-    encoders: list[Any] = [model.clip, model.vfm] if settings.fusion == "proxy" else [model.clip]
+    encoders: list[Any] = [model.clip]
+    if settings.fusion == "proxy" and model.vfm is not None:
+        encoders.append(model.vfm.with_facet(settings.facet))
     total = 0
     for encoder in encoders:
         height, width = encoder.grid_of(layout.padded_hw)

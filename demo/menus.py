@@ -11,6 +11,9 @@ Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
 ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
 OWN_ATTENTION = "CLIP's own attention"
+_FACET = pc.SETTINGS["facet"]
+# Of a VFM's patches, as its name goes on: "DINO B/8, keys". The paper's go without saying.
+FACETS = {f", {label}": str(value) for label, value in _FACET.choices if value != _FACET.default}
 
 
 def clip_choices() -> list[tuple[str, str]]:
@@ -72,9 +75,20 @@ def _origin(spec: Spec) -> str:
     return f"{where}. {spec.note or f'Licence: {spec.licence}.'}"
 
 
-def result_names(vfms: Iterable[str]) -> list[str]:
-    """What the current result can be compared with: CLIP without a VFM, and every VFM at each of its patch sizes."""
-    return [*ALONE, *vfms]
+def result_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
+    """What the current result can be compared with: CLIP without a VFM, and what `vfm_names` says."""
+    return [*ALONE, *vfm_names(vfms, own)]
+
+
+def vfm_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
+    """Every VFM at each of its patch sizes, and the facets of the page's `own`."""
+    return [*vfms, *(f"{own}{facet}" for facet in FACETS if own)]
+
+
+def vfm_title(settings: pc.Settings) -> str:
+    """The name by which `variant` gives the VFM of some settings."""
+    said = {value: facet for facet, value in FACETS.items()}
+    return settings.vfm + said.get(settings.facet, "")
 
 
 def variant(name: str, settings: pc.Settings) -> pc.Settings:
@@ -83,4 +97,6 @@ def variant(name: str, settings: pc.Settings) -> pc.Settings:
         return settings
     if name in ALONE:
         return replace(settings, fusion=ALONE[name])
-    return replace(settings, fusion="proxy", vfm=pc.find_vfm(name).name)
+    facet = next((facet for facet in FACETS if name.endswith(facet)), "")
+    vfm = pc.find_vfm(name.removesuffix(facet)).name
+    return replace(settings, fusion="proxy", vfm=vfm, facet=FACETS.get(facet, str(_FACET.default)))

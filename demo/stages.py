@@ -156,7 +156,7 @@ class Stages:
         if s.fusion != "proxy":
             return features
         vfm: Patches = self._value(self._keys(s)["vfm"], lambda: self._encode_vfm(s, features))
-        return replace(features, vfm=vfm.vfm, vfm_name=vfm.vfm_name, vfm_id=vfm.vfm_id)
+        return replace(features, vfm=vfm.vfm, vfm_name=vfm.vfm_name, vfm_id=vfm.vfm_id, facet=s.facet)
 
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
@@ -239,7 +239,7 @@ class Stages:
 
     def _encode_vfm(self, s: pc.Settings, clip: pc.ImageFeatures) -> Patches:
         model: Any = self._checked_model(s)
-        found: Any = model.encode(self.picture(), s.side, s.windows, clip_from=clip)
+        found: Any = model.encode(self.picture(), s.side, s.windows, facet=s.facet, clip_from=clip)
         return Patches(packed(found.vfm.cpu(), model.vfm.dtype), found.vfm_name, found.vfm_id)
 
     def _checked_model(self, s: pc.Settings) -> pc.ProxyCLIP:
@@ -309,7 +309,7 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     """Stage -> the key of its value, for the picture with this digest and some settings."""
     words = (s.clip, s.words, s.background, s.templates)
     clip = (picture, s.clip, s.side, s.windows)
-    vfm = (*clip, s.vfm)  # CLIP's too: windows are padded with its mean colour
+    vfm = (*clip, s.vfm, s.facet)  # CLIP's too: windows are padded with its mean colour
     dense = (vfm, s.beta, s.gamma, s.reach) if s.fusion == "proxy" else (clip, s.fusion)
     logits = (dense, words)
     refined = (logits, s.refine)

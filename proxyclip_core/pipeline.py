@@ -132,6 +132,7 @@ class ProxyCLIP:
         side: int | None = default("side"),
         windows: str = default("windows"),
         fusion: str | None = None,
+        facet: str = default("facet"),
         reach: str = default("reach"),
         refine: str = default("refine"),
         templates: str | None = None,
@@ -153,6 +154,7 @@ class ProxyCLIP:
             background=background,
             threshold=threshold,
             fusion=fusion or self.fusion,
+            facet=facet,
             reach=reach,
             refine=refine,
         )
@@ -214,7 +216,8 @@ class ProxyCLIP:
     ) -> list[Segmentation]:
         """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are."""
         pictures = [read_image(image) for image in images]
-        every = self.encode_all(pictures, settings.side, settings.windows, crop=crop, stride=stride, resizing=resizing)
+        more: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing, "facet": settings.facet}
+        every = self.encode_all(pictures, settings.side, settings.windows, **more)
         results = []
         for picture, features in zip(pictures, every):
             dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
@@ -260,6 +263,7 @@ class ProxyCLIP:
         crop: int = 336,
         stride: int = 112,
         resizing: str = "bicubic",
+        facet: str = default("facet"),
         clip_from: ImageFeatures | None = None,
     ) -> ImageFeatures:
         """Stage 1: the picture through both image encoders.
@@ -267,6 +271,7 @@ class ProxyCLIP:
         image: whatever `read_image` takes. side: short side in pixels after resizing, 224..1024, or None for the
         picture as it is. windows: "sliding" (windows of `crop` pixels every `stride`) or "whole".
         resizing: "bicubic", or "bilinear" for scores that compare with published ones; see `picture.resized`.
+        facet: what of the VFM's patches is taken, one of `SETTINGS["facet"]`; see `models.vfm`.
         clip_from: features of the same picture with another VFM; where CLIP and windows are the same, CLIP's part is
         taken from there and only the VFM runs. Raises ValueError where they are of another picture.
         """
@@ -275,7 +280,7 @@ class ProxyCLIP:
             raise ValueError("clip_from holds features of another picture. Give features of this one, or none.")
         layout = _layout(picture, side, windows, crop, stride, resizing)
         known = clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest)
-        return self._encode([(picture, layout)], [clip_from.clip_tokens] if clip_from and known else None)[0]
+        return self._encode([(picture, layout)], facet, [clip_from.clip_tokens] if clip_from and known else None)[0]
 
     @_stage
     def encode_all(
@@ -287,21 +292,26 @@ class ProxyCLIP:
         crop: int = 336,
         stride: int = 112,
         resizing: str = "bicubic",
+        facet: str = default("facet"),
     ) -> list[ImageFeatures]:
         """Stage 1 for several pictures, whose windows go through the encoders together; otherwise as `encode`."""
         pictures = [read_image(image) for image in images]
-        return self._encode([(one, _layout(one, side, windows, crop, stride, resizing)) for one in pictures])
+        return self._encode([(one, _layout(one, side, windows, crop, stride, resizing)) for one in pictures], facet)
 
     def _encode(
-        self, pictures: Sequence[tuple[np.ndarray, WindowLayout]], clip_tokens: Sequence[torch.Tensor] | None = None
+        self,
+        pictures: Sequence[tuple[np.ndarray, WindowLayout]],
+        facet: str,
+        clip_tokens: Sequence[torch.Tensor] | None = None,
     ) -> list[ImageFeatures]:
         """clip_tokens: CLIP's part, where it is known already."""
+        SETTINGS["facet"].check(facet)
         scaled = [(resized(picture, layout.scaled_hw, layout.resizing), layout) for picture, layout in pictures]
         if clip_tokens is None:
             clip_tokens = encode_pictures(self.clip, scaled, self.clip.mean, self.device)
         vfm: Sequence[torch.Tensor | None] = [None] * len(pictures)
         if self.vfm is not None:
-            vfm = encode_pictures(self.vfm, scaled, self.clip.mean, self.device)
+            vfm = encode_pictures(self.vfm.with_facet(facet), scaled, self.clip.mean, self.device)
         return [
             ImageFeatures(
                 layout=layout,
@@ -313,6 +323,7 @@ class ProxyCLIP:
                 clip_id=self.clip.digest,
                 vfm_id=self.vfm.digest if self.vfm is not None else None,
                 picture=picture_digest(picture),
+                facet=facet,
             )
             for (picture, layout), of_clip, of_vfm in zip(pictures, clip_tokens, vfm)
         ]

@@ -178,6 +178,20 @@ _ROWS = (
         ),
     ),
     Setting(
+        "facet",
+        "choice",
+        "tokens",
+        "Features",
+        "What of the vision model's patches is compared: its output, or what its last block makes of them.",
+        choices=(
+            ("its output, as in the paper", "tokens"),
+            ("queries", "queries"),
+            ("keys", "keys"),
+            ("values", "values"),
+            ("queries + keys", "q+k"),
+        ),
+    ),
+    Setting(
         "reach",
         "choice",
         "windows",
@@ -233,6 +247,7 @@ class Settings:
     background: str = default("background")
     threshold: float = default("threshold")
     fusion: str = default("fusion")
+    facet: str = default("facet")
     reach: str = default("reach")
     refine: str = default("refine")
     computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

@@ -58,7 +58,8 @@ class ImageFeatures(_Movable):
     clip_tokens: (B, 1 + h * w, D) input of CLIP's last block, class token first. Values, CLIP's own attention and
         the plain CLIP read-out all follow from it cheaply.
     clip_grid: (h, w) of CLIP's patches.
-    vfm: (B, C, h, w) final-norm patch features of the VFM, not yet of unit length; None where no VFM was loaded.
+    vfm: (B, C, h, w) patch features of the VFM, not yet of unit length; None where no VFM was loaded. facet: which they
+        are, of `settings.SETTINGS["facet"]`; "tokens" are final-norm features.
     clip_name, vfm_name: the models they come from. clip_id, vfm_id: digests of these models' weights; features of one
         model mean nothing to another. picture: a digest of the picture's pixels.
     """
@@ -72,6 +73,7 @@ class ImageFeatures(_Movable):
     clip_id: str
     vfm_id: str | None
     picture: str
+    facet: str = "tokens"
 
     def __post_init__(self) -> None:
         tokens = 1 + self.clip_grid[0] * self.clip_grid[1]

@@ -49,6 +49,7 @@ SEGMENT_TAB: list[tuple] = [
     ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
     ("templates", "input", "none", {}, WORDS, TEXT),
     ("fusion", "input", "clip", {}, FROM_DENSE, NOTHING),
+    ("facet", "input", "keys", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
     ("refine", "input", "pixels", {}, {"refined", *SHOWN}, NOTHING),
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),

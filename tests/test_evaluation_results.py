@@ -16,6 +16,7 @@ SETTINGS = {
     "clip": "OpenAI B/16",
     "vfm": "DINO B/8",
     "fusion": "proxy",
+    "facet": "tokens",
     "reach": "windows",
     "refine": "none",
     "words_of": "paper",

@@ -52,6 +52,7 @@ def test_settings_reach_the_model(tiny_model, pairs):
     for way in (
         {"fusion": "values"},
         {"reach": "picture", "beta": 2.0},
+        {"facet": "keys"},
         {"refine": "pixels"},
         {"templates": "simple7"},
     ):

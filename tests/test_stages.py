@@ -211,6 +211,10 @@ class Shape:
         height, width = (self.input_side,) * 2 if self.input_side else window_hw
         return height // self.patch, width // self.patch
 
+    def with_facet(self, facet: str) -> Shape:
+        assert facet == "tokens"  # the others are wider in SAM, and may not fit
+        return self
+
 
 WIDTHS = {"OpenAI B/16": 768, "OpenAI B/32": 768, "LAION B/16": 768, "LAION H/14": 1280, "Built-in": 192}
 

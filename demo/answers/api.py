@@ -19,7 +19,19 @@ from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default
 
-IN_ORDER = ("beta", "gamma", "side", "windows", "templates", "background", "threshold", "fusion", "reach", "refine")
+IN_ORDER = (
+    "beta",
+    "gamma",
+    "side",
+    "windows",
+    "templates",
+    "background",
+    "threshold",
+    "fusion",
+    "reach",
+    "refine",
+    "facet",
+)
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
 
@@ -50,6 +62,7 @@ def build(page: Page) -> None:
         fusion: str = default("fusion"),
         reach: str = default("reach"),
         refine: str = default("refine"),
+        facet: str = default("facet"),
         opacity: float = 0.6,
         outlines: bool = True,
         names: bool = True,
@@ -66,7 +79,7 @@ def build(page: Page) -> None:
         """
         asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
         asked |= {"templates": templates, "background": background, "fusion": fusion}
-        asked |= {"reach": reach, "refine": refine}
+        asked |= {"reach": reach, "refine": refine, "facet": facet}
         try:
             asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
             return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None) -> Sh
     settings = menus.variant(name, stages.settings)
     labels = stages.result(settings).labels
     return Shown(
-        f"{name} ({stages.settings.vfm})" if name == menus.CURRENT else name,
+        f"{name} ({menus.vfm_title(stages.settings)})" if name == menus.CURRENT else name,
         stages.drawing(settings).draw(LOOK),
         labels,
         ground_truth.score(labels, stages.words().names, true)[0] if true else None,

@@ -55,9 +55,9 @@ class Seeds:
 class View:
     """What is looked at and how.
 
-    sources: other VFMs than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds: what the
-    browser holds. label_map: a file, and mask_word: the object of a mask, see
-    `ground_truth.of`. examples: of the gallery, which bring their truth.
+    sources: other VFMs and facets than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds:
+    what the browser holds. label_map: a file, and mask_word: the object of a mask, see `ground_truth.of`. examples: of
+    the gallery, which bring their truth.
     """
 
     sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
@@ -74,7 +74,8 @@ class View:
 
     def vfms(self, stages: Stages, most: int) -> list[pc.Settings]:
         """The settings of the page's own VFM and of the other ticked ones, `most` in all."""
-        names = dict.fromkeys([stages.settings.vfm, *(name for name in self.sources if name in pc.VFM_MODELS)])
+        known = menus.vfm_names(pc.VFM_MODELS, stages.settings.vfm)
+        names = dict.fromkeys([menus.vfm_title(stages.settings), *(name for name in self.sources if name in known)])
         return [menus.variant(name, stages.settings) for name in list(names)[:most]]
 
 
@@ -130,7 +131,7 @@ def shown_points(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
 
 def own_grid(stages: Stages) -> tuple[WindowLayout, tuple[int, int]]:
     """The windows, and the page's VFM's patches (h, w) in each."""
-    features = stages.features(menus.variant(stages.settings.vfm, stages.settings))
+    features = stages.features(replace(stages.settings, fusion="proxy"))
     return features.layout, grid_of(features)
 
 
@@ -188,7 +189,7 @@ def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     size_hw, s = drawn_size(stages, MAP_SIDE), stages.settings
     picture, model, maps = picture_at(stages.overlay().picture, size_hw), stages.model(), []
     variants = view.vfms(stages, limits.MOST_SOURCES - view.own_attention)
-    sources = [(v.vfm, "vfm", view.stage, stages.features(v)) for v in variants]
+    sources = [(menus.vfm_title(v), "vfm", view.stage, stages.features(v)) for v in variants]
     if view.own_attention:
         sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
     for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
@@ -237,19 +238,20 @@ def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
     s, found, rows = stages.settings, {}, []
     for variant in view.vfms(stages, limits.MOST_SOURCES):
         features = stages.features(variant)
-        numbers = found[variant.vfm] = stages.model().similarity_statistics(features, s.beta, s.gamma)
+        name = menus.vfm_title(variant)
+        numbers = found[name] = stages.model().similarity_statistics(features, s.beta, s.gamma)
         height, width = grid_of(features)
         masked, attended = f"{numbers.masked_share * 100:.1f} %", f"{numbers.attended:.0f} of {height * width}"
-        rows.append([variant.vfm, f"{numbers.mean:.3f}", masked, attended])
+        rows.append([name, f"{numbers.mean:.3f}", masked, attended])
     return figures.similarity_figure(found, s.beta), rows
 
 
 def feature_pictures(stages: Stages, view: View) -> Captioned:
     """(picture, caption): the main directions of each VFM's features, and of the fused ones, as red, green, blue."""
-    size_hw, own = drawn_size(stages, MAP_SIDE), menus.variant(stages.settings.vfm, stages.settings)
-    parts: list[Any] = [(v.vfm, stages.features(v).vfm) for v in view.vfms(stages, limits.MOST_SOURCES)]
+    size_hw, own = drawn_size(stages, MAP_SIDE), replace(stages.settings, fusion="proxy")
+    parts: list[Any] = [(menus.vfm_title(v), stages.features(v).vfm) for v in view.vfms(stages, limits.MOST_SOURCES)]
     dense = stages.dense(own)
-    parts.append((f"CLIP's values, fused by {own.vfm}", dense.tokens))
+    parts.append((f"CLIP's values, fused by {menus.vfm_title(own)}", dense.tokens))
     layout = replace(dense.layout, size_hw=size_hw)
     return [(np.rint(pca_picture(values, layout) * 255).astype(np.uint8), name) for name, values in parts]
 
@@ -275,7 +277,7 @@ def against_truth(stages: Stages, view: View) -> tuple[str, str, list[str]]:
         menus.OWN_ATTENTION: ground_truth.curve_of_attention(model, features, true),
     }
     for variant in view.vfms(stages, limits.MOST_SOURCES):
-        curves[variant.vfm] = ground_truth.curve_of_vfm(stages.features(variant), true)
+        curves[menus.vfm_title(variant)] = ground_truth.curve_of_vfm(stages.features(variant), true)
     return miou_line(stages, true), figures.precision_recall_figure(curves), []
 
 

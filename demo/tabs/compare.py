@@ -23,7 +23,7 @@ SLIDER_HEIGHT = 500  # pixels
 
 def layout(models: Provider, default: pc.Settings) -> CompareParts:
     ready = ready_vfms(models, default.clip)
-    names = menus.result_names(ready)
+    names = menus.result_names(ready, default.vfm)
     note = gr.HTML(f"<p>{NO_RESULT}</p>", elem_id="compare-note")
     with gr.Row():
         left = Menu([menus.CURRENT, *names], value=names[0], label="Left", min_width=140, elem_id="compare-left")
@@ -47,7 +47,8 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         names,
         value=compare.suggested(default.vfm, ready),
         label="Results",
-        info="A vision model with its patch size in pixels. Smaller patches give finer borders and take longer.",
+        info="A vision model with its patch size in pixels, and what of its patches is compared. Smaller patches give "
+        "finer borders and take longer.",
         elem_id="compare-chosen",
     )
     with gr.Row():
@@ -90,9 +91,8 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
     parts, visit = page.compare, page.visit(values)
     changed: Values = {}
     if choices:
-        names = menus.result_names(
-            ready_vfms(page.runner.models, visit.asked.settings.clip if visit else page.default.clip)
-        )
+        s = visit.asked.settings if visit else page.default
+        names = menus.result_names(ready_vfms(page.runner.models, s.clip), s.vfm)
         changed |= {part: gr.update(choices=[menus.CURRENT, *names]) for part in (parts.left, parts.right)}
         changed[parts.chosen] = gr.update(choices=names)
     if visit is None:

@@ -39,7 +39,7 @@ def layout(models: Provider, default: pc.Settings) -> InsideParts:
 def _top(models: Provider, default: pc.Settings) -> dict[str, Any]:
     note = gr.HTML(f"<p>{NO_RESULT}</p>", elem_id="inside-note")
     sources = Names(
-        [menus.OWN_ATTENTION, *ready_vfms(models, default.clip)],
+        [menus.OWN_ATTENTION, *menus.vfm_names(ready_vfms(models, default.clip), default.vfm)],
         value=[menus.OWN_ATTENTION],
         label="Also show",
         info="The chosen vision model is always there. Up to four side by side; each reads the picture once.",
@@ -156,9 +156,11 @@ def changes(page: Page) -> list[Any]:
 def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool) -> Values:
     """One section. may_encode, choices: as in `view.fill`."""
     parts, visit = page.inside, page.visit(values)
-    clip = visit.asked.settings.clip if visit else page.default.clip
-    offered = [menus.OWN_ATTENTION, *ready_vfms(page.runner.models, clip)] if choices else None
-    menu: Values = {parts.sources: gr.update(choices=offered)} if offered else {}
+    s = visit.asked.settings if visit else page.default
+    menu: Values = {}
+    if choices:
+        names = menus.vfm_names(ready_vfms(page.runner.models, s.clip), s.vfm)
+        menu[parts.sources] = gr.update(choices=[menus.OWN_ATTENTION, *names])
     if visit is None:
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]

@@ -56,6 +56,7 @@ class QuestionParts:
     windows: gr.Dropdown
     templates: gr.Dropdown
     fusion: gr.Dropdown
+    facet: gr.Dropdown
     reach: gr.Dropdown
     refine: gr.Dropdown
 
@@ -64,7 +65,7 @@ class QuestionParts:
         """The components that `read` needs; add your own for an event."""
         named = {self.picture, self.words, self.clip, self.family, self.patch, self.background, self.threshold}
         named |= {self.beta, self.gamma, self.side, self.windows, self.templates}
-        return named | {self.fusion, self.reach, self.refine}
+        return named | {self.fusion, self.facet, self.reach, self.refine}
 
     def read(self, values: Values) -> Asked:
         """What is asked for as it stands on the page. Raises ValueError for settings that cannot be."""
@@ -82,6 +83,7 @@ class QuestionParts:
             # Without a background there is no class for pixels below the threshold to fall to.
             threshold=values[self.threshold] if background != "none" else 0.0,
             fusion=values[self.fusion],
+            facet=values[self.facet],
             reach=values[self.reach],
             refine=values[self.refine],
         )

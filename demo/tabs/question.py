@@ -123,6 +123,7 @@ def _settings() -> dict[str, Any]:
         with gr.Row():
             templates, fusion = _menu("templates"), _menu("fusion")
         with gr.Row():
-            reach, refine = _menu("reach"), _menu("refine")
-    rows = {"templates": templates, "fusion": fusion, "reach": reach, "refine": refine}
+            facet, reach = _menu("facet"), _menu("reach")
+        refine = _menu("refine")
+    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "refine": refine}
     return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, **rows}

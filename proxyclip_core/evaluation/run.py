@@ -43,7 +43,7 @@ class Question:
     def areas(self, model: ProxyCLIP, picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(3, K) int64, see `count_areas`, of one picture (H, W, 3) uint8 and its ground truth (H, W) uint16."""
         asked = self.settings
-        features = model.encode(picture, asked.side, asked.windows, **self.windows)
+        features = model.encode(picture, asked.side, asked.windows, facet=asked.facet, **self.windows)
         dense = model.fuse(features, asked.beta, asked.gamma, asked.fusion, asked.reach)
         logits = model.refine(model.classify(dense, self.vocabulary), features, picture, asked.refine)
         return count_areas(logits.segment(asked.threshold).labels, labels, len(self.vocabulary.names))

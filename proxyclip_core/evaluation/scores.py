@@ -151,6 +151,7 @@ def score_rows(
     templates: str | None = None,
     background: str = default("background"),
     threshold: float = default("threshold"),
+    facet: str = default("facet"),
     reach: str = default("reach"),
     refine: str = default("refine"),
     seed: int = 0,
@@ -180,7 +181,7 @@ def score_rows(
                 f"must be called {BACKGROUND_NAME!r}."
             )
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
-        features = model.encode(scene.picture, side, windows)
+        features = model.encode(scene.picture, side, windows, facet=facet)
         dense: dict[str, DenseFeatures] = {}
         for way in ways:
             fusion, method = (way, refine) if isinstance(way, str) else way

@@ -4,10 +4,16 @@ It takes windows as (B, 3, H, W) float RGB in 0..1, with sides that are multiple
 Where a side is no multiple of the patch size, the pixels after the last whole patch are not looked at, as in the
 paper's code. Results are float32, whatever the precision of the weights.
 
-Axes: B windows, h x w patches, C width.
+What is taken of a patch is a facet: the network's output "tokens", as in the paper, or what the attention of its last
+block makes of the patch: "queries", "keys", "values", or "q+k", the sum of the first two. All heads lie side by side.
+They are taken as they leave their linear layers, before positions are turned or added to their products.
+
+Axes: B windows, h x w patches, N = h * w, C width.
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +23,16 @@ from proxyclip_core.cpu import fast_products
 from proxyclip_core.models.vit import POSITION_MODES, RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
 
+TOKENS = "tokens"
+PROJECTIONS = {"queries": (0,), "keys": (1,), "values": (2,), "q+k": (0, 1)}  # facet -> which are summed
+
 
 class PatchEncoder:
     """A VFM: a timm network whose final-norm patch features (for SAM: the neck's output) are the result.
 
     positions: how position embeddings follow the window's size, one of POSITION_MODES (see registry.VfmSpec).
     input_side: the side, in pixels, to which every window is resized (SAM: 1024); None for the window as it is.
-    digest: of all weights.
+    digest: of all weights. facet: what is taken of a patch, see above and `with_facet`.
     """
 
     def __init__(
@@ -43,6 +52,22 @@ class PatchEncoder:
         self.mean, self.std = mean, std
         self.positions = positions
         self.input_side = input_side
+        self.facet = TOKENS
+
+    def with_facet(self, facet: str) -> PatchEncoder:
+        """This encoder, giving another facet; both share the network. Raises ValueError where it has none such."""
+        if facet != TOKENS and facet not in PROJECTIONS:
+            raise ValueError(f"facet is {facet!r}; expected one of {', '.join((TOKENS, *PROJECTIONS))}.")
+        if facet == self.facet:
+            return self
+        if facet != TOKENS and not _has_projections(self.network):
+            raise ValueError(
+                f"{self.name} has no {facet} to compare: its last block is not that of a plain ViT. Choose its output "
+                "tokens."
+            )
+        encoder = copy.copy(self)
+        encoder.facet = facet
+        return encoder
 
     @property
     def dtype(self) -> torch.dtype:
@@ -66,7 +91,10 @@ class PatchEncoder:
     @property
     def width(self) -> int:
         """C, the channels of a patch's features."""
-        return int(self.network.num_features)
+        if self.facet == TOKENS:
+            return int(self.network.num_features)
+        attention = self.network.blocks[-1].attn
+        return attention.qkv.out_features // 3 if attention.qkv is not None else attention.q_proj.out_features
 
     def grid_of(self, window_hw: tuple[int, int]) -> tuple[int, int]:
         """(h, w), the whole patches in a window of this many pixels."""
@@ -83,9 +111,16 @@ class PatchEncoder:
             if self.positions in ("scale", "size"):
                 return self._plain_vit(pixels).float()
             height, width = (side // self.patch * self.patch for side in pixels.shape[-2:])
-            return self.network.forward_intermediates(
-                pixels[..., :height, :width], indices=1, norm=True, intermediates_only=True, output_fmt="NCHW"
-            )[0].float()
+            how = {"intermediates_only": True, "output_fmt": "NCHW"}
+            if self.facet == TOKENS:
+                how |= {"indices": 1, "norm": True}
+            else:  # what enters the last block
+                how |= {"indices": [len(self.network.blocks) - 2], "stop_early": True}
+            found = self.network.forward_intermediates(pixels[..., :height, :width], **how)[0]
+            if self.facet != TOKENS:
+                projected = self._projected(found.flatten(2).transpose(1, 2))
+                found = projected.transpose(1, 2).unflatten(2, found.shape[-2:])
+            return found.float()
 
     def _plain_vit(self, pixels: torch.Tensor) -> torch.Tensor:
         """A ViT with one class token and learned positions, step by step, because timm resamples positions in
@@ -98,7 +133,41 @@ class PatchEncoder:
         class_token = network.cls_token.expand(len(pixels), -1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = network.norm_pre(tokens + torch.cat([positions[:1], grid_positions]))
-        for block in network.blocks:
+        for block in network.blocks if self.facet == TOKENS else network.blocks[:-1]:
             tokens = tokens + block.drop_path1(block.ls1(block.attn(block.norm1(tokens))))
             tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
-        return network.norm(tokens)[:, 1:].transpose(1, 2).unflatten(2, grid_hw)
+        found = network.norm(tokens)[:, 1:] if self.facet == TOKENS else self._projected(tokens[:, 1:])
+        return found.transpose(1, 2).unflatten(2, grid_hw)
+
+    def _projected(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, N, D) patches that enter the last block -> (B, N, C): the facet.
+
+        SAM's windows and relative positions play no part: they say which patches meet, and shift how much they do.
+        """
+        block = self.network.blocks[-1]
+        attention, tokens = block.attn, block.norm1(tokens)
+        if attention.qkv is None:
+            layers = attention.q_proj, attention.k_proj, attention.v_proj
+            parts = [layers[index](tokens) for index in PROJECTIONS[self.facet]]
+        else:
+            if getattr(attention, "q_bias", None) is None:
+                projected = attention.qkv(tokens)
+            else:  # as timm's EVA adds it
+                bias = torch.cat([attention.q_bias, attention.k_bias, attention.v_bias])
+                projected = F.linear(tokens, attention.qkv.weight, bias)
+            every = projected.chunk(3, dim=-1)
+            parts = [every[index] for index in PROJECTIONS[self.facet]]
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def _has_projections(network: Network) -> bool:
+    """Whether what enters the last block is normalised and then made queries, keys and values, all of one width."""
+    from timm.models import eva, vision_transformer, vision_transformer_sam  # slow to import
+
+    plain = (vision_transformer.Block, vision_transformer_sam.Block, eva.EvaBlock)
+    if len(network.blocks) < 2 or type(network.blocks[-1]) not in plain:
+        return False
+    layers = [getattr(network.blocks[-1].attn, f"{name}_proj", None) for name in ("q", "k", "v")]
+    if getattr(network.blocks[-1].attn, "qkv", None) is not None:
+        return True
+    return None not in layers and len({layer.out_features for layer in layers if layer is not None}) == 1
