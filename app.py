@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
+PASSWORD = "PROXYCLIP_PASSWORD"  # a variable, as other people of the machine may read the command line
+
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  lends a GPU on Hugging Face ZeroGPU; it must come before torch
 
@@ -33,6 +35,10 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--patch", type=int, help="patch size of the vision model's family")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     parser.add_argument("--share", action="store_true", help="also give the page a public address for a while")
+    parser.add_argument(
+        "--auth", metavar="USER", help=f"let in only who signs in as USER, with the password {PASSWORD}"
+    )
+    parser.add_argument("--root-path", metavar="PATH", help="where a proxy in front shows the page, such as /proxyclip")
     return parser.parse_args()
 
 
@@ -41,6 +47,43 @@ def reach_itself(host: str | None) -> None:
     own = ",".join(filter(None, ("localhost", "127.0.0.1", "::1", host)))
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = f"{os.environ[name]},{own}" if os.environ.get(name) else own
+    leave_out_unusable_proxies(own)
+
+
+def leave_out_unusable_proxies(own: str) -> None:
+    """One that httpx cannot read would keep everything from starting that opens a connection, gradio first of all."""
+    import httpx
+
+    def usable(**given: Any) -> bool:
+        try:
+            httpx.Client(**given).close()
+        except (ValueError, httpx.InvalidURL, ImportError) as error:
+            print(f"app.py: {name} cannot be used and is left out: {error}", file=sys.stderr)
+            return False
+        return True
+
+    for name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy")]:
+        address = os.environ[name]
+        if address and not usable(proxy=address if "://" in address else f"http://{address}"):
+            del os.environ[name]
+    name = "NO_PROXY"  # the only one that is left
+    if not usable():
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = own
+
+
+def read_root_path(path: str) -> str:
+    """A path as gradio takes it, or a whole address."""
+    return path if path.startswith(("http://", "https://")) else f"/{path.strip('/')}"
+
+
+def read_sign_in(user: str | None) -> tuple[str, str] | None:
+    """Who may come in, and the password, which is no longer in the environment then. Raises ValueError."""
+    password = os.environ.pop(PASSWORD, "")
+    if user is None:
+        return None
+    if not user.strip() or not password:
+        raise ValueError(f"--auth takes a name, and the password from the environment: {PASSWORD}=... --auth ann.")
+    return user.strip(), password
 
 
 def main() -> None:
@@ -56,6 +99,7 @@ def main() -> None:
     try:
         clip, vfm = pc.complete_pair(arguments.clip, arguments.vfm, arguments.patch)
         models = Models(arguments.device)
+        sign_in = read_sign_in(arguments.auth)
     except (ValueError, pc.WeightsError) as error:
         sys.exit(f"app.py: {error}")
     if models.device.type == "cpu":
@@ -65,6 +109,8 @@ def main() -> None:
         "server_name": arguments.host,
         "server_port": arguments.port,
         "share": arguments.share,
+        "auth": sign_in,
+        "root_path": arguments.root_path and read_root_path(arguments.root_path),
     }
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
     # The first result then comes sooner; the page is already open meanwhile.

@@ -75,7 +75,7 @@ def app_process(cache: Path, *arguments: str, **environment: str) -> Iterator[st
     """The address of `python app.py`, started without a network and without any weights."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "GRADIO_", "HF_"))}
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(free_port()), "--device", "cpu", *arguments],
+        [sys.executable, "app.py", "--port", str(free_port()), "--device", "cpu", *arguments],
         cwd=ROOT,
         env=kept
         | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "GRADIO_TEMP_DIR": str(cache), "PYTHONUNBUFFERED": "1"}
