@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -40,6 +41,14 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--root-path", metavar="PATH", help="where a proxy in front shows the page, such as /proxyclip")
     return parser.parse_args()
+
+
+def start_log() -> None:
+    """The page's own lines, and not every library's, on standard error: errors, and a line for each request."""
+    lines = logging.StreamHandler()
+    lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("demo").addHandler(lines)
+    logging.getLogger("demo.request_log").setLevel(logging.INFO)
 
 
 def reach_itself(host: str | None) -> None:
@@ -88,6 +97,7 @@ def read_sign_in(user: str | None) -> tuple[str, str] | None:
 
 def main() -> None:
     arguments = read_arguments()
+    start_log()
     reach_itself(arguments.host)
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc

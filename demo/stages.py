@@ -23,6 +23,7 @@ import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import UserError, in_words
 from demo.models import Provider
+from demo.request_log import note
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.windows import plan_windows
@@ -95,6 +96,14 @@ class Visit:
     def logits(self) -> pc.ClassLogits | pc.PixelLogits | None:
         """What the result on the page was read from; None where it had to make room."""
         return self.held("logits" if self.asked.settings.refine == "none" else "refined")
+
+    def facts(self) -> dict[str, Any]:
+        """What the log may say of it: models and sizes."""
+        s, drawn, words = self.asked.settings, self.held("overlay"), self.held("words")
+        found: dict[str, Any] = {"models": f"{s.clip} + {s.vfm}"}
+        if drawn:
+            found["pixels"] = "{1} x {0}".format(*drawn.size_hw)
+        return found | ({"words": len(words.queries)} if words else {})
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]
@@ -294,7 +303,9 @@ class Runner:
         its own.
         """
         value, entries, error = self._run(do, visit, may_encode, *given)
-        return value, replace(visit, entries=entries), error
+        after = replace(visit, entries=entries)
+        note(**after.facts())
+        return value, after, error
 
 
 def _run(models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, *given: Any) -> tuple[Any, Any, str]:

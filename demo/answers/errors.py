@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
+from demo.request_log import ended
 from proxyclip_core.models.weights import ran_out_of_memory
 
 NO_RESULT = "No result yet. Give a picture and words, and press Segment."
@@ -29,6 +30,7 @@ def in_words(error: BaseException) -> str:
     if ran_out_of_memory(error):
         return "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
     log.error("An event failed", exc_info=error)
+    ended(f"failed ({type(error).__name__})")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no room left on the server's disk. Try again later."
     return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
@@ -36,6 +38,8 @@ def in_words(error: BaseException) -> str:
 
 def message(text: str) -> Any:
     """A message box with an error, or gone. Text is text: what a person typed may be part of it."""
+    if text:
+        ended("refused")
     return gr.update(value=f'<div role="alert">{html.escape(text)}</div>' if text else "", visible=bool(text))
 
 

@@ -13,6 +13,7 @@ from demo import limits, menus
 from demo.answers.segment import Point
 from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
 from demo.examples import Example
+from demo.request_log import note
 from demo.stages import Asked, Runner, Visit
 from proxyclip_core.drawing.drawing import Look
 
@@ -231,4 +232,7 @@ class Page:
         return drawing.then(None, inputs, None, js=script, **PRIVATE)
 
     def visit(self, values: Values) -> Visit | None:
-        return values[self.held.visit]
+        visit: Visit | None = values[self.held.visit]
+        if visit is not None:
+            note(**visit.facts())
+        return visit

@@ -1,0 +1,64 @@
+"""One line a request in the log: what was called, how it ended, how long it took, how large it was, by which models.
+
+Never a picture, a word, or who asked: whoever runs a page may keep such a log, and show it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gradio as gr
+
+log = logging.getLogger(__name__)
+_line: ContextVar[dict[str, Any] | None] = ContextVar("line", default=None)
+
+
+def note(**facts: Any) -> None:
+    """Adds to the line of the request that is being answered: pixels, words, models. Text must be ours."""
+    line = _line.get()
+    if line is not None:
+        line.update(facts)
+
+
+def ended(outcome: str) -> None:
+    """How the request ended, where it was not simply answered. What is said first counts."""
+    line = _line.get()
+    if line is not None:
+        line.setdefault("outcome", outcome)
+
+
+class LoggedBlocks(gr.Blocks):
+    """gradio's page, with a line for every event."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._unfinished: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()  # of what answers in parts
+
+    async def process_api(self, block_fn: Any, *given: Any, iterator: Any = None, **named: Any) -> dict[str, Any]:
+        """As gradio's own. Events of every kind come by here, and each part of an answer that comes in parts."""
+        line = self._unfinished.pop(iterator, {}) if iterator else {}
+        start, before, to_come = time.perf_counter(), _line.set(line), None
+        try:
+            answer = await super().process_api(block_fn, *given, iterator=iterator, **named)
+            to_come = answer["iterator"] if answer["is_generating"] else None
+            return answer
+        except BaseException as error:
+            ended("refused" if isinstance(error, gr.Error) else f"failed ({type(error).__name__})")
+            raise
+        finally:
+            _line.reset(before)
+            line["seconds"] = line.get("seconds", 0.0) + time.perf_counter() - start
+            if to_come is not None:
+                self._unfinished[to_come] = line
+            else:
+                log.info("%s", _text(getattr(block_fn, "name", str(block_fn)), line))
+
+
+def _text(name: str, line: dict[str, Any]) -> str:
+    parts = [f"{name}: {line.get('outcome', 'answered')} in {line['seconds']:.3f} s"]
+    parts += [f"{line[key]} {key}" for key in ("pixels", "words") if key in line]
+    return ", ".join([*parts, *filter(None, [line.get("models")])])

@@ -1,0 +1,104 @@
+"""The log: one line a request, in which no picture and no word stands."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import gradio as gr
+import pytest
+
+from demo.ui import build_demo
+from tests.page import Page, file
+from tests.serving import OneModel
+
+
+class Downloading(OneModel):
+    """Says twice how far it is; loading fails where `error` is set."""
+
+    error: Exception | None = None
+    here = True
+
+    def ready(self, clip, vfm):
+        return self.here
+
+    def fetch(self, clip, vfm):
+        from demo.models import Download
+
+        yield from (Download(clip, done, 2) for done in (1, 2))
+
+    def get(self, clip, vfm, say=lambda done, text: None):
+        if self.error:
+            raise self.error
+        return self.model
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model) -> Downloading:
+    return Downloading(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def asked(models, blocks_file) -> Page:
+    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
+    page.set("picture", file(blocks_file))
+    page.set("words", "unicorn, dragon")
+    page.set("windows", "whole")
+    page.set("templates", "none")
+    return page
+
+
+@pytest.fixture
+def page(asked) -> Page:
+    return asked.copy()
+
+
+@pytest.fixture
+def lines(caplog):
+    """The lines of the log, but for the time."""
+    caplog.set_level(logging.INFO, logger="demo.request_log")
+
+    def read() -> list[str]:
+        said = [record.message for record in caplog.records if record.name == "demo.request_log"]
+        return [re.sub(r" in \d+\.\d{3} s", "", line) for line in said]
+
+    return read
+
+
+ANSWERED = "answered, 230 x 150 pixels, 2 words, OpenAI B/16 + DINO B/8"
+
+
+def test_a_request_is_a_line_with_sizes_and_models(page, lines):
+    page.do("segment", "click")
+    page.do("gamma", "input", 8.0)
+    names = ("on_segment", "on_result", "on_change", "on_result")
+    assert lines() == ["on_fetch: answered", *(f"{name}: {ANSWERED}" for name in names)]
+
+
+def test_no_word_and_no_file_is_in_it(page, lines, blocks_file):
+    page.do("words", "submit", "unicorn,, dragon")
+    page.do("words", "submit", "unicorn; unicorn")
+    page.set("clip", "unicorn")
+    page.do("segment", "click")
+    assert lines() and not re.search("unicorn|dragon|blocks|/tmp", "\n".join(lines()))
+
+
+def test_it_says_what_was_refused_and_what_failed(page, lines, models, monkeypatch):
+    page.do("words", "submit", "a,, b")
+    assert lines()[-1] == "on_segment: refused"
+    monkeypatch.setattr(models, "error", ZeroDivisionError())
+    page.do("words", "submit", "sky, tree")
+    assert lines()[-1] == "on_segment: failed (ZeroDivisionError)"
+
+
+def test_a_call_is_a_line_too(asked, lines, blocks_file):
+    asked.call("segment", picture=file(blocks_file), words="unicorn, dragon", windows="whole", templates="none")
+    with pytest.raises(gr.Error):
+        asked.call("segment", picture=file(blocks_file), words="unicorn", beta=99)
+    assert lines() == ["segment: answered, 2 words, OpenAI B/16 + DINO B/8", "segment: refused"]
+
+
+def test_an_answer_in_parts_is_one_line(page, lines, models, monkeypatch):
+    monkeypatch.setattr(models, "here", False)
+    page.do("segment", "click")
+    assert lines()[0] == "on_fetch: answered" and lines()[1].startswith("on_segment")
