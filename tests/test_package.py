@@ -115,6 +115,26 @@ def test_requirements_are_those_of_the_library_the_page_and_its_downloads():
     assert sorted(listed) == sorted(PROJECT["dependencies"] + extras["page"] + extras["export"])
 
 
+EVERY_LIST = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+
+
+@pytest.mark.parametrize("line", sorted({line for lines in EVERY_LIST for line in lines}))
+def test_a_release_that_nobody_has_seen_is_not_taken(line):
+    assert not Requirement(line).specifier.contains("1000.0")
+
+
+def test_the_lock_holds_one_release_of_everything_by_its_hash():
+    text = (ROOT / ".ci" / "requirements.lock").read_text(encoding="utf-8")
+    entries = [entry for entry in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE) if not entry.startswith("#")]
+    locked = [Requirement(entry.split(" \\\n")[0]) for entry in entries]
+    assert all("--hash=sha256:" in entry for entry in entries) and "://" not in text
+    lists = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in ("page", "export", "dev"))]
+    for wanted in (Requirement(line) for lines in lists for line in lines):
+        found = [row for row in locked if canonicalize_name(row.name) == canonicalize_name(wanted.name)]
+        versions = [str(row.specifier).removeprefix("==") for row in found]
+        assert versions and all(wanted.specifier.contains(version) for version in versions), wanted
+
+
 def test_a_space_gets_a_gradio_that_the_page_takes():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (gradio,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["page"] if line.startswith("gradio"))
