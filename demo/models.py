@@ -42,6 +42,8 @@ class Provider(Protocol):
 
     def fetch(self, clip: str, vfm: str) -> Iterator[Download]: ...
 
+    def loaded(self) -> list[str]: ...
+
     def on_device(self, function: Callable[..., Any]) -> Callable[..., Any]: ...
 
 
@@ -99,6 +101,10 @@ class Models:
         """Whether both are in memory or their weights on this machine. Raises ValueError for an unknown name."""
         specs = ((pc.find_clip(clip), self._clips), (pc.find_vfm(vfm), self._vfms))
         return all(spec.name in kept or pc.is_available(spec) for spec, kept in specs)
+
+    def loaded(self) -> list[str]:
+        """Names of what is in memory."""
+        return [*self._clips, *self._vfms]
 
     def fetch(self, clip: str, vfm: str) -> Iterator[Download]:
         """Downloads what is missing of two models, saying how far it is; loaded models go on meanwhile.

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
+from demo.health import WatchedBlocks
+
 log = logging.getLogger(__name__)
 _line: ContextVar[dict[str, Any] | None] = ContextVar("line", default=None)
 
@@ -31,19 +33,28 @@ def ended(outcome: str) -> None:
         line.setdefault("outcome", outcome)
 
 
-class LoggedBlocks(gr.Blocks):
+class LoggedBlocks(WatchedBlocks):
     """gradio's page, with a line for every event."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._unfinished: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()  # of what answers in parts
 
-    async def process_api(self, block_fn: Any, *given: Any, iterator: Any = None, **named: Any) -> dict[str, Any]:
+    async def process_api(
+        self,
+        block_fn: Any,
+        inputs: Any,
+        state: Any = None,
+        request: Any = None,
+        iterator: Any = None,
+        *given: Any,
+        **named: Any,
+    ) -> dict[str, Any]:
         """As gradio's own. Events of every kind come by here, and each part of an answer that comes in parts."""
         line = self._unfinished.pop(iterator, {}) if iterator else {}
         start, before, to_come = time.perf_counter(), _line.set(line), None
         try:
-            answer = await super().process_api(block_fn, *given, iterator=iterator, **named)
+            answer = await super().process_api(block_fn, inputs, state, request, iterator, *given, **named)
             to_come = answer["iterator"] if answer["is_generating"] else None
             return answer
         except BaseException as error:

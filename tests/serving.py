@@ -43,6 +43,9 @@ class OneModel:
     def fetch(self, clip, vfm):
         return iter(())
 
+    def loaded(self):
+        return []
+
 
 class TwoModels(OneModel):
     """Gives one model for "DINO B/8", another for "DINO B/16", and has no others."""
@@ -73,6 +76,13 @@ def page_around(model, examples: Path | None = None) -> Iterator[str]:
 @contextmanager
 def app_process(cache: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """The address of `python app.py`, started without a network and without any weights."""
+    with app_and_process(cache, *arguments, **environment) as (url, _):
+        yield url
+
+
+@contextmanager
+def app_and_process(cache: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The same, with the process."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "GRADIO_", "HF_"))}
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(free_port()), "--device", "cpu", *arguments],
@@ -97,7 +107,7 @@ def app_process(cache: Path, *arguments: str, **environment: str) -> Iterator[st
         watch.cancel()
         # Read on, so that the process never waits for room in the pipe.
         threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield line.split("URL:")[1].strip() + "/"
+        yield line.split("URL:")[1].strip() + "/", process
     finally:
         watch.cancel()
         process.terminate()
