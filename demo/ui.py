@@ -10,9 +10,9 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import limits
 from demo.answers import api, api_attention
+from demo.blocks import Blocks
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
-from demo.request_log import LoggedBlocks
 from demo.stages import Runner
 from demo.tabs import compare, inside, question, run, segment, view
 from demo.tabs.parts import HeldParts, Page
@@ -57,7 +57,8 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     """
     scenes = read_examples(examples)
     default = pc.Settings(clip, vfm, scenes[0].words if scenes else "")
-    with LoggedBlocks(title=TITLE, fill_width=True, delete_cache=(3600, 24 * 3600)) as demo:
+    with Blocks(title=TITLE, fill_width=True, delete_cache=(3600, 24 * 3600)) as demo:
+        demo.models = models
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(min_width=320, scale=2, elem_id="question"):

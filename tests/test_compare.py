@@ -161,8 +161,8 @@ def test_the_sheet_shows_every_result_once_and_in_order(page):
 def test_a_sheet_writes_each_picture_once(page, monkeypatch):
     from demo.tabs import compare as tab
 
-    written, as_file = [], tab._as_file
-    monkeypatch.setattr(tab, "_as_file", lambda sheet, shown: written.append(shown.name) or as_file(sheet, shown))
+    written, as_file = [], tab.as_file
+    monkeypatch.setattr(tab, "as_file", lambda sheet, *shown: written.append(shown[1]) or as_file(sheet, *shown))
     page.set("compare-chosen", [CLIP_ALONE, VALUES, "DINO B/8"])
     page.do("compare-run", "click")
     assert written == [CLIP_ALONE, VALUES, "DINO B/8"]

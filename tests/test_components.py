@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.data_classes import ImageData
+from PIL import Image
 
 from demo import components
-from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, read_liked
+from demo.components import Drawn, Held, Menu, Names, Number, Picture, Upload, UploadButton, read_liked
 
 
 @pytest.mark.parametrize(
@@ -85,3 +88,11 @@ def test_what_makes_no_sense_as_a_liking_is_the_default(kept):
 
 def test_the_part_of_a_liking_that_makes_sense_is_kept():
     assert read_liked({"outlines": False, "names": 3}) == {"opacity": 0.6, "outlines": False, "names": True}
+
+
+def test_a_drawn_picture_goes_out_as_it_is_and_quickly_compressed(blocks):
+    with gr.Blocks():
+        path = Path(Drawn(format="png").postprocess(blocks).path)
+    assert (np.asarray(Image.open(path)) == blocks).all()
+    _, data = path.read_bytes().split(b"IDAT", 1)
+    assert data[:2] == b"\x78\x01"  # zlib's mark of its quickest level

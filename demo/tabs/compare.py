@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Menu, Names
+from demo.components import Menu, Names, as_file
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
@@ -129,7 +127,8 @@ def wire(page: Page) -> None:
             if error:
                 yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
                 return
-            rows.append((_as_file(parts.sheet, made), made.caption))
+            # gradio would write every array of the sheet anew each time one is added.
+            rows.append((as_file(parts.sheet, made.drawn, made.name), made.caption))
             yield {held.visit: visit, parts.sheet: list(rows), parts.progress: compare.progress(done, names)}
 
     def on_stop(progress: str | None) -> Any:
@@ -139,11 +138,3 @@ def wire(page: Page) -> None:
     filled = [held.visit, parts.note, parts.sheet, parts.progress]
     started = parts.run.click(on_run, asked, filled, show_progress="hidden", **ON_MODEL)
     parts.stop.click(on_stop, parts.progress, parts.progress, cancels=[started], queue=False, **QUICK)
-
-
-def _as_file(sheet: gr.Gallery, shown: compare.Shown) -> str:
-    """The result as a file: gradio would write every array of the sheet anew each time one is added."""
-    with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
-        path = f"{folder}/{shown.name.replace('/', '_')}.png"
-        Image.fromarray(shown.drawn).save(path)
-        return str(sheet.move_resource_to_block_cache(path))

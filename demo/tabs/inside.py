@@ -15,7 +15,7 @@ import proxyclip_core as pc
 from demo import menus
 from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Menu, Names, Upload
+from demo.components import Drawn, Menu, Names, Upload
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
@@ -49,7 +49,7 @@ def _top(models: Provider, default: pc.Settings) -> dict[str, Any]:
 
 
 def _attention() -> dict[str, Any]:
-    picture = gr.Image(
+    picture = Drawn(
         label="Click a patch, up to four",
         format="png",
         interactive=False,

@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo.answers import save_load, segment
 from demo.answers.errors import GONE, UserError, message, missing
-from demo.components import LIKED, Menu, Names, UploadButton, liked
+from demo.components import LIKED, Drawn, Menu, Names, UploadButton, liked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
 from proxyclip_core import export
 
@@ -30,7 +30,7 @@ def layout() -> SegmentParts:
 
 
 def _result() -> dict[str, Any]:
-    overlay = gr.Image(
+    overlay = Drawn(
         # A box of one size, so that nothing jumps when a result comes.
         label="Result: click for the scores at a point",
         height="clamp(320px, 58vh, 1100px)",
@@ -69,7 +69,7 @@ def _scores() -> dict[str, Any]:
                 info="Its score at every pixel, 0 to 1; all classes share 1.",
                 elem_id="score-class",
             )
-            score_map = gr.Image(
+            score_map = Drawn(
                 label="Score map",
                 format="png",
                 interactive=False,

@@ -1,0 +1,59 @@
+"""gradio's page, where its own way costs everybody time or leaves a program without a reason."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import convert_component_dict_to_list
+from gradio.exceptions import ComponentProcessingError
+
+from demo.request_log import LoggedBlocks
+
+SKIPPED: dict[str, Any] = gr.skip()
+UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
+
+
+class Blocks(LoggedBlocks):
+    """As gradio's page otherwise: the answers are the same."""
+
+    async def preprocess_data(self, *given: Any, **named: Any) -> Any:
+        """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error"."""
+        try:
+            return await super().preprocess_data(*given, **named)
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError, ComponentProcessingError):
+            raise gr.Error(UNREADABLE, print_exception=False) from None
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """As gradio's own, but an output that an event leaves as it is costs nothing.
+
+        gradio makes such a component and its description anew, some 4 ms each, in the one thread that listens to
+        everybody; a tick of a slider leaves more than twenty.
+        """
+        outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
+        changed = [place for place, value in enumerate(values) if not _is_skipped(value)]
+        if len(changed) == len(outputs) or len(values) != len(outputs) or len(outputs) < 2:
+            return await super().postprocess_data(block_fn, predictions, state)
+        answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
+        if changed:
+            part = copy(block_fn)
+            part.outputs = [outputs[place] for place in changed]
+            given = [values[place] for place in changed]
+            made = await super().postprocess_data(part, given if len(given) > 1 else given[0], state)
+            for place, value in zip(changed, made):
+                answer[place] = value
+        return answer
+
+
+def _listed(outputs: list[Any], predictions: Any) -> list[Any]:
+    """What a function returned -> a value for each output."""
+    if _is_skipped(predictions):
+        return [SKIPPED] * len(outputs)
+    if isinstance(predictions, dict) and predictions:
+        predictions = convert_component_dict_to_list(outputs, predictions)
+    return list(predictions) if isinstance(predictions, (list, tuple)) else [predictions]
+
+
+def _is_skipped(value: Any) -> bool:
+    return isinstance(value, dict) and value == SKIPPED

@@ -1,0 +1,76 @@
+"""The page answers as gradio does, but an output that an event leaves as it is costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.state_holder import SessionState
+
+from demo.blocks import Blocks
+
+
+@pytest.fixture
+def page() -> SimpleNamespace:
+    """A text, a picture, a menu and a state, and an event that may change them all."""
+    with Blocks() as demo:
+        parts = [gr.Textbox(), gr.HTML(), gr.Dropdown(["a", "b"]), gr.State(1)]
+        gr.Button().click(lambda: None, None, parts)
+    return SimpleNamespace(demo=demo, parts=parts, fn=demo.fns[0], state=SessionState(demo))
+
+
+def answers(page: SimpleNamespace, predictions: Any) -> tuple[list[Any], list[Any]]:
+    """Ours and gradio's own, without what gradio gives each skipped gr.HTML for a prop: its own mark of an update."""
+    copied, state = deepcopy(predictions) if isinstance(predictions, tuple) else predictions, SessionState(page.demo)
+    ours = asyncio.run(page.demo.postprocess_data(page.fn, predictions, page.state))
+    gradios = asyncio.run(gr.Blocks.postprocess_data(page.demo, page.fn, copied, state))
+    for value in (*ours, *gradios):
+        if isinstance(value, dict) and value.get("props") == gr.skip():
+            del value["props"]
+    return ours, gradios
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        ("text", "<p>", "a", 2),
+        ("text", gr.skip(), gr.skip(), gr.skip()),
+        (gr.skip(), gr.update(value="<b>", visible=False), gr.update(choices=["c"]), 3),
+        (None, gr.skip(), gr.skip(), gr.skip()),
+        gr.skip(),
+    ],
+)
+def test_answers_are_gradios_own(page, predictions):
+    ours, gradios = answers(page, predictions)
+    assert ours == gradios
+
+
+def test_answers_by_component_are_gradios_own(page):
+    text, _, menu, state = page.parts
+    for predictions in ({text: "text"}, {menu: "b", state: 5}, {state: 6}):
+        ours, gradios = answers(page, predictions)
+        assert ours == gradios and page.state[state._id] == predictions.get(state, 1)
+
+
+def test_too_few_values_are_still_an_error(page):
+    with pytest.raises(ValueError, match="enough output values"):
+        asyncio.run(page.demo.postprocess_data(page.fn, ("text",), page.state))
+
+
+def test_what_is_left_as_it_is_is_not_made_anew(page):
+    before = dict(page.state.blocks_config.blocks)
+    asyncio.run(page.demo.postprocess_data(page.fn, {page.parts[0]: gr.update(value="text")}, page.state))
+    after = page.state.blocks_config.blocks
+    assert [key for key in before if after[key] is not before[key]] == [page.parts[0]._id]
+
+
+def test_a_value_that_gradio_cannot_read_is_said(page):
+    slider = SimpleNamespace(
+        inputs=[gr.Slider(0, 1)], name="f", fn=lambda value: value, preprocess=True, inputs_as_dict=False
+    )
+    with pytest.raises(gr.Error, match="cannot be read"):
+        asyncio.run(page.demo.preprocess_data(slider, [{}], page.state))
