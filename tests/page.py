@@ -43,6 +43,7 @@ class Page:
         components = demo.get_config_file()["components"]
         self.values = {one["id"]: one["props"].get("value") for one in components}
         self.props = {one["id"]: one["props"] for one in components}
+        self.kinds = {one["id"]: one["type"] for one in components}
         self.named = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
         self._pending: set[int] = set()
         self._deferred: set[int] = set()
@@ -112,10 +113,10 @@ class Page:
 
     def open_views(self, *views: str) -> None:
         """Several, each before the one before it was filled."""
-        tabs = {block.label: block for block in self.demo.blocks.values() if isinstance(block, gr.Tab)}
+        tabs = {self.props[key]["label"]: key for key, kind in self.kinds.items() if kind == "tabitem"}
         names = {"segment": "Segment", "inside": "Look inside", "compare": "Compare"}
         labels = [names.get(view) or view.partition("/")[2].title() for view in views]
-        self._finish([("select", tabs[label]._id, None) for label in labels])
+        self._finish([("select", tabs[label], None) for label in labels])
 
     def together(self, *actions: Action) -> None:
         """Several, each before the one before it was answered."""
@@ -221,7 +222,7 @@ class Page:
             changed = {"value": value}
             if isinstance(value, dict) and value.get("__type__") == "update":
                 changed = value
-            if "value" in changed and not isinstance(block, gr.State):
+            if "value" in changed and self.kinds[block._id] != "state":
                 self.values[block._id] = changed["value"]
             self.props[block._id] = self.props[block._id] | changed
 
@@ -233,10 +234,13 @@ class Page:
                 self._spawn(self._dispatch([after], key))
 
     def _script(self, script: str, sent: list[Any], data: dict[str, Any]) -> list[Any]:
-        """What the page's scripts give: a constant, the chips that are off, or what they are given."""
+        """What the page's scripts give: a constant, an address without more, the chips that are off, or what they are
+        given."""
         if "#redraw" in script:
             self._settle(*sent)
             return []
+        if "location.search" in script:
+            return ["", *sent[1:]]
         if "aria-pressed" in script:
             return [json.dumps(data["hidden"])]
         constant = re.fullmatch(r"\(\) => (\[?\"[^`]*\]?)", script)

@@ -1,0 +1,145 @@
+"""One visitor, who knows at any time what the page must show: every picture and every word bears their mark."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import zipfile
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from proxyclip_core.drawing.overlay import picture_at
+from tests.load.remote_page import RemotePage
+
+ACTIONS = {  # what people do, and how often
+    "new_picture": 2,
+    "new_words": 3,
+    "slide": 5,
+    "fade": 3,
+    "click": 3,
+    "look_inside": 2,
+    "compare": 1,
+    "download": 1,
+}
+
+
+class Visitor:
+    """number: tells visitors apart, from 0. wrong: answers that were another's; said: messages of the page."""
+
+    def __init__(self, address: str, number: int) -> None:
+        self.page, self.number = RemotePage(address), number
+        self.random, self.round = random.Random(number), 0
+        self.wrong, self.said = list[str](), list[str]()
+        self.beta, self.is_behind = 1.2, True
+
+    def arrive(self) -> None:
+        self.page.open()
+        self._do(self.new_picture)
+
+    def act_once(self) -> None:
+        """Everything that people do."""
+        for name in self.random.sample(list(ACTIONS), len(ACTIONS)):
+            self._do(getattr(self, name))
+
+    def act(self) -> None:
+        """Something that people do. Who was told that something did not work presses Segment again."""
+        name = self.random.choices(list(ACTIONS), list(ACTIONS.values()))[0]
+        self._do((lambda: self.page.do("segment", "click")) if self.is_behind else getattr(self, name))
+
+    def _do(self, action: Callable[[], None]) -> None:
+        """With a look at all that the page shows then, unless it said that it could not be done."""
+        before = len(self.page.made)
+        action()
+        self.is_behind = any(request.outcome != "answered" for request in self.page.made[before:])
+        if said := self.page.said():
+            self.said.append(said)
+            self.is_behind = True
+        if not self.is_behind:
+            self.look()
+
+    def new_picture(self) -> None:
+        self.round += 1
+        # No two visitors have pictures of one size, and no two pictures are of one colour.
+        size_hw = (150 + self.round % 40, 200 + 2 * self.number)
+        colour = np.random.default_rng([self.number, self.round]).integers(0, 256, 3)
+        self.pixels = np.zeros((*size_hw, 3), dtype=np.uint8) + colour.astype(np.uint8)
+        self.pixels[: size_hw[0] // 2] //= 2
+        file = io.BytesIO()
+        Image.fromarray(self.pixels).save(file, "png")
+        self.digest = blake2b(file.getvalue(), digest_size=16).hexdigest()
+        self.page.set("picture", self.page.upload(f"visitor{self.number}.png", file.getvalue()))
+        self.new_words()
+
+    def new_words(self) -> None:
+        self.round += 1
+        self.words = [f"visitor {self.number} {what} {self.round}" for what in ("sky", "hill", "cow")]
+        self.page.set("words", ", ".join(self.words))
+        self.page.do("segment", "click")
+
+    def slide(self) -> None:
+        self.beta = round(1 + self.number / 100 + self.random.random() / 100, 4)
+        self.page.do("beta", "input", self.beta)
+
+    def fade(self) -> None:
+        """The picture alone: that can be told exactly."""
+        for control, value in (("outlines", False), ("names", False), ("opacity", 0.0)):
+            self.page.set(control, value)
+        self.page.do("opacity", "input", 0.0)
+        if not self.page.said():
+            drawn = np.asarray(Image.open(io.BytesIO(self.page.download(self.page["overlay"]))).convert("RGB"))
+            differ = (drawn != picture_at(self.pixels, drawn.shape[:2])).any(axis=-1).mean()
+            self._expect(differ < 0.02, "the picture")  # there may be a mark where they clicked
+
+    def click(self) -> None:
+        self.page.do("overlay", "select", data={"index": [self.random.randrange(100, 200)] * 2, "value": None})
+        found = {row["label"] for row in (self.page["top"] or {}).get("confidences") or []}
+        self._expect(found <= set(self.words), f"scores of {found}")
+
+    def look_inside(self) -> None:
+        self.page.open_view("inside/attention")
+        self.page.do("inside-picture", "select", data={"index": [self.random.randrange(100, 200)] * 2, "value": None})
+        seeds = json.loads(self.page["held-seeds"] or "null")
+        self._expect(not seeds or seeds["picture"] == self.digest, "seeds")
+        self._expect_shape(self.page.download(self.page["inside-picture"]), "the picture with seeds")
+        self.page.open_view("segment")
+
+    def compare(self) -> None:
+        self.page.open_view("compare")
+        for shown in self.page["compare-slider"] or []:
+            self._expect_shape(self.page.download(shown), "a compared result")
+        self.page.open_view("segment")
+
+    def download(self) -> None:
+        self.page.set("zip-file", None)
+        self.page.do("save", "click")
+        if self.page["zip-file"] is None:
+            return
+        with zipfile.ZipFile(io.BytesIO(self.page.download(self.page["zip-file"]))) as files:
+            settings = json.loads(files.read(next(name for name in files.namelist() if name.endswith("settings.json"))))
+            labels = Image.open(files.open(next(name for name in files.namelist() if name.endswith("labels.png"))))
+            self._expect((labels.height, labels.width) == self.pixels.shape[:2], "the label map")
+        self._expect(settings["words"] == ", ".join(self.words), "the words of the settings")
+        self._expect(settings["beta"] == self.beta, "beta")
+
+    def look(self) -> None:
+        """What the page shows at any time."""
+        height, width = self.pixels.shape[:2]
+        named = set(re.findall(r'data-name="([^"]*)"', self.page["legend"] or ""))
+        self._expect(bool(named) and named <= set(self.words), f"a legend of {named}")
+        self._expect(f"{width} × {height} pixels" in (self.page["status"] or ""), "the status line")
+        shown = json.loads(self.page["held-shown"] or "null") or {}
+        self._expect(shown.get("picture") == self.digest, "the picture that is shown")
+
+    def _expect_shape(self, file: bytes, what: str) -> None:
+        drawn, (height, width) = Image.open(io.BytesIO(file)), self.pixels.shape[:2]
+        self._expect(abs(drawn.width * height - drawn.height * width) <= 2 * max(drawn.size), what)
+
+    def _expect(self, right: Any, what: str) -> None:
+        if not right:
+            self.wrong.append(f"visitor {self.number}, round {self.round}: {what} is not theirs")

@@ -1,0 +1,40 @@
+"""Many visitors at a time, over HTTP: nobody gets what is another's, and nobody waits without being told."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.load.crowd import Crowd
+from tests.serving import page_around
+
+
+@pytest.fixture(scope="module")
+def crowd(tiny_model) -> Crowd:
+    """Three visitors, who have done at once all that visitors do."""
+    with page_around(tiny_model) as url:
+        found = Crowd(url, users=3)
+        found.act_once()
+    return found
+
+
+def test_nobody_gets_what_is_anothers_and_nothing_fails(crowd):
+    assert not crowd.wrong and not crowd.failed
+    asked = {"on_segment", "on_result", "on_change", "on_look", "on_point", "on_seed", "on_save", "on_opened"}
+    assert asked <= {one.name for one in crowd.requests() if one.outcome == "answered"}
+
+
+def test_an_answer_of_another_visitor_would_be_noticed(crowd):
+    first, second = crowd.visitors[:2]
+    first.page, second.page = second.page, first.page
+    first.look()
+    assert len(first.wrong) == 3  # the legend, the status line, and the picture that is shown
+    first.wrong.clear()
+    first.page, second.page = second.page, first.page
+
+
+def test_the_report_names_what_was_measured(crowd):
+    crowd.seconds = 2.0
+    text = crowd.report()
+    assert all(
+        name in text for name in ("requests a second", "p95", "wrong answers: 0", "place in the queue", "failed: 0")
+    )
