@@ -16,6 +16,7 @@ from tests.load.remote_page import Request
 from tests.load.visitor import Visitor
 
 LOOK_SECONDS = 10  # between looks at the memory
+RETRY_SECONDS = 2  # after which a person tries again who was turned away
 TICKS = ("on_change", "on_look")  # what a slider asks for while it moves
 
 
@@ -54,7 +55,7 @@ class Crowd:
         def act(visitor: Visitor) -> None:
             while time.monotonic() < start + seconds:
                 visitor.act()
-                time.sleep(self.pause)
+                time.sleep(max(self.pause, RETRY_SECONDS if visitor.is_behind else 0))
 
         with ThreadPoolExecutor(self.users) as pool:
             running = {pool.submit(self._visit, number, act) for number in range(self.users)}
