@@ -19,7 +19,17 @@ def crowd(tiny_model) -> Crowd:
 
 def test_nobody_gets_what_is_anothers_and_nothing_fails(crowd):
     assert not crowd.wrong and not crowd.failed
-    asked = {"on_segment", "on_result", "on_change", "on_look", "on_point", "on_seed", "on_save", "on_opened"}
+    asked = {
+        "on_segment",
+        "on_result",
+        "on_change",
+        "on_look",
+        "on_point",
+        "on_seed",
+        "on_save",
+        "on_opened",
+        "/segment",
+    }
     assert asked <= {one.name for one in crowd.requests() if one.outcome == "answered"}
 
 

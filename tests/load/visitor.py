@@ -26,6 +26,7 @@ ACTIONS = {  # what people do, and how often
     "look_inside": 2,
     "compare": 1,
     "download": 1,
+    "call": 1,
 }
 
 
@@ -126,6 +127,15 @@ class Visitor:
             self._expect((labels.height, labels.width) == self.pixels.shape[:2], "the label map")
         self._expect(settings["words"] == ", ".join(self.words), "the words of the settings")
         self._expect(settings["beta"] == self.beta, "beta")
+
+    def call(self) -> None:
+        """As a program, without the page."""
+        given = {"picture": self.page["picture"], "words": ", ".join(self.words), "beta": self.beta}
+        if answer := self.page.call("segment", **given):
+            _, labels, summary = answer
+            size = Image.open(io.BytesIO(self.page.download(labels))).size
+            self._expect(size == self.pixels.shape[1::-1], "the label map of a call")
+            self._expect(summary["names"] == self.words, "the names of a call")
 
     def look(self) -> None:
         """What the page shows at any time."""
