@@ -74,3 +74,9 @@ def test_a_value_that_gradio_cannot_read_is_said(page):
     )
     with pytest.raises(gr.Error, match="cannot be read"):
         asyncio.run(page.demo.preprocess_data(slider, [{}], page.state))
+
+
+def test_requests_are_not_summed_up_after_each(page):
+    page.demo._queue.events_recorded = 5000
+    counted = {"function": "segment", "status": "success", "process_time": 0.1}
+    assert page.demo._queue.compute_analytics_summary([counted]) == {"functions": {}}
