@@ -26,6 +26,7 @@ from demo.models import Provider
 from demo.request_log import note
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import Read, read_vocabulary
 
@@ -33,7 +34,10 @@ from proxyclip_core.words import Read, read_vocabulary
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
-DISPENSABLE = ("picture", "dense", "logits", "refined", "result", "overlay", "canvas", "words", "vfm", "clip")
+DISPENSABLE = (
+    *("picture", "dense", "logits", "refined", "result", "overlay", "canvas", "words"),
+    *("regions", "sam", "vfm", "clip"),
+)
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
 
 
@@ -93,7 +97,7 @@ class Visit:
         return entry and entry.value
 
     @property
-    def logits(self) -> pc.ClassLogits | pc.PixelLogits | None:
+    def logits(self) -> pc.Refined | None:
         """What the result on the page was read from; None where it had to make room."""
         return self.held("logits" if self.asked.settings.refine == "none" else "refined")
 
@@ -167,6 +171,16 @@ class Stages:
         vfm: Patches = self._value(self._keys(s)["vfm"], lambda: self._encode_vfm(s, features))
         return replace(features, vfm=vfm.vfm, vfm_name=vfm.vfm_name, vfm_id=vfm.vfm_id, facet=s.facet)
 
+    def sam(self, settings: pc.Settings | None = None) -> pc.SamViews:
+        """The picture as SAM reads it."""
+        s = settings or self.settings
+        return self._value(self._keys(s)["sam"], lambda: self._read_by_sam(s))
+
+    def regions(self, settings: pc.Settings | None = None) -> pc.Regions:
+        """SAM's regions, which know no words."""
+        s = settings or self.settings
+        return self._value(self._keys(s)["regions"], lambda: self._mask(s))
+
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
 
@@ -174,7 +188,7 @@ class Stages:
         """Stage 4."""
         return self._value(self._keys(settings)["logits"], lambda: self._classify(settings or self.settings))
 
-    def refined(self, settings: pc.Settings | None = None) -> pc.ClassLogits | pc.PixelLogits:
+    def refined(self, settings: pc.Settings | None = None) -> pc.Refined:
         """Stage 5: stage 4 where the settings do not refine."""
         s = settings or self.settings
         return self.logits(s) if s.refine == "none" else self._value(self._keys(s)["refined"], lambda: self._refine(s))
@@ -253,12 +267,10 @@ class Stages:
 
     def _checked_model(self, s: pc.Settings) -> pc.ProxyCLIP:
         """The model, once it is clear that its encoders may run: a person should not wait for what is refused then."""
-        if not self.may_encode:
-            raise UserError(
-                f"What {s.vfm if s.fusion == 'proxy' else s.clip} had read of this picture had to make room. Open this "
-                "view again to have it read anew; with fewer vision models or a lower resolution it could stay."
-            )
+        self._check_may_encode(s.vfm if s.fusion == "proxy" else s.clip)
         model, size_hw = self.model(s), self.picture().shape[:2]
+        if s.refine in BY_SAM:
+            model.sam_model(s.sam)  # which says so where its weights are missing
         limits.check_amount(size_hw, s)
         layout = plan_windows(size_hw, s.side, s.windows)
         queries = len(self.words().queries)
@@ -267,10 +279,26 @@ class Stages:
         limits.check_scores(layout.count * grid_hw[0] * grid_hw[1], queries)
         return model
 
+    def _check_may_encode(self, name: str) -> None:
+        if not self.may_encode:
+            raise UserError(
+                f"What {name} had read of this picture had to make room. Open this view again to have it read anew; "
+                "with fewer vision models or a lower resolution it could stay."
+            )
+
     def _fuse(self, s: pc.Settings) -> pc.DenseFeatures:
         features, model = self.features(s), self.model()  # to fuse takes CLIP's last block, and no VFM
         limits.check_reach(features, s)
         return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion, s.reach).to("cpu")
+
+    def _read_by_sam(self, s: pc.Settings) -> pc.SamViews:
+        self._check_may_encode("SAM")
+        features = self.features(replace(s, fusion="proxy")) if is_sams_own(s) else None
+        return self.model(s).sam_views(self.picture(), features, s.sam).to("cpu")
+
+    def _mask(self, s: pc.Settings) -> pc.Regions:
+        self._check_may_encode("SAM")
+        return self.model(s).regions(self.sam(s)).to("cpu")
 
     def _classify(self, s: pc.Settings) -> pc.ClassLogits:
         dense, words, model = self.dense(s), self.words(), self.model()
@@ -278,10 +306,12 @@ class Stages:
         limits.check_scores(windows * grid_hw[0] * grid_hw[1], len(words.queries))
         return model.classify(dense.to(model.device), words).to("cpu")
 
-    def _refine(self, s: pc.Settings) -> pc.ClassLogits | pc.PixelLogits:
+    def _refine(self, s: pc.Settings) -> pc.Refined:
         logits, picture = self.logits(s), self.picture()
         limits.check_refined(picture.shape[:2], len(logits.vocabulary.queries), s.refine)
-        return self.model().refine(logits, self.features(s), picture, s.refine).to("cpu")
+        seen: dict[str, Any] = {"views": self.sam(s)} if s.refine in BY_SAM else {}
+        seen |= {"regions": self.regions(s)} if s.refine == "sam" else {}
+        return self.model(s).refine(logits, self.features(s), picture, s.refine, **seen).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
         return self.refined(s).to(self.model().device).segment(s.threshold)
@@ -322,11 +352,19 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     clip = (picture, s.clip, s.side, s.windows)
     vfm = (*clip, s.vfm, s.facet)  # CLIP's too: windows are padded with its mean colour
     dense = (vfm, s.beta, s.gamma, s.reach) if s.fusion == "proxy" else (clip, s.fusion)
+    sam = (*vfm, s.sam) if is_sams_own(s) else (picture, s.sam)
     logits = (dense, words)
-    refined = (logits, s.refine)
+    refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
-    stages = {"words": words, "clip": clip, "vfm": vfm, "dense": dense, "logits": logits, "refined": refined}
-    return {stage: (stage, key) for stage, key in (stages | {"result": result, "overlay": result}).items()}
+    stages = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam, "dense": dense, "logits": logits}
+    stages |= {"refined": refined, "result": result, "overlay": result}
+    return {stage: (stage, key) for stage, key in stages.items()}
+
+
+def is_sams_own(s: pc.Settings) -> bool:
+    """Whether SAM, where it is asked for regions, has read the picture as the VFM already."""
+    vfm = pc.VFM_MODELS.get(s.vfm)
+    return vfm is not None and vfm.is_sam and s.sam in (pc.SETTINGS["sam"].default, s.vfm)
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,18 @@ from proxyclip_core.models.weights import is_available
 from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning
-from proxyclip_core.types import ClassLogits, DenseFeatures, ImageFeatures, PixelLogits, Segmentation, Vocabulary
+from proxyclip_core.types import (
+    ClassLogits,
+    DenseFeatures,
+    ImageFeatures,
+    PixelLogits,
+    Refined,
+    RegionLogits,
+    Regions,
+    SamViews,
+    Segmentation,
+    Vocabulary,
+)
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import TEMPLATES, WordsWarning, background_presets, parse_vocabulary, vocabulary_presets
 
@@ -34,6 +45,10 @@ __all__ = [
     "PictureWarning",
     "PixelLogits",
     "ProxyCLIP",
+    "Refined",
+    "RegionLogits",
+    "Regions",
+    "SamViews",
     "Scores",
     "Segmentation",
     "Settings",

@@ -21,7 +21,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -36,13 +36,16 @@ from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at_once
 from proxyclip_core.picture import ImageLike, PictureWarning, picture_digest, read_image, read_picture, resized
 from proxyclip_core.refine import across
+from proxyclip_core.refine.regions import paint
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
 from proxyclip_core.types import (
     PREVIEW_SIDE,
     ClassLogits,
     DenseFeatures,
     ImageFeatures,
-    PixelLogits,
+    Refined,
+    Regions,
+    SamViews,
     Segmentation,
     Vocabulary,
 )
@@ -59,6 +62,9 @@ from proxyclip_core.words import (
     warned,
     with_background,
 )
+
+if TYPE_CHECKING:
+    from proxyclip_core.models.sam import SamModel
 
 FUSIONS = SETTINGS["fusion"].values
 
@@ -82,7 +88,8 @@ def _stage(method: Callable[P, R]) -> Callable[P, R]:
 class ProxyCLIP:
     """Two frozen encoders and the stages between a picture, words, and labels.
 
-    fusion and templates are the defaults of `fuse` and `embed`. Raises ValueError for unknown ones.
+    fusion and templates are the defaults of `fuse` and `embed`; ValueError is raised for unknown ones. sam: a SAM of
+    one's own, in place of those of the table, which are loaded when they are asked for regions.
     """
 
     def __init__(
@@ -91,7 +98,9 @@ class ProxyCLIP:
         vfm: PatchEncoder | None,
         fusion: str = default("fusion"),
         templates: str = default("templates"),
+        sam: SamModel | None = None,
     ) -> None:
+        self.sam = sam
         self.clip = clip
         self.vfm = vfm
         self.fusion = str(SETTINGS["fusion"].check(fusion))
@@ -135,6 +144,7 @@ class ProxyCLIP:
         facet: str = default("facet"),
         reach: str = default("reach"),
         refine: str = default("refine"),
+        sam: str = default("sam"),
         templates: str | None = None,
         crop: int = 336,
         stride: int = 112,
@@ -157,6 +167,7 @@ class ProxyCLIP:
             facet=facet,
             reach=reach,
             refine=refine,
+            sam=sam,
         )
         return self._run(image, settings, read, crop, stride)
 
@@ -201,6 +212,8 @@ class ProxyCLIP:
                 f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
+        if settings.refine in refinement.BY_SAM:
+            self.sam_model(settings.sam)  # nobody should wait for the encoders to hear that it is missing
         if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
             warnings.warn(differ, SettingsWarning, stacklevel=4)
 
@@ -222,7 +235,7 @@ class ProxyCLIP:
         for picture, features in zip(pictures, every):
             dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
             logits = self.classify(dense, vocabulary)
-            refined = self.refine(logits, features, picture, settings.refine)
+            refined = self.refine(logits, features, picture, settings.refine, sam=settings.sam)
             result = refined.segment(settings.threshold)
             results.append(replace(result, settings=settings, computed_with=self.computed_with()))
         return results
@@ -451,13 +464,68 @@ class ProxyCLIP:
         features: ImageFeatures,
         image: ImageLike,
         method: str = default("refine"),
+        sam: str = default("sam"),
+        *,
+        views: SamViews | None = None,
+        regions: Regions | None = None,
         **settings: Any,
-    ) -> ClassLogits | PixelLogits:
+    ) -> Refined:
         """Optional, past the paper: logits sharpened by the picture itself; see `refine.refine` for the methods.
 
-        Raises ValueError for what is of different pictures, and for a method or a setting that does not exist.
+        views, regions: what SAM has said of the picture, for the methods that ask it; where they are not given, it is
+        asked, see `seen_by_sam`. Raises ValueError for what is of different pictures, and for a method or a setting
+        that does not exist, WeightsError where SAM is not on this machine.
         """
+        if method in refinement.BY_SAM and views is None and (regions is None or method != "sam"):
+            views = self.sam_views(image, features, sam)
+        if method == "sam":
+            settings["regions"] = self.regions(views) if regions is None and views is not None else regions
+        elif method == "sam-prompts" and views is not None:
+            settings |= {"views": views.to(self.device), "model": self._sam_of(views)}
         return refinement.refine(logits.to(self.device), features, image, method, **settings)
+
+    def sam_model(self, sam: str = default("sam")) -> SamModel:
+        """The SAM that one of `SETTINGS["sam"]` means; "auto" is the VFM where that is a SAM, else SAM B.
+
+        Raises WeightsError where it is not on this machine: nothing is downloaded for it.
+        """
+        SETTINGS["sam"].check(sam)
+        if self.sam is not None:
+            return self.sam
+        from proxyclip_core.models import sam as sam_models  # here, because few need it and it is slow to import
+
+        row = sam_models.sam_row(sam, self.vfm.name if self.vfm is not None else None)
+        precision = (self.vfm or self.clip).dtype
+        return sam_models.load_sam(row.name, self.device, precision, self.vfm)
+
+    @_stage
+    def sam_views(self, image: ImageLike, features: ImageFeatures | None = None, sam: str = default("sam")) -> SamViews:
+        """The picture as SAM reads it: once more and as a whole, unless it is the VFM that `features` come from."""
+        return self.sam_model(sam).views(read_image(image), features)
+
+    @_stage
+    def regions(self, views: SamViews, *, points: int = 8, iou: float = 0.4, stability: float = 0.4) -> Regions:
+        """SAM's automatic regions of a picture, the smaller ones upon the larger ones.
+
+        points: on each side of a grid over the picture, each asked for three masks. iou, stability: what a mask must
+        reach of SAM's own guess of its overlap with the truth, and of how little it depends on the threshold. The
+        defaults are CorrCLIP's quick ones; its others, 32, 0.7 and 0.7, take 16 times as long.
+        """
+        masks = self._sam_of(views).automatic_masks(views.to(self.device), points, iou, stability)
+        numbers = paint(masks, views.working_hw)
+        return Regions(torch.from_numpy(numbers).to(self.device), views.picture)
+
+    def seen_by_sam(
+        self, image: ImageLike, features: ImageFeatures, refine: str, sam: str = default("sam")
+    ) -> dict[str, Any]:
+        """What a refinement asks of SAM: the named arguments `views` and `regions` of `refine`, or nothing."""
+        if refine not in refinement.BY_SAM:
+            return {}
+        views = self.sam_views(image, features, sam)
+        return {"views": views} | ({"regions": self.regions(views)} if refine == "sam" else {})
+
+    def _sam_of(self, views: SamViews) -> SamModel:
+        return self.sam or self.sam_model(views.sam)
 
     @_stage
     def seed_attention(

@@ -125,6 +125,38 @@ class JoinedReader:
         return torch.cat([self.first.at(point_xy), self.second.at(point_xy)])
 
 
+class RegionReader:
+    """Another reader's logits, but those of regions where these are, see `types.RegionLogits`."""
+
+    def __init__(self, base: PixelReader, numbers: torch.Tensor, values: torch.Tensor) -> None:
+        self.base, self.numbers, self.values = base, numbers, values
+        self.size_hw, self.device = base.size_hw, base.device
+
+    @property
+    def highest(self) -> float:
+        return max(self.base.highest, _highest(self.values))
+
+    def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        numbers = nearest(self.numbers, self.size_hw)
+        columns = (self.values if queries is None else self.values[:, list(queries)]).T  # (q, R)
+        for rows, chunk, block in self.base.blocks(queries):
+            inside = numbers[rows] > 0
+            block[:, inside] = columns[chunk][:, numbers[rows][inside].long() - 1]
+            yield rows, chunk, block
+
+    def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
+        number = int(nearest(self.numbers, self.size_hw)[int(point_xy[1]), int(point_xy[0])])
+        return self.values[number - 1].cpu() if number else self.base.at(point_xy)
+
+
+def nearest(maps: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    """(h, w) -> (H, W): what lies at the middle of each pixel."""
+    rows, columns = (
+        ((torch.arange(full, device=maps.device) + 0.5) * side / full).long() for side, full in zip(maps.shape, size_hw)
+    )
+    return maps[rows][:, columns]
+
+
 def _highest(values: torch.Tensor) -> float:
     return float(values.max()) if values.numel() else float("-inf")
 

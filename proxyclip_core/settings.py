@@ -208,12 +208,28 @@ _ROWS = (
         "choice",
         "none",
         "Refinement",
-        "Moves scores along what looks alike, past the paper: sharper regions, slower.",
+        "Moves scores along what looks alike, past the paper: sharper regions, slower. SAM reads the picture once more "
+        "and is the slowest: on a CPU up to a minute for a new picture.",
         choices=(
             ("none, as in the paper", "none"),
             ("patches", "patches"),
             ("pixels", "pixels"),
             ("pixels, slow and global", "pixels+"),
+            ("SAM's regions vote", "sam"),
+            ("SAM, asked by what was found", "sam-prompts"),
+        ),
+    ),
+    Setting(
+        "sam",
+        "choice",
+        "auto",
+        "SAM",
+        "Whose regions they are, where SAM is asked for any. Larger: truer, slower.",
+        choices=(
+            ("the vision model's own, else B", "auto"),
+            ("SAM B", "SAM B/16"),
+            ("SAM L", "SAM L/16"),
+            ("SAM H", "SAM H/16"),
         ),
     ),
 )
@@ -250,6 +266,7 @@ class Settings:
     facet: str = default("facet")
     reach: str = default("reach")
     refine: str = default("refine")
+    sam: str = default("sam")
     computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:

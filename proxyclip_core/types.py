@@ -157,7 +157,7 @@ class _Readable(_Movable):
         """(Q,) on the CPU: the vocabulary's queries in the order in which the reader has them."""
         raise NotImplementedError
 
-    def _query_classes(self) -> torch.Tensor:
+    def query_classes(self) -> torch.Tensor:
         """(Q,) on the CPU: the class of each of the reader's queries."""
         return self.vocabulary.query_class.cpu()[self.query_order()]
 
@@ -170,7 +170,7 @@ class _Readable(_Movable):
         """
         check_threshold(threshold, self.vocabulary.has_background)
         query, confidence = readout.best_query(self.reader())
-        labels = self._query_classes().numpy()[query].astype(np.uint16)
+        labels = self.query_classes().numpy()[query].astype(np.uint16)
         labels[confidence < threshold] = 0
         names, has_background = self.vocabulary.names, self.vocabulary.has_background
         return Segmentation(labels, names, confidence, has_background, notes=self.vocabulary.notes)
@@ -183,7 +183,7 @@ class _Readable(_Movable):
         out among them. Raises ValueError for a class that is not there.
         """
         index = class_index(self.vocabulary.names, name)
-        queries = (self._query_classes() == index).nonzero().flatten().tolist()
+        queries = (self.query_classes() == index).nonzero().flatten().tolist()
         return readout.score_map(self.reader(), queries)
 
     @torch.no_grad()
@@ -195,7 +195,7 @@ class _Readable(_Movable):
         self.layout.scaled_point(point_xy)
         scores = readout.scores_at(self.reader(), point_xy)  # (Q,)
         best = torch.zeros(len(self.vocabulary.names), dtype=torch.float32, device="cpu")
-        best = best.scatter_reduce(0, self._query_classes(), scores, "amax")
+        best = best.scatter_reduce(0, self.query_classes(), scores, "amax")
         return dict(sorted(zip(self.vocabulary.names, best.tolist()), key=lambda pair: -pair[1]))
 
 
@@ -267,6 +267,95 @@ class PixelLogits(_Readable):
         left = torch.ones(len(self.vocabulary.queries), dtype=torch.bool, device="cpu")
         left[chosen] = False
         return torch.cat([chosen, left.nonzero().flatten()])
+
+
+@dataclass(frozen=True, eq=False)
+class SamViews(_Movable):
+    """A picture as SAM has read it, in V views (`models.sam`).
+
+    embeddings: (V, C, h, w) of SAM's neck. working_hw: the size in pixels at which masks are made. places: (top, left,
+    height, width) of each view in such pixels; it may reach past the picture, where the view is padded. stretched:
+    whether a view fills SAM's square, as a VFM's windows do, or its long side alone, as SAM has it itself.
+    picture, sam_id: digests of the picture and of the encoder's weights. sam: the name of its row.
+    """
+
+    embeddings: torch.Tensor
+    working_hw: tuple[int, int]
+    places: tuple[tuple[int, int, int, int], ...]
+    stretched: bool
+    picture: str
+    sam: str
+    sam_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Regions(_Movable):
+    """Regions of a picture that know no words.
+
+    numbers: (h, w) int32 over the whole picture, at its size or coarser: 0 where there is none, else 1 to `count`.
+    picture: as in `ImageFeatures`.
+    """
+
+    numbers: torch.Tensor
+    picture: str
+
+    def __post_init__(self) -> None:
+        _check(
+            self.numbers.ndim == 2 and self.numbers.dtype == torch.int32 and int(self.numbers.min()) >= 0,
+            f"numbers is {self.numbers.dtype} of shape {tuple(self.numbers.shape)}; expected int32 of shape (h, w), "
+            "none below 0.",
+        )
+
+    @cached_property
+    def count(self) -> int:
+        """How many regions there are."""
+        return int(self.numbers.max())
+
+    def at_pixels(self, size_hw: tuple[int, int]) -> torch.Tensor:
+        """(H, W) int32 at another size: each pixel's number is that at its middle."""
+        return readout.nearest(self.numbers, size_hw)
+
+
+@dataclass(frozen=True, eq=False)
+class RegionLogits(_Readable):
+    """Stage 4 where regions have logits of their own (`refine`).
+
+    base: what holds where no region is. numbers: as in `Regions`. values: (R, Q) logits of each region, for the queries
+    in the order in which the base's reader has them.
+    """
+
+    base: ClassLogits | PixelLogits
+    numbers: torch.Tensor
+    values: torch.Tensor
+    layout: WindowLayout
+    vocabulary: Vocabulary
+    picture: str = ""
+
+    @classmethod
+    def over(cls, base: ClassLogits | PixelLogits, numbers: torch.Tensor, values: torch.Tensor) -> RegionLogits:
+        """Of what the base is of."""
+        return cls(base, numbers, values, base.layout, base.vocabulary, base.picture)
+
+    def __post_init__(self) -> None:
+        queries = len(self.vocabulary.queries)
+        _check(
+            self.values.ndim == 2 and self.values.shape[1] == queries,
+            f"values has shape {tuple(self.values.shape)}; expected (R, {queries}).",
+        )
+        _check(
+            self.numbers.ndim == 2 and int(self.numbers.max()) <= len(self.values),
+            f"numbers has shape {tuple(self.numbers.shape)} and goes to {int(self.numbers.max())}; expected (h, w) and "
+            f"at most {len(self.values)}, the number of regions.",
+        )
+
+    def reader(self) -> readout.PixelReader:
+        return readout.RegionReader(self.base.reader(), self.numbers, self.values)
+
+    def query_order(self) -> torch.Tensor:
+        return self.base.query_order()
+
+
+Refined = ClassLogits | PixelLogits | RegionLogits  # what may come out of `refine`
 
 
 @dataclass(frozen=True, eq=False)

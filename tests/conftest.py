@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from proxyclip_core import ClipEncoder, PatchEncoder, ProxyCLIP, cli, complete_pair
-from tests.replay import golden_clip, golden_vfm
+from proxyclip_core.models.sam import SamModel, build_decoder
+from tests.replay import fill, golden_clip, golden_sam, golden_vfm
 
 TINY_CLIP = {
     "embed_dim": 32,
@@ -50,8 +51,14 @@ def tiny_vfm() -> PatchEncoder:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tiny_clip, tiny_vfm) -> ProxyCLIP:
-    return ProxyCLIP(tiny_clip, tiny_vfm, templates="simple7")
+def tiny_sam() -> SamModel:
+    """A SAM that reads 256 x 256 pixels."""
+    return SamModel(golden_sam(256), fill(build_decoder(width=32, side=256), "sam."))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_clip, tiny_vfm, tiny_sam) -> ProxyCLIP:
+    return ProxyCLIP(tiny_clip, tiny_vfm, templates="simple7", sam=tiny_sam)
 
 
 @pytest.fixture(scope="session")
@@ -100,13 +107,15 @@ def command(loaded, tmp_path, monkeypatch):
 
 
 class CallCounter:
-    """Counts calls of the encoders: `counts` maps "clip", "vfm" and "text" to numbers."""
+    """Counts calls of the encoders: `counts` maps "clip", "vfm", "sam" and "text" to numbers."""
 
     def __init__(self, model: ProxyCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.counts = {"clip": 0, "vfm": 0, "text": 0}
+        self.counts = {"clip": 0, "vfm": 0, "sam": 0, "text": 0}
+        assert model.sam is not None
         for key, owner, method in (
             ("clip", model.clip, "encode_windows"),
             ("vfm", model.vfm, "encode_windows"),
+            ("sam", model.sam.encoder, "encode_windows"),
             ("text", model.clip, "encode_text"),
         ):
             monkeypatch.setattr(owner, method, self._counting(key, getattr(owner, method)))

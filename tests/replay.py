@@ -108,21 +108,27 @@ def golden_clip(meta: dict) -> ClipEncoder:
     return ClipEncoder(fill(network, "clip."), "golden", OPENAI_MEAN, OPENAI_STD)
 
 
+SHAPE: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4.0, "qkv_bias": True}
+SHAPE |= {"num_classes": 0, "norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+
+
 def golden_vfm(kind: str) -> PatchEncoder:
     """kind: "dino8", "dino16" (any patch size) or "sam"."""
-    shape: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4.0, "qkv_bias": True}
-    shape |= {"num_classes": 0, "norm_layer": partial(nn.LayerNorm, eps=1e-6)}
     if kind == "sam":
-        sam = VisionTransformerSAM(
-            img_size=1024, patch_size=16, neck_chans=32, use_rel_pos=True, window_size=14, global_attn_indexes=(1,),
-            **shape,
-        )  # fmt: skip
-        fill_as_official_sam(sam)
-        return PatchEncoder(sam, "golden", IMAGENET_MEAN, IMAGENET_STD, positions="native", input_side=1024)
+        return golden_sam(1024)
     if not kind.startswith("dino") or not kind[4:].isdigit():
         raise ValueError(f"The case names the VFM {kind!r}; expected dino followed by a patch size, or sam.")
-    network = VisionTransformer(img_size=224, patch_size=int(kind[4:]), **shape)
+    network = VisionTransformer(img_size=224, patch_size=int(kind[4:]), **SHAPE)
     return PatchEncoder(fill(network, "vfm."), "golden", IMAGENET_MEAN, IMAGENET_STD, positions="scale")
+
+
+def golden_sam(side: int) -> PatchEncoder:
+    """SAM's encoder, which reads `side` x `side` pixels."""
+    network = VisionTransformerSAM(
+        img_size=side, patch_size=16, neck_chans=32, use_rel_pos=True, window_size=14, global_attn_indexes=(1,), **SHAPE
+    )
+    fill_as_official_sam(network)
+    return PatchEncoder(network, "golden", IMAGENET_MEAN, IMAGENET_STD, positions="native", input_side=side)
 
 
 def fill_as_official_sam(network: VisionTransformerSAM) -> None:

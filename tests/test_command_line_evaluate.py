@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from proxyclip_core.refine import BY_SAM
 from proxyclip_core.settings import SETTINGS
 
 FAST = ("--side", "as-is", "--templates", "none")
@@ -49,9 +50,11 @@ def test_evaluate_prints_a_row_a_refinement_on_request(command, index, capsys):
     asked = ("--vfm", "DINO B/8", "--refinements", "--refine", "pixels", "--json", "table.json")
     assert command("evaluate", "scenes", "--index", index, *FAST, *asked) == 0
     rows = json.loads(Path("table.json").read_text(encoding="utf-8"))["rows"]
-    others = [f"proxy, DINO B/8, {name}" for name in SETTINGS["refine"].values if name != "pixels"]
-    assert list(rows)[2:] == ["proxy, DINO B/8", *others]
-    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == list(rows)
+    known = [name for name in SETTINGS["refine"].values if name not in ("pixels", *BY_SAM)]  # it is not here
+    assert list(rows)[2:] == ["proxy, DINO B/8", *(f"proxy, DINO B/8, {name}" for name in known)]
+    printed = capsys.readouterr()
+    assert [line.split("  ")[0] for line in printed.out.splitlines()[2:]] == list(rows)
+    assert "sam, sam-prompts are left out. SAM's masks need the whole of SAM B/16" in printed.err
     assert len({row["seconds"] for row in rows.values()}) == len(rows)  # each was timed
 
 

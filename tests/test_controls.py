@@ -52,6 +52,8 @@ SEGMENT_TAB: list[tuple] = [
     ("facet", "input", "keys", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
     ("refine", "input", "pixels", {}, {"refined", *SHOWN}, NOTHING),
+    ("refine", "input", "sam", {}, {"sam", "regions", "refined", *SHOWN}, {"sam": 1}),
+    ("sam", "input", "SAM L/16", {}, {"words", *FROM_PICTURE}, NOTHING),  # none asks it: what had run before is shown
     ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),

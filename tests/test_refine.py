@@ -76,7 +76,7 @@ def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("sam", {}, "refine is 'sam'; expected one of 'none', 'patches', 'pixels', 'pixels+'"),
+        ("more", {}, "refine is 'more'; expected one of 'none', 'patches', 'pixels', 'pixels+'"),
         ("none", {"k": 3}, "no setting k; it has: none"),
         ("pixels", {"steps": 3}, "no setting steps; it has: dilations, rounds, on, rivals, long_side"),
         ("pixels", {"dilations": ()}, "expected one or more distances"),

@@ -31,6 +31,7 @@ IN_ORDER = (
     "reach",
     "refine",
     "facet",
+    "sam",
 )
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
@@ -63,6 +64,7 @@ def build(page: Page) -> None:
         reach: str = default("reach"),
         refine: str = default("refine"),
         facet: str = default("facet"),
+        sam: str = default("sam"),
         opacity: float = 0.6,
         outlines: bool = True,
         names: bool = True,
@@ -79,7 +81,7 @@ def build(page: Page) -> None:
         """
         asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
         asked |= {"templates": templates, "background": background, "fusion": fusion}
-        asked |= {"reach": reach, "refine": refine, "facet": facet}
+        asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam}
         try:
             asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
             return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]

@@ -133,6 +133,6 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
     return str(path)
 
 
-def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.ClassLogits | pc.PixelLogits | None]:
+def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.Refined | None]:
     result = replace(stages.result(), settings=stages.settings, computed_with=stages.model().computed_with())
     return result, stages.refined() if with_logits else None

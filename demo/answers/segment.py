@@ -22,6 +22,7 @@ from proxyclip_core.drawing.overlay import mark, picture_at, size_within
 STAGE_WORDS = {
     "words": ("words",),
     "encoders": ("clip", "vfm"),
+    "SAM": ("sam", "regions"),
     "fusion": ("dense",),
     "classes": ("logits",),
     "refinement": ("refined",),
@@ -158,12 +159,12 @@ def clicked(visit: Visit, shown: str, index_xy: tuple[float, float]) -> Point | 
     return Point(x, y, shown) if 0 <= x < 1 and 0 <= y < 1 else None
 
 
-def logits_of(runner: Runner, visit: Visit) -> pc.ClassLogits | pc.PixelLogits | None:
+def logits_of(runner: Runner, visit: Visit) -> pc.Refined | None:
     """The logits of the result on the page, made again where they had to make room; None where that fails."""
     return visit.logits or runner(Stages.refined, visit, may_encode=False)[0]
 
 
-def scores_at(logits: pc.ClassLogits | pc.PixelLogits, point: Point | None, picture: str) -> dict[str, float] | None:
+def scores_at(logits: pc.Refined, point: Point | None, picture: str) -> dict[str, float] | None:
     """Class -> score in 0..1 at a point of the picture with this digest; None where it is of another one."""
     if point is None or point.picture != picture:
         return None
@@ -171,7 +172,7 @@ def scores_at(logits: pc.ClassLogits | pc.PixelLogits, point: Point | None, pict
     return logits.scores_at((point.x * width, point.y * height))
 
 
-def score_map(logits: pc.ClassLogits | pc.PixelLogits, name: str | None) -> np.ndarray | None:
+def score_map(logits: pc.Refined, name: str | None) -> np.ndarray | None:
     """The score map of a class, with its colour bar; None where there is no such class."""
     if name not in logits.vocabulary.names:
         return None

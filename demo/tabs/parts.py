@@ -60,13 +60,14 @@ class QuestionParts:
     facet: gr.Dropdown
     reach: gr.Dropdown
     refine: gr.Dropdown
+    sam: gr.Dropdown
 
     @property
     def inputs(self) -> set[Any]:
         """The components that `read` needs; add your own for an event."""
         named = {self.picture, self.words, self.clip, self.family, self.patch, self.background, self.threshold}
         named |= {self.beta, self.gamma, self.side, self.windows, self.templates}
-        return named | {self.fusion, self.facet, self.reach, self.refine}
+        return named | {self.fusion, self.facet, self.reach, self.refine, self.sam}
 
     def read(self, values: Values) -> Asked:
         """What is asked for as it stands on the page. Raises ValueError for settings that cannot be."""
@@ -87,6 +88,7 @@ class QuestionParts:
             facet=values[self.facet],
             reach=values[self.reach],
             refine=values[self.refine],
+            sam=values[self.sam],
         )
         return Asked(settings, values[self.picture] or "")
 

@@ -124,6 +124,7 @@ def _settings() -> dict[str, Any]:
             templates, fusion = _menu("templates"), _menu("fusion")
         with gr.Row():
             facet, reach = _menu("facet"), _menu("reach")
-        refine = _menu("refine")
-    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "refine": refine}
+        with gr.Row():
+            refine, sam = _menu("refine"), _menu("sam")
+    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "refine": refine, "sam": sam}
     return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, **rows}

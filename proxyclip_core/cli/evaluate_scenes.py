@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from proxyclip_core.cli.options import (
     check_writable,
     given_settings,
     load_models,
+    say,
     whole_number,
 )
 from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.refine import BY_SAM
 from proxyclip_core.settings import SETTINGS, check_threshold
 
 SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
@@ -89,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     def proxy(vfm: str) -> dict[Way, str]:
         others = [str(name) for name in SETTINGS["refine"].values if name != settings["refine"]]
         titles: dict[Way, str] = {"proxy": f"proxy, {vfm}"}
-        for method in others if options.refinements else ():
+        for method in _at_hand(others, str(settings["sam"]), vfm) if options.refinements else ():
             titles["proxy", method] = f"proxy, {vfm}, {method}"
         return titles
 
@@ -100,6 +104,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
     return 0
+
+
+def _at_hand(refinements: Sequence[str], sam: str, vfm: str) -> list[str]:
+    """Without those that ask SAM, where that is not on this machine; then it is said."""
+    from proxyclip_core.models.sam import sam_row, whole_file  # slow to import
+
+    try:
+        whole_file(sam_row(sam, vfm))
+    except WeightsError as error:
+        say(f"note: {', '.join(BY_SAM)} are left out. {str(error).splitlines()[0]}")
+        return [name for name in refinements if name not in BY_SAM]
+    return list(refinements)
 
 
 def _siblings(vfm: str) -> list[str]:

@@ -45,7 +45,8 @@ class Question:
         asked = self.settings
         features = model.encode(picture, asked.side, asked.windows, facet=asked.facet, **self.windows)
         dense = model.fuse(features, asked.beta, asked.gamma, asked.fusion, asked.reach)
-        logits = model.refine(model.classify(dense, self.vocabulary), features, picture, asked.refine)
+        logits = model.classify(dense, self.vocabulary)
+        logits = model.refine(logits, features, picture, asked.refine, sam=asked.sam)
         return count_areas(logits.segment(asked.threshold).labels, labels, len(self.vocabulary.names))
 
 

@@ -154,6 +154,7 @@ def score_rows(
     facet: str = default("facet"),
     reach: str = default("reach"),
     refine: str = default("refine"),
+    sam: str = default("sam"),
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
@@ -187,10 +188,11 @@ def score_rows(
             fusion, method = (way, refine) if isinstance(way, str) else way
             if fusion not in dense:
                 dense[fusion] = model.fuse(features, beta, gamma, fusion, reach)
+            seen = model.seen_by_sam(scene.picture, features, method, sam)
             for count in distractors:
                 vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)
                 logits, start = model.classify(dense[fusion], vocabulary), time.perf_counter()
-                result = model.refine(logits, features, scene.picture, method).segment(threshold)
+                result = model.refine(logits, features, scene.picture, method, **seen).segment(threshold)
                 scores[way, count].seconds.append(time.perf_counter() - start)
                 scores[way, count].add(result.labels, scene, result.names)
     return scores

@@ -30,7 +30,7 @@ from proxyclip_core.export.masks import cutouts, masks
 from proxyclip_core.export.npz import npz
 from proxyclip_core.export.upright import upright
 from proxyclip_core.picture import ImageLike, read_picture
-from proxyclip_core.types import ClassLogits, PixelLogits, Segmentation
+from proxyclip_core.types import Refined, Segmentation
 
 Files = Iterable[tuple[str, bytes]]
 
@@ -76,7 +76,7 @@ def files_of(
     split: bool = False,
     polygons: bool = False,
     background: bool = False,
-    logits: ClassLogits | PixelLogits | None = None,
+    logits: Refined | None = None,
     look: Look | None = None,
 ) -> Iterator[tuple[str, bytes]]:
     """The files of a result, each as (relative name, content), made one after the other.

@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.export.encoding import SOFTWARE
-from proxyclip_core.types import ClassLogits, PixelLogits, Segmentation
+from proxyclip_core.types import ClassLogits, PixelLogits, Refined, RegionLogits, Segmentation
 
 
-def npz(result: Segmentation, logits: ClassLogits | PixelLogits | None = None) -> bytes:
+def npz(result: Segmentation, logits: Refined | None = None) -> bytes:
     """labels (H, W) uint16, confidence (H, W) float32 in 0..1 (score of the best class), names (K,).
 
     logits: on top `logits` (B, Q, h, w) float32 cosines of the patches of B windows with Q queries, `queries` (Q,)
     their wordings, `query_class` (Q,) their classes; `window_corners` (B, 2) (top, left), `window_hw` and `padded_hw`
     in the picture resized to `scaled_hw`, see `WindowLayout`. Of refined ones also `refined` (q, h, w) over the whole
-    picture, and `refined_queries` (q,), the queries that these are of.
+    picture, and `refined_queries` (q,), the queries that these are of. Of those with regions `regions` (h, w), 0 where
+    none is, and `region_logits` (R, Q), that of the first one first.
     """
     arrays: dict[str, Any] = {"labels": result.labels, "confidence": result.confidence, "names": np.array(result.names)}
     if logits is not None:
-        patches = logits.values if isinstance(logits, ClassLogits) else logits.patch_values
+        base = logits.base if isinstance(logits, RegionLogits) else logits
+        patches = base.values if isinstance(base, ClassLogits) else base.patch_values
         layout, vocabulary = logits.layout, logits.vocabulary
         arrays |= {
             "logits": patches.detach().cpu().float().numpy(),
@@ -33,9 +35,13 @@ def npz(result: Segmentation, logits: ClassLogits | PixelLogits | None = None) -
             "padded_hw": np.array(layout.padded_hw),
             "scaled_hw": np.array(layout.scaled_hw),
         }
-        if isinstance(logits, PixelLogits):
-            arrays["refined"] = logits.values.detach().cpu().float().numpy()
-            arrays["refined_queries"] = logits.queries.cpu().numpy()
+        if isinstance(base, PixelLogits):
+            arrays["refined"] = base.values.detach().cpu().float().numpy()
+            arrays["refined_queries"] = base.queries.cpu().numpy()
+        if isinstance(logits, RegionLogits):
+            order = logits.query_order().argsort()
+            arrays["regions"] = logits.numbers.cpu().numpy()
+            arrays["region_logits"] = logits.values[:, order.to(logits.values.device)].cpu().numpy()
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     with zipfile.ZipFile(file, "a") as archive:

@@ -57,6 +57,11 @@ class VfmSpec:
     path: str = ""
     note: str = field(default="", compare=False)  # what a user must know before choosing it
 
+    @property
+    def is_sam(self) -> bool:
+        """Whether it is the encoder of a SAM."""
+        return self.architecture.startswith("samvit")
+
 
 # The releases of the models' own authors, by repository or architecture.
 _OFFICIAL_FILES = {

@@ -6,6 +6,8 @@
 - "patches": scores move along a graph of the patches of all windows (`patches`, LPOSS).
 - "pixels": scores follow the colours of the picture (`pixels`, PAMR).
 - "pixels+": "patches", and then along a graph of pixels (`pixel_graph`, LPOSS+). Seconds on a CPU.
+- "sam-prompts": parts of classes ask SAM for the things that they lie on (`prompts`, Trident).
+- "sam": pixels of one of SAM's regions take the class that most of them have (`regions`, CorrCLIP's map correction).
 
 What "patches" gives is on the patch grid again, so that "pixels" can follow.
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,9 +30,13 @@ from proxyclip_core.picture import ImageLike, picture_digest, read_image, resize
 from proxyclip_core.refine.patches import grid_places, patch_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
 from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.regions import vote
 from proxyclip_core.refine.solver import propagate
 from proxyclip_core.settings import SETTINGS
-from proxyclip_core.types import ClassLogits, ImageFeatures, PixelLogits
+from proxyclip_core.types import ClassLogits, ImageFeatures, PixelLogits, Refined, RegionLogits, Regions, SamViews
+
+if TYPE_CHECKING:
+    from proxyclip_core.models.sam import SamModel
 
 ON = ("scores", "logits")
 # LPOSS takes 3, for the values of DINO's last block. The features here are that block's outputs, which are so much more
@@ -38,12 +44,13 @@ ON = ("scores", "logits")
 PATCH_GAMMA = 40.0
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
 WITH_SPARSE = ("cpu", "cuda")  # devices for which torch multiplies sparse matrices; for others the CPU does
+BY_SAM = ("sam", "sam-prompts")  # the methods that ask SAM
 
 
 @torch.no_grad()
 def refine(
     logits: ClassLogits, features: ImageFeatures, image: ImageLike, method: str = "none", **settings: Any
-) -> ClassLogits | PixelLogits:
+) -> Refined:
     """Logits that the picture itself has sharpened, to be read with `.segment`, `.scores` and `.scores_at` as before.
 
     logits, features, image: of one picture. method: one of `SETTINGS["refine"]`, see above.
@@ -51,6 +58,8 @@ def refine(
         For "pixels": `dilations` and `rounds` of PAMR; `on`, whether softmax "scores" or "logits" (as NACLIP has it)
         are refined; `rivals` and `long_side`.
         For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`.
+        For "sam": `regions`, which `ProxyCLIP.regions` gives. For "sam-prompts": `views` and `model`, of
+        `ProxyCLIP.sam_views` and `.sam_model`; `score`, `area`, `iou` and `most` as in `prompts.prompt`.
         rivals: only queries that are the best of some patch, or among this many next best, are refined; None refines
         all. long_side: pixels of the size that is worked at, unless the picture is smaller; None: the picture's own.
     Raises ValueError for what is of different pictures, and for a method or a setting that does not exist.
@@ -150,10 +159,41 @@ def _on_pixel_graph(
     return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)
 
 
-METHODS: dict[str, Callable[..., ClassLogits | PixelLogits]] = {
+def _by_regions(
+    logits: ClassLogits, features: ImageFeatures, picture: np.ndarray, *, regions: Regions | None = None
+) -> RegionLogits:
+    if regions is None:
+        raise ValueError("The refinement 'sam' needs regions=. ProxyCLIP.regions makes them; ProxyCLIP.refine asks it.")
+    if regions.picture != logits.picture:
+        raise ValueError("The regions are of another picture. Make those of this one.")
+    return vote(logits, regions)
+
+
+def _by_prompts(
+    logits: ClassLogits,
+    features: ImageFeatures,
+    picture: np.ndarray,
+    *,
+    views: SamViews | None = None,
+    model: SamModel | None = None,
+    score: float = 0.05,
+    area: int = 225,
+    iou: float = 0.8,
+    most: int = 200,
+) -> RegionLogits:
+    from proxyclip_core.refine.prompts import prompt  # here, because SAM is slow to import
+
+    if views is None or model is None:
+        raise ValueError("The refinement 'sam-prompts' needs views= and model=; ProxyCLIP.refine asks SAM for them.")
+    return prompt(logits, views, model, score=score, area=area, iou=iou, most=most)
+
+
+METHODS: dict[str, Callable[..., Refined]] = {
     "patches": _on_patches,
     "pixels": _on_pixels,
     "pixels+": _on_pixel_graph,
+    "sam": _by_regions,
+    "sam-prompts": _by_prompts,
 }
 
 
