@@ -181,6 +181,11 @@ class Stages:
         s = settings or self.settings
         return self._value(self._keys(s)["regions"], lambda: self._mask(s))
 
+    def scope(self, settings: pc.Settings) -> pc.Regions | None:
+        """The regions in which patches attend, where the settings keep them there."""
+        is_kept = settings.scope == "regions" and settings.fusion == "proxy"
+        return self.regions(settings) if is_kept else None
+
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
 
@@ -269,7 +274,7 @@ class Stages:
         """The model, once it is clear that its encoders may run: a person should not wait for what is refused then."""
         self._check_may_encode(s.vfm if s.fusion == "proxy" else s.clip)
         model, size_hw = self.model(s), self.picture().shape[:2]
-        if s.refine in BY_SAM:
+        if s.refine in BY_SAM or s.scope == "regions":
             model.sam_model(s.sam)  # which says so where its weights are missing
         limits.check_amount(size_hw, s)
         layout = plan_windows(size_hw, s.side, s.windows)
@@ -289,7 +294,8 @@ class Stages:
     def _fuse(self, s: pc.Settings) -> pc.DenseFeatures:
         features, model = self.features(s), self.model()  # to fuse takes CLIP's last block, and no VFM
         limits.check_reach(features, s)
-        return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion, s.reach).to("cpu")
+        regions = self.scope(s)
+        return model.fuse(features.to(model.device), s.beta, s.gamma, s.fusion, s.reach, regions=regions).to("cpu")
 
     def _read_by_sam(self, s: pc.Settings) -> pc.SamViews:
         self._check_may_encode("SAM")
@@ -351,8 +357,9 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     words = (s.clip, s.words, s.background, s.templates)
     clip = (picture, s.clip, s.side, s.windows)
     vfm = (*clip, s.vfm, s.facet)  # CLIP's too: windows are padded with its mean colour
-    dense = (vfm, s.beta, s.gamma, s.reach) if s.fusion == "proxy" else (clip, s.fusion)
     sam = (*vfm, s.sam) if is_sams_own(s) else (picture, s.sam)
+    within = sam if s.scope == "regions" else ()
+    dense = (vfm, s.beta, s.gamma, s.reach, within) if s.fusion == "proxy" else (clip, s.fusion)
     logits = (dense, words)
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)

@@ -42,12 +42,19 @@ def similarity_mean(patches: torch.Tensor) -> torch.Tensor:
 
 
 def attention_rows(
-    patches: torch.Tensor, rows: torch.Tensor, mean: torch.Tensor, beta: float, gamma: float, stage: str = "softmax"
+    patches: torch.Tensor,
+    rows: torch.Tensor,
+    mean: torch.Tensor,
+    beta: float,
+    gamma: float,
+    stage: str = "softmax",
+    scopes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Some rows of one window's attention.
 
     patches (N, C) of unit length, rows (R,) patch indices, mean a scalar tensor (`similarity_mean`).
     stage: "cosine" gives S in -1..1, "normalised" A with masked entries at -inf, "softmax" W, whose rows sum to 1.
+    scopes: (N,) see `out_of_scope`; what is out of scope is masked too.
     """
     if stage not in STAGES:
         raise ValueError(f"stage is {stage!r}; expected one of {', '.join(STAGES)}.")
@@ -56,11 +63,19 @@ def attention_rows(
         return similarity
     scores = similarity.sub_(beta * mean).mul_(gamma)  # A, in place: this matrix is the largest of the whole method
     masked = scores < 0
+    if scopes is not None:
+        masked |= out_of_scope(scopes, rows)
     # A patch always attends to itself. Where a picture is nearly uniform, beta m exceeds every similarity, the whole
     # row would be masked and softmax would give NaN.
     masked[torch.arange(len(rows), device=rows.device), rows] = False
     scores.masked_fill_(masked, float("-inf"))
     return scores if stage == "normalised" else scores.softmax(dim=-1)
+
+
+def out_of_scope(scopes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """(R, N) bool: which patches some of them must not attend to. scopes: (N,) numbers; below 0 all may be seen."""
+    own = scopes[rows, None]
+    return (own >= 0) & (own != scopes)
 
 
 def check_beta_gamma(beta: float, gamma: float) -> None:
@@ -71,10 +86,13 @@ def check_beta_gamma(beta: float, gamma: float) -> None:
         raise ValueError(f"gamma is {gamma}; expected a number above 0 (the paper uses 3.0).")
 
 
-def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+def proxy_attention(
+    features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float, scopes: torch.Tensor | None = None
+) -> torch.Tensor:
     """W V for every window: the VFM's proxy attention applied to CLIP's values.
 
-    features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32.
+    features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32. scopes: (B, N),
+    see `out_of_scope`.
     """
     check_beta_gamma(beta, gamma)
     patches = unit_patches(features)
@@ -86,7 +104,8 @@ def proxy_attention(features: torch.Tensor, values: torch.Tensor, beta: float, g
         at_once = max(1, ENTRIES_AT_ONCE // count)
         for first in range(0, count, at_once):
             rows = torch.arange(first, min(first + at_once, count), device=patches.device)
-            weights = attention_rows(patches[window], rows, mean[window], beta, gamma)
+            own = None if scopes is None else scopes[window]
+            weights = attention_rows(patches[window], rows, mean[window], beta, gamma, scopes=own)
             fused[window, first : first + len(rows)] = F.linear(weights, columns)
     return fused
 

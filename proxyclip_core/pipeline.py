@@ -37,6 +37,7 @@ from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at
 from proxyclip_core.picture import ImageLike, PictureWarning, picture_digest, read_image, read_picture, resized
 from proxyclip_core.refine import across
 from proxyclip_core.refine.regions import paint
+from proxyclip_core.refine.scope import scopes_of
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
 from proxyclip_core.types import (
     PREVIEW_SIDE,
@@ -143,6 +144,7 @@ class ProxyCLIP:
         fusion: str | None = None,
         facet: str = default("facet"),
         reach: str = default("reach"),
+        scope: str = default("scope"),
         refine: str = default("refine"),
         sam: str = default("sam"),
         templates: str | None = None,
@@ -166,6 +168,7 @@ class ProxyCLIP:
             fusion=fusion or self.fusion,
             facet=facet,
             reach=reach,
+            scope=scope,
             refine=refine,
             sam=sam,
         )
@@ -212,7 +215,7 @@ class ProxyCLIP:
                 f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
-        if settings.refine in refinement.BY_SAM:
+        if settings.refine in refinement.BY_SAM or settings.scope == "regions":
             self.sam_model(settings.sam)  # nobody should wait for the encoders to hear that it is missing
         if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
             warnings.warn(differ, SettingsWarning, stacklevel=4)
@@ -233,12 +236,21 @@ class ProxyCLIP:
         every = self.encode_all(pictures, settings.side, settings.windows, **more)
         results = []
         for picture, features in zip(pictures, every):
-            dense = self.fuse(features, settings.beta, settings.gamma, settings.fusion, settings.reach)
-            logits = self.classify(dense, vocabulary)
-            refined = self.refine(logits, features, picture, settings.refine, sam=settings.sam)
+            refined = self.refined(picture, features, settings, vocabulary)
             result = refined.segment(settings.threshold)
             results.append(replace(result, settings=settings, computed_with=self.computed_with()))
         return results
+
+    def refined(
+        self, picture: np.ndarray, features: ImageFeatures, settings: Settings, vocabulary: Vocabulary
+    ) -> Refined:
+        """All between stage 1 and the last: what `.segment(settings.threshold)` is asked of."""
+        s = settings
+        scope = s.scope if s.fusion == "proxy" else "all"  # which alone has an attention to be kept somewhere
+        seen = self.seen_by_sam(picture, features, s.refine, scope, s.sam)
+        regions = seen.get("regions") if scope == "regions" else None
+        dense = self.fuse(features, s.beta, s.gamma, s.fusion, s.reach, regions=regions)
+        return self.refine(self.classify(dense, vocabulary), features, picture, s.refine, s.sam, **seen)
 
     def batch(
         self,
@@ -349,6 +361,8 @@ class ProxyCLIP:
         gamma: float = default("gamma"),
         fusion: str | None = None,
         reach: str = default("reach"),
+        *,
+        regions: Regions | None = None,
     ) -> DenseFeatures:
         """Stage 2: one embedding a patch.
 
@@ -360,6 +374,8 @@ class ProxyCLIP:
         gamma: sharpness; raising it gives more weight to the most similar patches.
         reach: of "proxy" alone: "windows" has a patch attend to its own window, "picture" to all windows, "anchors"
         likewise by GLA-CLIP's rule, which sets beta and gamma itself; see `refine.across`.
+        regions: of "proxy" alone: where they are given, a patch attends within its own and such as are like it; see
+        `refine.scope`. Raises ValueError where they are of another picture.
         """
         SETTINGS["reach"].check(reach)
         fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
@@ -367,6 +383,11 @@ class ProxyCLIP:
         features = features.to(self.device)
         vfm = seeds.require_vfm(features) if fusion == "proxy" else None
         grid_hw = features.clip_grid if vfm is None else seeds.grid_of(vfm)
+        scopes = None
+        if regions is not None and vfm is not None:
+            if regions.picture != features.picture:
+                raise ValueError("The regions are of another picture than the features. Make those of this one.")
+            scopes = scopes_of(vfm, features.layout, regions)
         count = features.layout.count
         at_once = count if vfm is not None and reach != "windows" else vfm_windows_at_once(self.device)
         parts = []
@@ -379,7 +400,8 @@ class ProxyCLIP:
                 values = self.clip.out_proj(self.clip.values(features.clip_tokens[some]))  # (B, N, D)
                 if vfm is not None:
                     values = attention.resample_patches(values, features.clip_grid, grid_hw)
-                    values = across.attend(vfm[some], values, beta, gamma, reach)
+                    own = None if scopes is None else scopes[some]
+                    values = across.attend(vfm[some], values, beta, gamma, reach, own)
                 parts.append(self.clip.project(values))
         return DenseFeatures(
             layout=features.layout,
@@ -516,13 +538,19 @@ class ProxyCLIP:
         return Regions(torch.from_numpy(numbers).to(self.device), views.picture)
 
     def seen_by_sam(
-        self, image: ImageLike, features: ImageFeatures, refine: str, sam: str = default("sam")
+        self,
+        image: ImageLike,
+        features: ImageFeatures,
+        refine: str,
+        scope: str = default("scope"),
+        sam: str = default("sam"),
     ) -> dict[str, Any]:
-        """What a refinement asks of SAM: the named arguments `views` and `regions` of `refine`, or nothing."""
-        if refine not in refinement.BY_SAM:
+        """What these settings ask of SAM: the named arguments `views` and `regions` of `refine`, or nothing."""
+        wants_regions = refine == "sam" or SETTINGS["scope"].check(scope) == "regions"
+        if refine not in refinement.BY_SAM and not wants_regions:
             return {}
         views = self.sam_views(image, features, sam)
-        return {"views": views} | ({"regions": self.regions(views)} if refine == "sam" else {})
+        return {"views": views} | ({"regions": self.regions(views)} if wants_regions else {})
 
     def _sam_of(self, views: SamViews) -> SamModel:
         return self.sam or self.sam_model(views.sam)
@@ -538,10 +566,11 @@ class ProxyCLIP:
         stage: str = "softmax",
         source: str = "vfm",
         on: str = "picture",
+        regions: Regions | None = None,
     ) -> np.ndarray:
         """What the patch under a pixel attends to, float32, from stage 1 alone; see `seeds.seed_attention`."""
         self._check_features(features)
-        return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on)
+        return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on, regions)
 
     @_stage
     def similarity_statistics(

@@ -12,7 +12,8 @@ import torch
 
 from proxyclip_core import attention, readout
 from proxyclip_core.models.clip import ClipEncoder
-from proxyclip_core.types import ImageFeatures
+from proxyclip_core.refine.scope import scopes_of
+from proxyclip_core.types import ImageFeatures, Regions
 
 
 def seed_attention(
@@ -24,6 +25,7 @@ def seed_attention(
     stage: str = "softmax",
     source: str = "vfm",
     on: str = "picture",
+    regions: Regions | None = None,
 ) -> np.ndarray:
     """What the patch under a pixel attends to, float32; reads stage 1 alone.
 
@@ -34,19 +36,22 @@ def seed_attention(
     these windows cannot be attended to: 0 for "softmax", NaN for the other stages. "grid" gives the row itself on
     the patches (h, w) of the first window that holds the point; for "softmax" it sums to 1 (for CLIP's own
     attention to 1 less what goes to the class token).
+    regions: of the VFM's attention alone, as in `ProxyCLIP.fuse`.
     """
     attention.check_beta_gamma(beta, gamma)
     _check_choice("source", source, ("vfm", "clip"))
     _check_choice("stage", stage, attention.STAGES if source == "vfm" else ("softmax",))
     _check_choice("on", on, ("picture", "grid"))
     grid_hw = features.clip_grid if source == "clip" else grid_of(require_vfm(features))
+    scopes = None if regions is None or source == "clip" else scopes_of(require_vfm(features), features.layout, regions)
     maps: dict[int, torch.Tensor] = {}
     for window, patch in features.layout.patches_at(point_xy, grid_hw):
         if source == "clip":
             row = clip.own_attention(features.clip_tokens[window : window + 1].to(clip.device), patch)
         else:
             vfm = require_vfm(features)[window : window + 1].to(clip.device)
-            row = _vfm_row(vfm, patch, beta, gamma, stage)
+            own = None if scopes is None else scopes[window].to(clip.device)
+            row = _vfm_row(vfm, patch, beta, gamma, stage, own)
         maps[window] = row.unflatten(0, grid_hw)
         if on == "grid":
             return maps[window].cpu().numpy()
@@ -70,9 +75,12 @@ def require_vfm(features: ImageFeatures) -> torch.Tensor:
     return features.vfm
 
 
-def _vfm_row(features: torch.Tensor, patch: int, beta: float, gamma: float, stage: str) -> torch.Tensor:
+def _vfm_row(
+    features: torch.Tensor, patch: int, beta: float, gamma: float, stage: str, scopes: torch.Tensor | None
+) -> torch.Tensor:
     """(1, C, h, w) -> (h * w,): one row of the attention of one window."""
     patches = attention.unit_patches(features)
     rows = torch.tensor([patch], device=patches.device)
-    row = attention.attention_rows(patches[0], rows, attention.similarity_mean(patches)[0], beta, gamma, stage)[0]
+    mean = attention.similarity_mean(patches)[0]
+    row = attention.attention_rows(patches[0], rows, mean, beta, gamma, stage, scopes)[0]
     return row.clamp(min=0) if stage == "normalised" else row

@@ -204,6 +204,15 @@ _ROWS = (
         ),
     ),
     Setting(
+        "scope",
+        "choice",
+        "all",
+        "Scope",
+        "Whether a patch attends to all patches that are like it, or to those in its region of SAM's and in like ones "
+        "alone. SAM is slow: on a CPU up to a minute for a new picture.",
+        choices=(("all, as in the paper", "all"), ("SAM's regions", "regions")),
+    ),
+    Setting(
         "refine",
         "choice",
         "none",
@@ -265,6 +274,7 @@ class Settings:
     fusion: str = default("fusion")
     facet: str = default("facet")
     reach: str = default("reach")
+    scope: str = default("scope")
     refine: str = default("refine")
     sam: str = default("sam")
     computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

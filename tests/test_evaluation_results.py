@@ -18,6 +18,7 @@ SETTINGS = {
     "fusion": "proxy",
     "facet": "tokens",
     "reach": "windows",
+    "scope": "all",
     "refine": "none",
     "words_of": "paper",
 }

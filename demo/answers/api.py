@@ -32,6 +32,7 @@ IN_ORDER = (
     "refine",
     "facet",
     "sam",
+    "scope",
 )
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
@@ -65,6 +66,7 @@ def build(page: Page) -> None:
         refine: str = default("refine"),
         facet: str = default("facet"),
         sam: str = default("sam"),
+        scope: str = default("scope"),
         opacity: float = 0.6,
         outlines: bool = True,
         names: bool = True,
@@ -81,7 +83,7 @@ def build(page: Page) -> None:
         """
         asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
         asked |= {"templates": templates, "background": background, "fusion": fusion}
-        asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam}
+        asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam, "scope": scope}
         try:
             asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
             return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]

@@ -192,9 +192,10 @@ def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     sources = [(menus.vfm_title(v), "vfm", view.stage, stages.features(v)) for v in variants]
     if view.own_attention:
         sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
+    regions = stages.scope(replace(s, fusion="proxy"))
     for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
         for name, source, stage, features in sources:
-            drawn = attention_map(model, features, picture, spot, s, stage, source, number)
+            drawn = attention_map(model, features, picture, spot, s, stage, source, number, regions)
             maps.append((drawn, f"{number + 1} · {name}"))
     return maps, len(sources)
 
@@ -208,13 +209,15 @@ def attention_map(
     stage: str,
     source: str,
     number: int = 0,
+    regions: pc.Regions | None = None,
 ) -> np.ndarray:
     """What one seed attends to, as colours over the picture (H, W, 3), whichever size it is drawn at.
 
-    spot: (x, y) on the picture as drawn. stage, source: as in `ProxyCLIP.seed_attention`. number: of the seed.
+    spot: (x, y) on the picture as drawn. stage, source, regions: as in `ProxyCLIP.seed_attention`. number: of the seed.
     """
     features = replace(features, layout=replace(features.layout, size_hw=(picture.shape[0], picture.shape[1])))
-    values = model.seed_attention(features, spot, s.beta, s.gamma, stage=stage, source=source)
+    how: dict[str, Any] = {"stage": stage, "source": source, "regions": regions}
+    values = model.seed_attention(features, spot, s.beta, s.gamma, **how)
     box = patch_box(features.layout, grid_of(features, source), spot)
     return with_seed(heat_map(values, picture), spot, box, number)
 

@@ -59,6 +59,7 @@ class QuestionParts:
     fusion: gr.Dropdown
     facet: gr.Dropdown
     reach: gr.Dropdown
+    scope: gr.Dropdown
     refine: gr.Dropdown
     sam: gr.Dropdown
 
@@ -67,7 +68,7 @@ class QuestionParts:
         """The components that `read` needs; add your own for an event."""
         named = {self.picture, self.words, self.clip, self.family, self.patch, self.background, self.threshold}
         named |= {self.beta, self.gamma, self.side, self.windows, self.templates}
-        return named | {self.fusion, self.facet, self.reach, self.refine, self.sam}
+        return named | {self.fusion, self.facet, self.reach, self.scope, self.refine, self.sam}
 
     def read(self, values: Values) -> Asked:
         """What is asked for as it stands on the page. Raises ValueError for settings that cannot be."""
@@ -87,6 +88,7 @@ class QuestionParts:
             fusion=values[self.fusion],
             facet=values[self.facet],
             reach=values[self.reach],
+            scope=values[self.scope],
             refine=values[self.refine],
             sam=values[self.sam],
         )

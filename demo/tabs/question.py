@@ -125,6 +125,7 @@ def _settings() -> dict[str, Any]:
         with gr.Row():
             facet, reach = _menu("facet"), _menu("reach")
         with gr.Row():
-            refine, sam = _menu("refine"), _menu("sam")
-    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "refine": refine, "sam": sam}
-    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, **rows}
+            scope, refine = _menu("scope"), _menu("refine")
+        sam = _menu("sam")
+    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "scope": scope}
+    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, "refine": refine, "sam": sam, **rows}

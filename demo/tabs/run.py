@@ -23,7 +23,7 @@ from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, S
 from demo.tabs.question import side_choices
 
 # Their controls show the value itself.
-PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "facet", "reach", "refine", "sam")
+PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "facet", "reach", "scope", "refine", "sam")
 OPENING = "(_, liked) => [location.search, liked]"
 
 
@@ -74,7 +74,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
 
     changes = [q.words.blur, q.picture.input]
     changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background)]
-    changes += [menu.input for menu in (q.fusion, q.facet, q.reach, q.refine, q.sam)]
+    changes += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
     done.append(gr.on(changes, on_change, **busy))
     chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
     done.append(chosen.then(on_change, **busy))

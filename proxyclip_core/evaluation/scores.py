@@ -153,6 +153,7 @@ def score_rows(
     threshold: float = default("threshold"),
     facet: str = default("facet"),
     reach: str = default("reach"),
+    scope: str = default("scope"),
     refine: str = default("refine"),
     sam: str = default("sam"),
     seed: int = 0,
@@ -183,12 +184,13 @@ def score_rows(
             )
         drawn = [others[index] for index in np.random.default_rng([seed, number]).permutation(len(others))]
         features = model.encode(scene.picture, side, windows, facet=facet)
+        regions = model.regions(model.sam_views(scene.picture, features, sam)) if scope == "regions" else None
         dense: dict[str, DenseFeatures] = {}
         for way in ways:
             fusion, method = (way, refine) if isinstance(way, str) else way
             if fusion not in dense:
-                dense[fusion] = model.fuse(features, beta, gamma, fusion, reach)
-            seen = model.seen_by_sam(scene.picture, features, method, sam)
+                dense[fusion] = model.fuse(features, beta, gamma, fusion, reach, regions=regions)
+            seen = model.seen_by_sam(scene.picture, features, method, sam=sam)
             for count in distractors:
                 vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)
                 logits, start = model.classify(dense[fusion], vocabulary), time.perf_counter()

@@ -71,7 +71,8 @@ def _cells(miou: Mapping[str, float]) -> list[str]:
 def _models(scores: Scores) -> str:
     settings = scores.settings
     parts = [settings["clip"], settings["vfm"]] if settings["vfm"] else [settings["clip"]]
-    usual = {"fusion": "proxy", "facet": "tokens", "reach": "windows", "refine": "none", "words_of": "paper"}
+    usual = {"fusion": "proxy", "facet": "tokens", "reach": "windows", "scope": "all", "refine": "none"}
+    usual["words_of"] = "paper"
     parts += [f"{name} {settings[name]}" for name, value in usual.items() if settings[name] not in (value, "own")]
     return ", ".join(parts).replace("words_of official", "official names")
 

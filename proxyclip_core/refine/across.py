@@ -21,27 +21,43 @@ import math
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core.attention import ENTRIES_AT_ONCE, check_beta_gamma, proxy_attention, unit_patches
+from proxyclip_core.attention import (
+    ENTRIES_AT_ONCE,
+    check_beta_gamma,
+    out_of_scope,
+    proxy_attention,
+    unit_patches,
+)
 
 ALIKE = 0.6  # similarity from which a patch belongs to an anchor
 BETA_SHARE = 0.3
 GAMMA_SHARE = 30.0
 
 
-def attend(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float, reach: str) -> torch.Tensor:
+def attend(
+    features: torch.Tensor,
+    values: torch.Tensor,
+    beta: float,
+    gamma: float,
+    reach: str,
+    scopes: torch.Tensor | None = None,
+) -> torch.Tensor:
     """W V for every window, with one of the values of `settings.SETTINGS["reach"]`.
 
-    features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32.
+    features (B, C, h, w) of the VFM, values (B, N, D) on the same grid, float32 -> (B, N, D) float32. scopes: (B, N),
+    see `attention.out_of_scope`.
     """
     if reach == "anchors":
-        return attend_to_anchors(features, values)
-    return (attend_across if reach == "picture" else proxy_attention)(features, values, beta, gamma)
+        return attend_to_anchors(features, values, scopes=scopes)
+    return (attend_across if reach == "picture" else proxy_attention)(features, values, beta, gamma, scopes)
 
 
-def attend_across(features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+def attend_across(
+    features: torch.Tensor, values: torch.Tensor, beta: float, gamma: float, scopes: torch.Tensor | None = None
+) -> torch.Tensor:
     """As `attention.proxy_attention`, but with the patches and the mean of all windows; shapes as in `attend`."""
     check_beta_gamma(beta, gamma)
-    return attend_to_anchors(features, values, beta=beta, gamma=gamma, rounds=0, one_mean=True)
+    return attend_to_anchors(features, values, beta=beta, gamma=gamma, rounds=0, one_mean=True, scopes=scopes)
 
 
 def attend_to_anchors(
@@ -55,6 +71,7 @@ def attend_to_anchors(
     alike: float = ALIKE,
     beta_share: float = BETA_SHARE,
     gamma_share: float = GAMMA_SHARE,
+    scopes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """GLA-CLIP's attention, or without some of its parts; shapes as in `attend`.
 
@@ -72,6 +89,8 @@ def attend_to_anchors(
     fused = values.new_empty(len(patches), values.shape[-1])
     for rows in _chunks(len(patches), patches.device):
         scores = F.linear(anchors[rows], patches).sub_(shifts[rows, None]).mul_(gammas[rows, None])  # A
+        if scopes is not None:
+            scores.masked_fill_(out_of_scope(scopes.flatten(), rows), float("-inf"))
         # The best patch of a row always counts: where all would be masked, softmax would give NaN.
         scores.masked_fill_(scores < scores.amax(dim=1, keepdim=True).clamp_(max=0), float("-inf"))
         fused[rows] = F.linear(scores.softmax(dim=1), columns)
