@@ -363,8 +363,8 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     logits = (dense, words)
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
-    stages = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam, "dense": dense, "logits": logits}
-    stages |= {"refined": refined, "result": result, "overlay": result}
+    stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
+    stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result, "overlay": result}
     return {stage: (stage, key) for stage, key in stages.items()}
 
 

@@ -236,21 +236,21 @@ class ProxyCLIP:
         every = self.encode_all(pictures, settings.side, settings.windows, **more)
         results = []
         for picture, features in zip(pictures, every):
-            refined = self.refined(picture, features, settings, vocabulary)
+            _, refined = self.answer(picture, features, settings, vocabulary)
             result = refined.segment(settings.threshold)
             results.append(replace(result, settings=settings, computed_with=self.computed_with()))
         return results
 
-    def refined(
+    def answer(
         self, picture: np.ndarray, features: ImageFeatures, settings: Settings, vocabulary: Vocabulary
-    ) -> Refined:
-        """All between stage 1 and the last: what `.segment(settings.threshold)` is asked of."""
+    ) -> tuple[DenseFeatures, Refined]:
+        """Stage 2, and what comes of stages 4 and 5: all between the encoders and `.segment(settings.threshold)`."""
         s = settings
         scope = s.scope if s.fusion == "proxy" else "all"  # which alone has an attention to be kept somewhere
         seen = self.seen_by_sam(picture, features, s.refine, scope, s.sam)
         regions = seen.get("regions") if scope == "regions" else None
         dense = self.fuse(features, s.beta, s.gamma, s.fusion, s.reach, regions=regions)
-        return self.refine(self.classify(dense, vocabulary), features, picture, s.refine, s.sam, **seen)
+        return dense, self.refine(self.classify(dense, vocabulary), features, picture, s.refine, s.sam, **seen)
 
     def batch(
         self,

@@ -44,7 +44,7 @@ class Question:
         """(3, K) int64, see `count_areas`, of one picture (H, W, 3) uint8 and its ground truth (H, W) uint16."""
         asked = self.settings
         features = model.encode(picture, asked.side, asked.windows, facet=asked.facet, **self.windows)
-        logits = model.refined(picture, features, asked, self.vocabulary)
+        _, logits = model.answer(picture, features, asked, self.vocabulary)
         return count_areas(logits.segment(asked.threshold).labels, labels, len(self.vocabulary.names))
 
 
