@@ -59,7 +59,19 @@ class Drawn(gr.Image, metaclass=WithoutStub):
         return super().postprocess(as_file(self, value) if isinstance(value, np.ndarray) else value)
 
 
-def as_file(component: gr.Image | gr.Gallery, pixels: np.ndarray, name: str = "image") -> str:
+def in_files(component: gr.Gallery | gr.ImageSlider, value: Any) -> Any:
+    """A value, or an update with one, with files for the arrays in it.
+
+    gradio would write them itself, but those of an update in the one thread that listens to everybody.
+    """
+    if isinstance(value, np.ndarray):
+        return as_file(component, value)
+    if isinstance(value, dict):
+        return value | {"value": in_files(component, value["value"])} if "value" in value else value
+    return type(value)(in_files(component, one) for one in value) if isinstance(value, (list, tuple)) else value
+
+
+def as_file(component: gr.Image | gr.Gallery | gr.ImageSlider, pixels: np.ndarray, name: str = "image") -> str:
     """(H, W, 3) uint8 -> path of a PNG among the component's files.
 
     Compressed as gradio does it, a result would take four times as long as to draw it, for a sixth fewer bytes.

@@ -13,7 +13,7 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from demo import components
-from demo.components import Drawn, Held, Menu, Names, Number, Picture, Upload, UploadButton, read_liked
+from demo.components import Drawn, Held, Menu, Names, Number, Picture, Upload, UploadButton, in_files, read_liked
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,12 @@ def test_a_drawn_picture_goes_out_as_it_is_and_quickly_compressed(blocks):
     assert (np.asarray(Image.open(path)) == blocks).all()
     _, data = path.read_bytes().split(b"IDAT", 1)
     assert data[:2] == b"\x78\x01"  # zlib's mark of its quickest level
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: gr.update(value=rows, columns=2)])
+def test_a_gallery_gets_files_and_its_captions(blocks, wrap):
+    with gr.Blocks():
+        found = in_files(gr.Gallery(), wrap([(blocks, "one"), (blocks[::-1], "two")]))
+    rows = found["value"] if isinstance(found, dict) else found
+    assert [caption for _, caption in rows] == ["one", "two"]
+    assert (np.asarray(Image.open(rows[1][0])) == blocks[::-1]).all()

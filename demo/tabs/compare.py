@@ -11,7 +11,7 @@ import proxyclip_core as pc
 from demo import menus
 from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Menu, Names, as_file
+from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
@@ -99,7 +99,7 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
     given = (*pair, *_true(page, values))
     made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode)
     changed |= {page.held.visit: visit, parts.note: message(error)}
-    return changed if error else changed | dict(zip([parts.slider, parts.line], made))
+    return changed if error else changed | {parts.slider: in_files(parts.slider, made[0]), parts.line: made[1]}
 
 
 def _pair(stages: Stages, left: str, right: str, *truth: Any) -> Any:

@@ -15,7 +15,7 @@ import proxyclip_core as pc
 from demo import menus
 from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Drawn, Menu, Names, Upload
+from demo.components import Drawn, Menu, Names, Upload, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
@@ -166,7 +166,12 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     show, filled = sections(page)[view]
     made, visit, error = page.runner(show, visit, _view(page, values), may_encode=may_encode)
     held = {page.held.visit: visit, parts.note: message(error), **menu}
-    return held if error else held | dict(zip(filled, made if len(filled) > 1 else [made]))
+    if error:
+        return held
+    new = dict(zip(filled, made if len(filled) > 1 else [made]))
+    return held | {
+        part: in_files(part, value) if isinstance(part, gr.Gallery) else value for part, value in new.items()
+    }
 
 
 def _view(page: Page, values: Values) -> inside.View:
