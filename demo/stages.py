@@ -28,14 +28,14 @@ from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
-from proxyclip_core.words import Read, read_vocabulary
+from proxyclip_core.words import Classes, Read, read_vocabulary
 
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
 DISPENSABLE = (
-    *("picture", "dense", "logits", "refined", "result", "overlay", "canvas", "words"),
+    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "canvas", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
@@ -202,6 +202,14 @@ class Stages:
         """Stage 6, at the picture's own size."""
         return self._value(self._keys(settings)["result"], lambda: self._segment(settings or self.settings))
 
+    def presence(self) -> dict[str, float]:
+        """How surely each word is in the picture at all, 0..1 by class name."""
+        return self._value(self._keys()["presence"], lambda: self.model().presence(self.dense(), self.words()))
+
+    def words_in(self) -> Classes:
+        """Those of the words that win a region and are in the picture."""
+        return self.model().words_in(self.dense(), self.words())
+
     def overlay(self) -> Drawing:
         """The result on the page, as the Segment tab draws it."""
         return self._value(self._keys()["overlay"], lambda: self.drawing(least=LEAST_OVERLAY_SIDE))
@@ -257,7 +265,8 @@ class Stages:
     def _embed(self) -> pc.Vocabulary:
         s, (classes, dropped) = self.settings, words_of(self.settings.words)
         limits.check_words(classes)
-        found = self.model().embed(classes, s.background, s.templates).to("cpu")
+        model = self.model()
+        found = model.with_plain(model.embed(classes, s.background, s.templates)).to("cpu")
         return replace(found, notes=(*dropped, *found.notes))
 
     def _encode_clip(self, s: pc.Settings) -> pc.ImageFeatures:
@@ -365,6 +374,7 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     result = (refined, s.threshold)
     stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
     stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result, "overlay": result}
+    stages["presence"] = (dense, words)
     return {stage: (stage, key) for stage, key in stages.items()}
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo import limits
-from demo.answers import api, api_attention
+from demo.answers import api, api_attention, api_words
 from demo.blocks import Blocks
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
@@ -85,4 +85,5 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         view.wire(page, {"segment": segment_tab, "inside": inside_tab, "compare": compare_tab})
         api.build(page)
         api_attention.build(page)
+        api_words.build(page)
     return demo.queue(max_size=limits.WAITING)

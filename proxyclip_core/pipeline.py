@@ -5,6 +5,7 @@
     words    = model.embed("sky; cloud, hill") only this runs the text tower
     logits   = model.classify(dense, words)
     logits   = model.refine(logits, features, image, "pixels")   optional, past the paper
+    present  = model.presence(dense, words)   likewise: whether the words are in the picture at all
     result   = logits.segment()
 
 Hold on to the middle and a change costs only what comes after it. Nothing about a picture is kept on the model.
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core import attention, seeds
+from proxyclip_core import attention, presence, seeds
 from proxyclip_core import refine as refinement
 from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.drawing.overlay import picture_at, size_within
@@ -53,6 +54,7 @@ from proxyclip_core.types import (
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.word_notes import notes_on
 from proxyclip_core.words import (
+    Classes,
     Read,
     Words,
     WordsWarning,
@@ -193,7 +195,7 @@ class ProxyCLIP:
     def _run(self, image: ImageLike, settings: Settings, read: Read, crop: int, stride: int) -> Segmentation:
         self._check_settings(settings)
         # Words first: a slip in them should not wait for the encoders.
-        vocabulary = self._embed(read, settings.background, settings.templates, iter)
+        vocabulary = self.with_plain(self._embed(read, settings.background, settings.templates, iter))
         _warn(vocabulary.notes, WordsWarning)
         picture, reservations = read_picture(image)
         _warn(reservations, PictureWarning)
@@ -206,7 +208,7 @@ class ProxyCLIP:
         self._check_settings(settings)
         vocabulary = self._embed(read_vocabulary(settings.words), settings.background, settings.templates, progress)
         _warn(vocabulary.notes, WordsWarning)
-        return vocabulary
+        return self.with_plain(vocabulary)
 
     def _check_settings(self, settings: Settings) -> None:
         mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
@@ -236,8 +238,9 @@ class ProxyCLIP:
         every = self.encode_all(pictures, settings.side, settings.windows, **more)
         results = []
         for picture, features in zip(pictures, every):
-            _, refined = self.answer(picture, features, settings, vocabulary)
+            dense, refined = self.answer(picture, features, settings, vocabulary)
             result = refined.segment(settings.threshold)
+            result = replace(result, presence=self.presence(dense, vocabulary))
             results.append(replace(result, settings=settings, computed_with=self.computed_with()))
         return results
 
@@ -469,15 +472,75 @@ class ProxyCLIP:
 
         Raises ValueError where the picture and the words were not encoded by the same CLIP.
         """
-        if dense.clip_id != vocabulary.clip_id:
-            raise ValueError(
-                f"The picture was encoded by {dense.clip_name} @{dense.clip_id} and the words by "
-                f"{vocabulary.clip_name} @{vocabulary.clip_id}; both must come from one CLIP. Embed the words again."
-            )
+        _check_same_clip(dense, vocabulary)
         vocabulary = vocabulary.to(dense.tokens.device)
         tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
         logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
         return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
+
+    @_stage
+    def presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> dict[str, float]:
+        """Whether each word is in the picture at all, 0..1 by class name, without the background; see `presence`.
+
+        Runs the text tower for words that were not read in the sentences of `presence.TEMPLATES`, and once a CLIP for
+        the reference vocabulary. Raises ValueError as `classify`.
+        """
+        _check_same_clip(dense, vocabulary)
+        found = self._presence(dense, vocabulary).tolist()
+        return dict(list(zip(vocabulary.names, found))[int(vocabulary.has_background) :])
+
+    def with_plain(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary, ready for the `presence` of many pictures."""
+        return replace(vocabulary, plain=self._plain(vocabulary))
+
+    def _plain(self, vocabulary: Vocabulary) -> torch.Tensor:
+        """(Q, E), in the sentences in which the reference vocabulary is read: others would not compare."""
+        if vocabulary.plain is not None:
+            return vocabulary.plain
+        if vocabulary.templates == presence.TEMPLATES:
+            return vocabulary.embeddings
+        return self._embed_words(vocabulary.queries, presence.TEMPLATES, iter)
+
+    def _presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> torch.Tensor:
+        """(K,) on the CPU."""
+        if self.clip.reference is None:
+            self.clip.reference = self._embed_words(presence.reference_words(), presence.TEMPLATES, iter)
+        given = (part.to(self.device) for part in (dense.tokens, self._plain(vocabulary), self.clip.reference))
+        return presence.best_of_class(presence.presence_of(*given).cpu(), vocabulary.query_class.cpu())
+
+    def find_words(
+        self,
+        image: ImageLike,
+        words: Words | None = None,
+        *,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        side: int | None = default("side"),
+        windows: str = default("windows"),
+        fusion: str | None = None,
+        facet: str = default("facet"),
+        reach: str = default("reach"),
+    ) -> Classes:
+        """The words of a large vocabulary that are in the picture, which a call takes as its words; the largest first.
+
+        words: what is chosen from; None for `presence.candidate_words`. The rest as in a call. Found is what
+        `words_in` finds. Raises ValueError, and warns, as a call.
+        """
+        chosen = presence.candidate_words(self.clip.name) if words is None else words
+        vocabulary = self.embed(chosen, templates=presence.TEMPLATES)
+        picture, reservations = read_picture(image)
+        _warn(reservations, PictureWarning)
+        dense = self.fuse(self.encode(picture, side, windows, facet=facet), beta, gamma, fusion, reach)
+        return self.words_in(dense, vocabulary)
+
+    @_stage
+    def words_in(self, dense: DenseFeatures, vocabulary: Vocabulary) -> Classes:
+        """The classes of a vocabulary that win a region and are there, the largest first. ValueError as `classify`."""
+        logits = self.classify(dense, vocabulary)
+        present = self._presence(dense, vocabulary) >= presence.PERHAPS_ABSENT
+        classes = vocabulary.classes
+        won = presence.winners(logits.values.cpu(), vocabulary.query_class.cpu(), present)
+        return tuple(classes[index] for index in won)
 
     @_stage
     def refine(
@@ -585,6 +648,14 @@ class ProxyCLIP:
                 f"These features come from {features.clip_name} @{features.clip_id}, but this model's CLIP is "
                 f"{self.clip.name} @{self.clip.digest}. Encode the picture again."
             )
+
+
+def _check_same_clip(dense: DenseFeatures, vocabulary: Vocabulary) -> None:
+    if dense.clip_id != vocabulary.clip_id:
+        raise ValueError(
+            f"The picture was encoded by {dense.clip_name} @{dense.clip_id} and the words by "
+            f"{vocabulary.clip_name} @{vocabulary.clip_id}; both must come from one CLIP. Embed the words again."
+        )
 
 
 def _warn(notes: Sequence[str], category: type[Warning]) -> None:

@@ -21,8 +21,10 @@ import torch
 
 from proxyclip_core import readout
 from proxyclip_core.picture import ImageLike
+from proxyclip_core.presence import PERHAPS_ABSENT
 from proxyclip_core.settings import Settings, check_threshold
 from proxyclip_core.windows import WindowLayout
+from proxyclip_core.words import Classes
 
 MOST_CLASSES = 65_535  # labels are uint16
 PREVIEW_SIDE = 640  # pixels, so that a notebook stays small
@@ -113,6 +115,7 @@ class Vocabulary(_Movable):
     query_class: (Q,) class index of each query, never falling. embeddings: (Q, E) unit length.
     has_background: whether class 0 is the background, which takes the pixels below a threshold.
     notes: what is to be said of the words, a sentence each (`word_notes`).
+    plain: (Q, E) unit length, the same in the few sentences by which presence is told (`ProxyCLIP.with_plain`).
     Raises ValueError for more than MOST_CLASSES classes.
     """
 
@@ -125,6 +128,7 @@ class Vocabulary(_Movable):
     clip_name: str
     clip_id: str
     notes: tuple[str, ...] = ()
+    plain: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.queries)
@@ -141,6 +145,12 @@ class Vocabulary(_Movable):
             and set(self.query_class.tolist()) == set(range(len(self.names))),
             "query_class must run from 0 to K - 1 without gaps, never falling.",
         )
+
+    @property
+    def classes(self) -> Classes:
+        """The wordings of each class."""
+        ends = torch.bincount(self.query_class.cpu()).cumsum(0).tolist()
+        return tuple(self.queries[start:end] for start, end in zip([0, *ends], ends))
 
 
 class _Readable(_Movable):
@@ -367,6 +377,7 @@ class Segmentation:
     has_background: whether class 0 is the background.
     settings, computed_with: what was asked and with what it was computed (`ProxyCLIP.computed_with`), where the result
     comes from `ProxyCLIP.run` or a call of the model.
+    presence: there too, how surely each class but the background is in the picture at all, 0..1 by name.
     notes: what is to be said of the words and, in a result of `run` or a call, of how the picture was read.
     preview: (h, w, 3) uint8, of `run` or a call: the picture as a notebook shows it, at most PREVIEW_SIDE pixels long.
     """
@@ -379,6 +390,7 @@ class Segmentation:
     computed_with: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     preview: np.ndarray | None = field(default=None, repr=False)
+    presence: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(
@@ -406,6 +418,11 @@ class Segmentation:
     def coverage(self) -> dict[str, float]:
         """Share of the picture by class name, in 0..1, summing to 1; classes that were not found have 0."""
         return {name: float(count) / self.labels.size for name, count in zip(self.names, self.areas)}
+
+    @property
+    def perhaps_absent(self) -> tuple[str, ...]:
+        """The classes that are perhaps not in the picture, however much of it they won."""
+        return tuple(name for name, presence in self.presence.items() if presence < PERHAPS_ABSENT)
 
     def overlay(
         self,

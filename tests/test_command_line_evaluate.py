@@ -36,13 +36,14 @@ def test_evaluate_prints_a_row_a_fusion(command, index, capsys):
     assert list(table["rows"]) == list(table["iou"]) == titles
     assert all(row.pop("seconds") > 0 for row in table["rows"].values())
     assert all(0 <= value <= 1 for row in table["rows"].values() for value in row.values())
+    assert {"words auc", "words precision", "words recall"} <= set(table["rows"][titles[2]])
     assert set(table["iou"][titles[0]]) == {"sky", "hill", "boat", "sea"}
     assert np.mean(list(table["iou"][titles[2]].values())) == table["rows"][titles[2]]["miou"]
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0].startswith("2 scenes")
     assert [line.split("  ")[0] for line in lines[2:]] == titles
-    assert all(line.count("%") == 3 for line in lines[2:])
+    assert all(line.count("%") == 5 for line in lines[2:])
     assert "/2 " in printed.err and printed.err.endswith("\r")  # how far it is, meanwhile
 
 

@@ -20,10 +20,10 @@ from tests.serving import OneModel
 
 SHOWN = {"result", "overlay"}
 FROM_LOGITS = {"logits", *SHOWN}
-FROM_DENSE = {"dense", *FROM_LOGITS}
+FROM_DENSE = {"dense", "presence", *FROM_LOGITS}
 FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
 FROM_PICTURE = {"canvas", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
-WORDS = {"words", *FROM_LOGITS}
+WORDS = {"words", "presence", *FROM_LOGITS}
 NOTHING, TEXT, PICTURE = {}, {"text": 1}, {"clip": 1, "vfm": 1}
 POINT = {"index": [20, 30], "value": None}
 
@@ -33,6 +33,8 @@ SEGMENT_TAB: list[tuple] = [
     ("words", "submit", "sky, hill", {}, WORDS, TEXT),
     ("words", "blur", "sky, horse", {}, WORDS, TEXT),
     ("words", "blur", "sky, tree", {}, set(), NOTHING),
+    ("find", "click", None, {}, WORDS, {"text": 2}),  # the list, and the words that are found
+    ("found", "click", None, {"name": "tree"}, WORDS, TEXT),
     ("preset", "input", "Pascal VOC 2012, 20 classes", {}, WORDS, TEXT),
     ("words-file", "upload", "names.csv", {}, WORDS, TEXT),
     ("add-background", "click", None, {}, WORDS, TEXT),
@@ -47,7 +49,7 @@ SEGMENT_TAB: list[tuple] = [
     ("gamma", "input", 5.0, {}, FROM_DENSE, NOTHING),
     ("side", "input", "224", {}, FROM_FEATURES, PICTURE),
     ("windows", "input", "sliding", {}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
-    ("templates", "input", "none", {}, WORDS, TEXT),
+    ("templates", "input", "none", {}, WORDS, {"text": 2}),  # presence has sentences of its own
     ("fusion", "input", "clip", {}, FROM_DENSE, NOTHING),
     ("facet", "input", "keys", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),

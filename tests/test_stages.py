@@ -67,7 +67,7 @@ def test_the_first_time_everything_runs(make, asked, blocks):
         ({"beta": 1.4}, FROM_DENSE, {}),
         ({"gamma": 2.0}, FROM_DENSE, {}),
         ({"words": "sky, hill"}, {"words", "logits", *SHOWN}, {"text": 1}),
-        ({"templates": "none"}, {"words", "logits", *SHOWN}, {"text": 1}),
+        ({"templates": "none"}, {"words", "logits", *SHOWN}, {"text": 2}),  # presence has sentences of its own
         ({"side": 224}, FROM_FEATURES, {"clip": 1, "vfm": 1}),
         ({"windows": "sliding"}, FROM_FEATURES, {"clip": 1, "vfm": 3}),  # one window of the VFM at a time
         ({"vfm": "DINO S/8"}, {"vfm", *FROM_DENSE}, {"vfm": 1}),

@@ -74,8 +74,9 @@ def build(page: Page) -> None:
         """Divides a picture among words.
 
         Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; and a summary:
-        names, classes (name, colour, share, largest first), size_hw, models, seconds, and notes: what is to be said of
-        how the picture was read, and of the words, a sentence each.
+        names, classes (name, colour, share, presence in 0..1 and whether that is so low that it is perhaps_absent,
+        largest first), size_hw, models, seconds, and notes: what is to be said of how the picture was read, and of the
+        words, a sentence each.
 
         words: a comma between classes, a semicolon between words for the same class. side: short side in pixels, or
         "as-is". background: "none", "first" (the first class is the background), "short" or "long" (a list of words is
@@ -117,10 +118,10 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
     found, _, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)
-    drawing, labels, notes, seconds, device = found
+    drawing, labels, presence, notes, seconds, device = found
     summary = {
         "names": list(drawing.coverage),
-        "classes": legend_rows(drawing.coverage, drawing.colours),
+        "classes": legend_rows(drawing.coverage, drawing.colours, presence),
         "size_hw": list(drawing.size_hw),
         "models": {"clip": s.clip, "vfm": s.vfm, "device": device},
         "notes": list(notes),
@@ -133,4 +134,4 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
 def _segment(stages: Stages) -> tuple[Any, ...]:
     words = stages.words()  # first: a slip is found before the slow encoders have run
     drawing, notes = stages.drawing(), (*stages.reservations(), *words.notes)
-    return drawing, stages.result().labels, notes, stages.ran, str(stages.model().device)
+    return drawing, stages.result().labels, stages.presence(), notes, stages.ran, str(stages.model().device)

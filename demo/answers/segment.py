@@ -113,6 +113,7 @@ def segment(
 def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str]:
     notes = stages.words().notes  # first: a slip is found before the slow encoders have run
     stages.overlay()
+    stages.presence()
     return stages.ran, notes, str(stages.model().device)
 
 
@@ -144,7 +145,8 @@ def draw(visit: Visit, look: Look, point: Point | None = None) -> np.ndarray:
 
 def legend(visit: Visit, look: Look) -> str:
     drawing = visit.held("overlay")
-    return legend_html(legend_rows(drawing.coverage, drawing.colours), look.hidden, label_address(drawing.labels))
+    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {})
+    return legend_html(rows, look.hidden, label_address(drawing.labels))
 
 
 def clicked(visit: Visit, shown: str, index_xy: tuple[float, float]) -> Point | None:

@@ -17,14 +17,28 @@ from PIL import Image
 from proxyclip_core.drawing.colours import hex_colour, text_on
 from proxyclip_core.drawing.label_placement import lettering
 from proxyclip_core.drawing.overlay import labels_at, size_within
+from proxyclip_core.presence import PERHAPS_ABSENT
 
 INDEX_SIDE = 512  # pixels of the longer side of the small label map that the legend brings along
 
 
-def legend_rows(coverage: Mapping[str, float], colours: np.ndarray) -> list[dict[str, Any]]:
-    """One {index, name, colour, share} a class, largest share first. coverage: name -> share, in class order."""
+def legend_rows(
+    coverage: Mapping[str, float], colours: np.ndarray, presence: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """One {index, name, colour, share, presence, perhaps_absent} a class, largest share first.
+
+    coverage: name -> share, in class order. presence: of the classes that have one, as in `pc.Segmentation`.
+    """
+    known = presence or {}
     rows = [
-        {"index": index, "name": name, "colour": hex_colour(colour), "share": round(float(share), 6)}
+        {
+            "index": index,
+            "name": name,
+            "colour": hex_colour(colour),
+            "share": round(float(share), 6),
+            "presence": round(known[name], 4) if name in known else None,
+            "perhaps_absent": known.get(name, 1.0) < PERHAPS_ABSENT,
+        }
         for index, ((name, share), colour) in enumerate(zip(coverage.items(), colours, strict=True))
     ]
     return sorted(rows, key=lambda row: -row["share"])
@@ -50,7 +64,8 @@ def _chip(row: Mapping[str, Any], is_shown: bool) -> str:
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
         f'data-index="{row["index"]}" aria-pressed="{str(is_shown).lower()}" title="Hide or show">{written}</button>'
     )
-    return f'<li>{chip}<span class="share">{share}</span></li>'
+    doubt = '<span class="doubt">perhaps not there</span>' if row["perhaps_absent"] else ""
+    return f'<li>{chip}<span class="share">{share}</span>{doubt}</li>'
 
 
 def label_address(labels: np.ndarray) -> str:

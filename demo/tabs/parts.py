@@ -39,6 +39,9 @@ class QuestionParts:
 
     picture: Picture
     words: gr.Textbox
+    find: gr.Button
+    among: gr.Dropdown
+    found: gr.HTML
     button: gr.Button
     message: gr.HTML
     download: gr.HTML

@@ -14,6 +14,7 @@ import proxyclip_core as pc
 from demo import limits, menus
 from demo.components import Menu, Number, Picture, UploadButton
 from demo.examples import Example
+from demo.tabs import found
 from demo.tabs.parts import QuestionParts
 from proxyclip_core.settings import Setting
 
@@ -58,6 +59,7 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
         max_length=limits.MOST_CHARACTERS,
         **_named(pc.SETTINGS["words"]),
     )
+    finding = found.layout()
     with gr.Accordion("Word lists and background", open=False, elem_id="lists"):
         with gr.Row():
             preset = gr.Dropdown(
@@ -75,7 +77,7 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
     message = gr.HTML(visible=False, elem_id="message")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
-    asked: dict[str, Any] = {"picture": picture, "words": words, "button": button, "gallery": gallery}
+    asked: dict[str, Any] = finding | {"picture": picture, "words": words, "button": button, "gallery": gallery}
     asked |= {"preset": preset, "words_file": words_file, "background": background, "threshold": threshold}
     return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings())
 

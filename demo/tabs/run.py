@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,7 @@ from demo.answers.errors import in_words, message, note, notice
 from demo.components import read_liked
 from demo.models import Download
 from demo.stages import Asked
+from demo.tabs import found as finding
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
 from demo.tabs.question import side_choices
 
@@ -81,6 +83,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
+    done += finding.wire(page, partial(_answer, page), busy)
     for segmented in done:
         page.settle(segmented)
     # Without a background there is nothing that the threshold could do.
@@ -91,7 +94,8 @@ def _outputs(page: Page) -> list[Any]:
     parts, held = page.segment, page.held
     shown = [parts.overlay, parts.legend, parts.status, parts.notes, parts.add_background]
     shown += [held.visit, held.shown, held.drawn]
-    return [page.question.message, page.question.about, *shown, page.compare.sheet, page.compare.progress]
+    shown += [page.compare.sheet, page.compare.progress]
+    return [page.question.message, page.question.about, page.question.found, *shown]
 
 
 def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progress: Any, **more: Any) -> Values:
@@ -113,6 +117,8 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         changed |= {parts.overlay: found.overlay, parts.legend: found.legend, parts.status: found.status}
         changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
         changed[parts.add_background] = gr.update(visible=found.is_alone)
+        if before is None or before.asked.settings.words != found.visit.asked.settings.words:
+            changed[page.question.found] = gr.update(visible="hidden")  # what was found is another's
         # A contact sheet of an earlier result would be taken for one of this.
         changed |= {page.compare.sheet: None, page.compare.progress: ""}
     return changed

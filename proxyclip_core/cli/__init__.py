@@ -1,4 +1,4 @@
-"""The command line: `proxyclip segment | evaluate | models`, each with --help; or `python -m proxyclip_core`."""
+"""The command line: `proxyclip segment | words | evaluate | models`, or `python -m proxyclip_core`; each has --help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import proxyclip_core
-from proxyclip_core.cli import evaluate, models, segment
+from proxyclip_core.cli import evaluate, models, segment, words
 from proxyclip_core.cli.options import say
 from proxyclip_core.cpu import keep_freed_memory
 from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
@@ -72,6 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {proxyclip_core.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (segment, evaluate, models):
+    for command in (segment, words, evaluate, models):
         command.add_parser(commands)
     return parser

@@ -22,13 +22,16 @@ from proxyclip_core.cli.options import (
     say,
     whole_number,
 )
-from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.evaluation import LabelledPicture, Way, classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.evaluation.words_present import WordScore
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.settings import SETTINGS, check_threshold
+from proxyclip_core.types import DenseFeatures
+from proxyclip_core.words import Classes
 
 SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
 DISTRACTORS = 40
@@ -74,19 +77,30 @@ def run(options: argparse.Namespace) -> int:
     assert model.vfm is not None  # "proxy" loads one
     shown = ", ".join(f"{name} {SETTINGS[name].as_text(value)}" for name, value in settings.items())
     print(f"{len(scenes)} scenes, {model.clip.name}, {shown}, seed {options.seed}")
-    print(f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}{'seconds':>10}", flush=True)
+    head = f"{'':28}{'mIoU':>8}{f'+{others} words':>12}{'borders F':>12}{'seconds':>10}"
+    print(f"{head}{'words AUC':>12}{'found P':>9}{'R':>7}", flush=True)
     record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
 
     def add(titles: dict[Way, str], model: ProxyCLIP) -> None:
         progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
+        words = {way: WordScore() for way in titles if isinstance(way, str)}
+
+        def each(fusion: str, scene: LabelledPicture, dense: DenseFeatures, drawn: Classes) -> None:
+            words[fusion].add(model, dense, scene, drawn[:others], known)
+
         more: dict[str, Any] = {**settings, "seed": options.seed, "words_of": every_scene, "progress": progress}
+        more["each"] = each
         scores = score_rows(model, scenes, list(titles), (0, others), **more)
         for way, title in titles.items():
             plain, crowded = scores[way, 0], scores[way, others]
             seconds = float(np.mean(plain.seconds))
             figures = f"{plain.miou:8.1%}{crowded.miou:12.1%}{plain.border_f:12.1%}{seconds:10.2f}"
+            row: dict[str, Any] = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f}
+            row["seconds"] = seconds
+            if isinstance(way, str):  # a refinement changes nothing of what words have
+                figures += _three(words[way])
+                row |= words[way].as_json()
             print(f"{title:28}{figures}", flush=True)
-            row = {"miou": plain.miou, "miou with others": crowded.miou, "border f": plain.border_f, "seconds": seconds}
             for part, value in {"rows": row, "iou": plain.iou, "computed_with": model.computed_with()}.items():
                 record[part][title] = value
 
@@ -104,6 +118,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
     return 0
+
+
+def _three(words: WordScore) -> str:
+    auc = f"{words.auc:.3f}" if words.auc is not None else "-"
+    return f"{auc:>12}{words.precision:9.1%}{words.recall:7.1%}"
 
 
 def _at_hand(refinements: Sequence[str], sam: str, vfm: str) -> list[str]:

@@ -59,7 +59,8 @@ class Report:
 
     def _show(self, picture: Found, record: Mapping[str, Any], **more: Any) -> None:
         if self.as_json:
-            row = {"picture": picture.shown, "name": picture.name, "shares": record["shares"], "files": record["files"]}
+            row = {"picture": picture.shown, "name": picture.name}
+            row |= {key: record[key] for key in ("shares", "presence", "perhaps_absent", "files") if key in record}
             show(json.dumps(row | more))
         elif not self.quiet and 0 < self.count <= DESCRIBED:
             for line in self._described(picture, record):
@@ -70,7 +71,8 @@ class Report:
         models = settings["clip"] + (f" and {settings['vfm']}" if made["vfm_weights"] else "")
         yield f"{picture.shown}: {models}, {made['precision']} on {made['device']}"
         for name, share in sorted(record["shares"].items(), key=lambda pair: -pair[1]):
-            yield f"{share:7.1%}  {name}"
+            doubt = ", perhaps not there" if share and name in record.get("perhaps_absent", ()) else ""
+            yield f"{share:7.1%}  {name}{doubt}"
         first = [str(self.folder / file) for file in record["files"][:1]]
         more = [f"{len(record['files']) - 1} more files"] if len(record["files"]) > 1 else []
         yield f"written: {', '.join([*first, *more, str(self.folder / f'{picture.name}.proxyclip.json')])}"

@@ -31,7 +31,7 @@ def as_html(result: Segmentation) -> str:
     shares = sorted(zip(drawing.coverage.items(), drawing.colours), key=lambda row: -row[0][1])
     rows = "".join(
         f'<span style="white-space:nowrap;margin-right:1em"><span style="color:{hex_colour(colour)}">&#9632;</span> '
-        f"{html.escape(name)} {share:.1%}</span> "
+        f"{html.escape(name)} {share:.1%}{', perhaps not there' if name in result.perhaps_absent else ''}</span> "
         for (name, share), colour in shares
         if share
     )

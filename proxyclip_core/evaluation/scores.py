@@ -158,6 +158,7 @@ def score_rows(
     sam: str = default("sam"),
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
+    each: Callable[[str, LabelledPicture, DenseFeatures, Classes], None] = lambda *seen: None,
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
 ) -> dict[tuple[Way, int], Score]:
     """Scores by (way, number of distractors); each scene is encoded once for all of them.
@@ -166,6 +167,7 @@ def score_rows(
     are those from the logits on: what the refinement and the labels took.
     distractors: how many classes of other scenes, drawn at random, each scene gets on top of its own; words_of: more
     scenes to take them from. background: with "short" or "long" each scene's first class must be 'background'.
+    each: called for each scene and fusion with its patches, and the classes of other scenes as they were drawn.
     progress: what the scenes are counted through, such as `tqdm`. The rest as in `ProxyCLIP`.
     Raises ValueError where other scenes have too few classes, or a setting does not fit.
     """
@@ -190,6 +192,7 @@ def score_rows(
             fusion, method = (way, refine) if isinstance(way, str) else way
             if fusion not in dense:
                 dense[fusion] = model.fuse(features, beta, gamma, fusion, reach, regions=regions)
+                each(fusion, scene, dense[fusion], tuple(drawn))
             seen = model.seen_by_sam(scene.picture, features, method, sam=sam)
             for count in distractors:
                 vocabulary = model.embed((*scene.classes, *drawn[:count]), background, templates)

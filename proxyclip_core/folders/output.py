@@ -133,6 +133,8 @@ class Output:
             "labels": self.path(name, "png").name if "labels" in self.formats else None,
             "names": list(result.names),
             "shares": result.coverage(),
+            "presence": {name: round(value, 4) for name, value in result.presence.items()},
+            "perhaps_absent": list(result.perhaps_absent),
             "settings": json.loads(result.settings.to_json(result.computed_with)) if result.settings else None,
             "windows": dict(self.windows),
             "formats": list(self.formats),

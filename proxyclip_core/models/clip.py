@@ -59,6 +59,7 @@ class ClipEncoder:
         self.text_digest = weights_digest(text)
         self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
         self.word_cache: WordCache | None = None
+        self.reference: torch.Tensor | None = None  # embeddings of `presence.reference_words`, once they were asked for
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 
     @property

@@ -1,0 +1,50 @@
+"""The endpoint /words: the words of a vocabulary that are in a picture. It holds no state, as /segment."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+import proxyclip_core as pc
+from demo.answers import find
+from demo.answers.api import PUBLIC, input_of, refuse_missing
+from demo.stages import Asked
+from demo.tabs.parts import Page
+from proxyclip_core.settings import default
+
+NUMBERS = ("beta", "gamma", "side", "windows")
+
+
+def build(page: Page) -> None:
+    with gr.Column(visible=False):
+        given = {name: input_of(name, getattr(page.default, name)) for name in ("clip", "vfm", *NUMBERS)}
+        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
+        picture = gr.Image(type="filepath", label="Picture")
+        vocabulary = gr.Textbox(label="Words to choose from, or the name of a list; none for all that are known")
+        found, trigger = gr.Textbox(label="Words"), gr.Button("words")
+
+    def words(
+        picture: str,
+        vocabulary: str,
+        clip: str,
+        vfm: str,
+        patch: int | None = None,
+        beta: float = default("beta"),
+        gamma: float = default("gamma"),
+        side: str = pc.SETTINGS["side"].as_text(default("side")),
+        windows: str = default("windows"),
+    ) -> str:
+        """Finds the words of a vocabulary that are in a picture, as /segment takes them; "" for none.
+
+        vocabulary: words as in /segment, or the name of one of the page's lists; none for what the CLIP was trained on,
+        where that is known, else the words of all lists. The rest as in /segment.
+        """
+        try:
+            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, patch).name}
+            settings = pc.Settings(clip=clip, words="", beta=beta, gamma=gamma, windows=windows, **sized)  # type: ignore[arg-type]
+            refuse_missing(page, settings)
+            return find.found(page.runner, Asked(settings, picture or ""), vocabulary or "")
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
+    trigger.click(words, asking, found, api_name="words", **PUBLIC)

@@ -1,0 +1,48 @@
+"""`proxyclip words`: which words of a large vocabulary are in a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from proxyclip_core.cli.options import add_models, add_settings, given_settings, load_models, say, show
+from proxyclip_core.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from proxyclip_core.word_files import read_words
+from proxyclip_core.words import Words, as_text
+
+NUMBERS = ("beta", "gamma", "side", "windows", "facet", "reach")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    words = commands.add_parser("words", help="find the words of a large vocabulary that are in a picture")
+    words.add_argument("picture", help="a picture file")
+    words.add_argument(
+        "--vocabulary",
+        metavar="WORDS",
+        help="what is chosen from: a .txt, .csv or .json file, the name of a benchmark such as ade20k, or the words "
+        "themselves (default: what the CLIP was trained on where that is known, else the words of all benchmarks)",
+    )
+    add_settings(words, ["clip", "vfm", *NUMBERS])
+    add_models(words)
+    words.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the words as `proxyclip segment` takes them."""
+    if not Path(options.picture).is_file():
+        raise ValueError(f"There is no picture at {options.picture}.")
+    vocabulary = _vocabulary(options.vocabulary) if options.vocabulary else None
+    numbers = {name: value for name, value in given_settings(options).items() if name in NUMBERS}
+    found = load_models(options).find_words(options.picture, vocabulary, **numbers)
+    if found:
+        show(as_text(found))
+    else:
+        say("note: none of the words seems to be in the picture.")
+    return 0
+
+
+def _vocabulary(given: str) -> Words:
+    if given in BENCHMARKS:
+        return find_benchmark(given).official
+    path = given.removeprefix("@")
+    return read_words(path) if path != given or Path(path).is_file() else given
