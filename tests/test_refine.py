@@ -68,6 +68,17 @@ def test_features_in_other_windows_are_refused(tiny_model, logits, four_areas):
         refine(logits, whole, four_areas, "patches")
 
 
+@pytest.mark.parametrize(("facet", "gamma"), [("tokens", 40.0), ("values", 3.0), ("q+k", 3.0)])
+def test_the_graph_of_patches_takes_lposss_gamma_but_for_outputs(tiny_model, four_areas, facet, gamma):
+    features = tiny_model.encode(four_areas, side=None, facet=facet)
+    logits = tiny_model.classify(tiny_model.fuse(features), tiny_model.embed(WORDS))
+    usual, same, other = (
+        refine(logits, features, four_areas, "patches", **more).values
+        for more in ({}, {"gamma": gamma}, {"gamma": 43.0 - gamma})
+    )
+    assert torch.equal(usual, same) and not torch.allclose(usual, other)
+
+
 def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas):
     with pytest.raises(ValueError, match="hold no VFM"):
         refine(logits, replace(features, vfm=None), four_areas, "patches")

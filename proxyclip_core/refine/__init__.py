@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from proxyclip_core.models.sam import SamModel
 
 ON = ("scores", "logits")
-# LPOSS takes 3, for the values of DINO's last block. The features here are that block's outputs, which are so much more
-# alike that 3 would blur all patches into one another.
-PATCH_GAMMA = 40.0
+# LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
+# into one another.
+PATCH_GAMMA, OUTPUTS_PATCH_GAMMA = 3.0, 40.0
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
 WITH_SPARSE = ("cpu", "cuda")  # devices for which torch multiplies sparse matrices; for others the CPU does
 BY_SAM = ("sam", "sam-prompts")  # the methods that ask SAM
@@ -95,7 +95,7 @@ def _on_patches(
     picture: np.ndarray,
     *,
     k: int = 400,
-    gamma: float = PATCH_GAMMA,
+    gamma: float | None = None,
     sigma: float = 0.01,
     power: float = 1.0,
     alpha: float = 0.95,
@@ -111,6 +111,8 @@ def _on_patches(
     tokens = resample_patches(vfm.flatten(2).transpose(1, 2), (vfm.shape[-2], vfm.shape[-1]), grid_hw)  # (B, N, C)
     height, width = (padded / grid for padded, grid in zip(layout.padded_hw, grid_hw))
     places = grid_places(layout.corners, grid_hw, (height, width), values.device)
+    if gamma is None:
+        gamma = OUTPUTS_PATCH_GAMMA if features.facet == "tokens" else PATCH_GAMMA
     graph = patch_graph(tokens.flatten(0, 1), places, k=k, gamma=gamma, sigma=sigma, power=power)
     queries = _contenders(values, rivals)
     scores = values[:, queries].float().movedim(1, -1).flatten(0, 2).T  # (q, P), in memory patch by patch
