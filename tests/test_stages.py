@@ -216,16 +216,17 @@ class Shape:
         return self
 
 
-WIDTHS = {"OpenAI B/16": 768, "OpenAI B/32": 768, "LAION B/16": 768, "LAION H/14": 1280, "Built-in": 192}
+WIDTHS = {"S": 384, "B": 768, "L": 1024, "H": 1280}
 
 
 def shapes(dtype: torch.dtype) -> list[tuple[Shape, Shape]]:
     """Every pair of the menus."""
     clips = [Shape(name, int(spec.architecture.split("-")[2]) if "-" in spec.architecture else 14,
-                   WIDTHS.get(name, 1024), dtype) for name, spec in CLIP_MODELS.items()]  # fmt: skip
+                   192 if spec.builtin else WIDTHS[spec.architecture.split("-")[1]], dtype)
+             for name, spec in CLIP_MODELS.items()]  # fmt: skip
     vfms = []
     for name, spec in VFM_MODELS.items():
-        width = 128 if spec.builtin else 256 if spec.input_side else 384 if " S" in spec.family else 768
+        width = 128 if spec.builtin else 256 if spec.input_side else WIDTHS[spec.family.split()[-1][0]]
         vfms.append(Shape(name, spec.patch, width, dtype, spec.input_side))
     return [(clip, vfm) for clip in clips for vfm in vfms]
 
