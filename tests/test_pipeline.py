@@ -117,6 +117,34 @@ def test_fewer_windows_at_once_where_the_vfm_enlarges_them(tiny_model, monkeypat
     assert max(taken) == largest and sum(taken) == 41
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+@pytest.mark.parametrize("enough_for", [1, 3])
+def test_where_the_memory_is_not_enough_fewer_windows_are_taken_at_once(
+    tiny_model, blocks, monkeypatch, error, enough_for
+):
+    monkeypatch.setattr(window_batches, "VFM_WINDOWS_AT_ONCE", {"cpu": 32})
+    vfm, encode, whole = copy.copy(tiny_model.vfm), tiny_model.vfm.encode_windows, []
+
+    def short_of_memory(windows):
+        if len(windows) > enough_for:
+            raise error
+        whole.append(len(windows))
+        return encode(windows)
+
+    vfm.encode_windows = short_of_memory
+    found = ProxyCLIP(tiny_model.clip, vfm).encode(blocks, side=224, crop=112, stride=56)
+    assert torch.equal(found.vfm, tiny_model.encode(blocks, side=224, crop=112, stride=56).vfm) and len(whole) > 1
+
+
+def test_memory_that_is_not_enough_for_one_window_is_no_endless_try(tiny_model, blocks):
+    vfm = copy.copy(tiny_model.vfm)
+    vfm.encode_windows = lambda windows: (_ for _ in ()).throw(MemoryError())
+    with pytest.raises(MemoryError):
+        ProxyCLIP(tiny_model.clip, vfm).encode(blocks, side=224)
+
+
 def test_nothing_of_a_picture_stays_on_the_model(tiny_model, blocks):
     before = {key: id(value) for key, value in vars(tiny_model).items()}
     tiny_model(blocks, "sky, hill", side=224)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from proxyclip_core import ClipEncoder, ProxyCLIP
 from proxyclip_core.models import word_cache as module
-from proxyclip_core.models.word_cache import WordCache
+from proxyclip_core.models.word_cache import WordCache, private_to
 
 
 @pytest.fixture
@@ -133,3 +134,27 @@ def test_the_folder_can_be_chosen_or_switched_off(monkeypatch, chosen, folder):
     monkeypatch.setenv("PROXYCLIP_CACHE", chosen)
     found = module.default_folder()
     assert (found.as_posix() if found else None) == folder
+
+
+def test_what_a_reader_asks_for_is_told_to_nobody_else_and_kept_in_memory_alone(tmp_path):
+    cache, embedding = WordCache("tower", tmp_path), torch.ones(3)
+    with private_to("ann", shared={"sky"}):
+        cache.put("secret", "none", embedding)
+        cache.put("sky", "none", embedding)
+        assert cache.get("secret", "none") is not None
+    for reader in ("", "bob"):
+        with private_to(reader, shared={"sky"}):
+            assert cache.get("secret", "none") is None and cache.get("sky", "none") is not None
+    assert WordCache("tower", tmp_path).get("secret", "none") is None
+    assert cache.get("secret", "none") is None  # as after it
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), sqlite3.OperationalError("database or disk is full")])
+def test_a_full_disk_is_no_error_and_the_word_stays_in_memory(tmp_path, monkeypatch, error):
+    def full(*given, **named):
+        raise error
+
+    monkeypatch.setattr(module.diskcache.Cache, "set", full)
+    cache = WordCache("tower", tmp_path)
+    cache.put("sky", "none", torch.ones(3))
+    assert cache.get("sky", "none") is not None

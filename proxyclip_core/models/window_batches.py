@@ -10,6 +10,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 
+from proxyclip_core.models.checkpoints import ran_out_of_memory
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import RGB, all_finite, check_finite
@@ -37,8 +38,9 @@ def encode_pictures(
     """Pictures of their layouts' scaled sizes, (H, W, 3) uint8 -> (B, ...) each, on the device.
 
     Windows of one size go through the encoder together, whichever pictures they are of. fill_rgb: what they are padded
-    with, in 0..1. An encoder that overflows in half precision goes on in float32 from then on, with a warning. Raises
-    ValueError where the network gives what is no finite number in float32 either.
+    with, in 0..1. Where the memory is not enough, fewer do. An encoder that overflows in half precision goes on in
+    float32 from then on, with a warning. Raises ValueError where the network gives what is no finite number in float32
+    either.
     """
     parts: list[list[torch.Tensor]] = [[] for _ in pictures]
     for padded_hw in dict.fromkeys(layout.padded_hw for _, layout in pictures):
@@ -54,7 +56,7 @@ def encode_pictures(
                 cut_windows(scaled, layout, fill_rgb, indices)
                 for (scaled, layout), indices in ((pictures[which], indices) for which, indices in chosen.items())
             ]
-            encoded = encoder.encode_windows(torch.cat(pixels).to(device))
+            encoded = _encode(encoder, torch.cat(pixels), device)
             for which, part in zip(chosen, encoded.split([len(indices) for indices in chosen.values()])):
                 parts[which].append(part)
     encoded_pictures = [torch.cat(part) for part in parts]
@@ -66,6 +68,19 @@ def encode_pictures(
         encoder.to(device, torch.float32)
         return encode_pictures(encoder, pictures, fill_rgb, device)
     return encoded_pictures
+
+
+def _encode(encoder: ClipEncoder | PatchEncoder, windows: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """All windows together; where the memory is not enough for that, half of them at a time, and so on."""
+    try:
+        return encoder.encode_windows(windows.to(device))
+    except (RuntimeError, MemoryError) as error:
+        if len(windows) == 1 or not ran_out_of_memory(error):
+            raise
+    # Here the error is gone, and with it the tensors that it held.
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return torch.cat([_encode(encoder, part, device) for part in windows.split((len(windows) + 1) // 2)])
 
 
 def _at_once(encoder: ClipEncoder | PatchEncoder, padded_hw: tuple[int, int], device: torch.device) -> int:

@@ -10,6 +10,9 @@ import hashlib
 import sqlite3
 import threading
 from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,21 @@ VERSION = 2  # raised whenever the same weights and words come to give other emb
 BYTES_ON_DISK = 200_000_000  # 2 to 4 kB a word
 WORDS_IN_MEMORY = 5_000
 DISK_ERRORS = (OSError, sqlite3.Error, diskcache.Timeout)
+
+
+_reader: ContextVar[tuple[str, Collection[str]]] = ContextVar("reader", default=("", ()))
+
+
+@contextmanager
+def private_to(reader: str, shared: Collection[str] = ()) -> Iterator[None]:
+    """Within it, what is embedded is kept for this reader alone, and in memory alone: the time that a word takes tells
+    nobody whether others have asked for it. reader: any name; "" for none, the usual. shared: words that are not
+    private."""
+    before = _reader.set((reader, shared))
+    try:
+        yield
+    finally:
+        _reader.reset(before)
 
 
 def default_folder() -> Path | None:
@@ -52,21 +70,23 @@ class WordCache:
 
     def get(self, word: str, templates: str) -> torch.Tensor | None:
         """(E,) float32 on the CPU, or None for a word that is not known."""
-        key = self._key(word, templates)
+        key, private = self._key(word, templates)
         with self._lock:
             if key in self._memory:
                 self._memory.move_to_end(key)
                 return self._memory[key]
-        embedding = self._read(key)
+        embedding = None if private else self._read(key)
         if embedding is not None:
             self._remember(key, embedding)
         return embedding
 
     def put(self, word: str, templates: str, embedding: torch.Tensor) -> None:
         """Keeps (E,); a disk that is full or read-only is no error, the word is then kept in memory only."""
-        key = self._key(word, templates)
+        key, private = self._key(word, templates)
         embedding = embedding.detach().float().cpu().clone()
         self._remember(key, embedding)
+        if private:
+            return
         try:
             disk = self._opened()
             if disk is not None:  # an empty one is false
@@ -74,9 +94,12 @@ class WordCache:
         except DISK_ERRORS:
             self._give_disk_up()
 
-    def _key(self, word: str, templates: str) -> str:
-        parts = (str(VERSION), self.tower, templates, word)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+    def _key(self, word: str, templates: str) -> tuple[str, bool]:
+        """The key, and whether it is one reader's alone."""
+        reader, shared = _reader.get()
+        private = bool(reader) and word not in shared
+        parts = (str(VERSION), self.tower, templates, word, *((reader,) if private else ()))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40], private
 
     def _remember(self, key: str, embedding: torch.Tensor) -> None:
         with self._lock:
