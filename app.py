@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import logging
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +53,30 @@ def start_log() -> None:
     lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger("demo").addHandler(lines)
     logging.getLogger("demo.request_log").setLevel(logging.INFO)
+
+
+def is_public(arguments: argparse.Namespace) -> bool:
+    """Whether anybody but this machine can reach the page."""
+    host = arguments.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    shared = arguments.share or os.environ.get("GRADIO_SHARE", "").lower() == "true"
+    in_front = arguments.root_path is not None  # a proxy, which shows the page to others
+    return shared or in_front or "SPACE_ID" in os.environ or host not in ("127.0.0.1", "localhost", "::1")
+
+
+def own_folder() -> None:
+    """Uploads and results go where nobody else of this machine looks or has files already, and go when the page ends:
+    also when it is ended from outside, which takes no time then. What is downloaded or written meanwhile is whole, or
+    goes on at the next start."""
+    folder = tempfile.mkdtemp(prefix="proxyclip-")
+    os.environ.setdefault("GRADIO_TEMP_DIR", folder)
+    tempfile.tempdir = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    def end(signal_number: int, frame: Any) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(128 + signal_number)  # a result may be on its way for a minute
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def reach_itself(host: str | None) -> None:
@@ -98,6 +126,9 @@ def read_sign_in(user: str | None) -> tuple[str, str] | None:
 def main() -> None:
     arguments = read_arguments()
     start_log()
+    # Before `demo.limits` is imported, which reads it.
+    os.environ.setdefault("PROXYCLIP_PUBLIC", "on" if is_public(arguments) else "off")
+    own_folder()
     reach_itself(arguments.host)
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc

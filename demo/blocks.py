@@ -8,23 +8,28 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import convert_component_dict_to_list
-from gradio.exceptions import ComponentProcessingError
+from gradio.exceptions import ComponentProcessingError, InvalidPathError
 
 from demo.request_log import LoggedBlocks
 
 # After each request gradio would sum up its last 10,000, for a page of its own that nobody opens: 12 ms.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 SKIPPED: dict[str, Any] = gr.skip()
+NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
 
 
 class Blocks(LoggedBlocks):
     """As gradio's page otherwise: the answers are the same."""
 
-    async def preprocess_data(self, *given: Any, **named: Any) -> Any:
+    async def preprocess_data(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
         """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error"."""
+        if any(_is_address(value) for value in inputs):
+            raise gr.Error(NOT_UPLOADED, print_exception=False)
         try:
-            return await super().preprocess_data(*given, **named)
+            return await super().preprocess_data(block_fn, inputs, *given, **named)
+        except InvalidPathError:
+            raise gr.Error(NOT_UPLOADED, print_exception=False) from None
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError, ComponentProcessingError):
             raise gr.Error(UNREADABLE, print_exception=False) from None
 
@@ -47,6 +52,15 @@ class Blocks(LoggedBlocks):
             for place, value in zip(changed, made):
                 answer[place] = value
         return answer
+
+
+def _is_address(value: Any) -> bool:
+    """Whether a value stands for a file, and names it by an address: gradio would fetch it, or read what stands in it
+    in ways of its own."""
+    if not isinstance(value, dict) or "meta" not in value:
+        return False
+    path = value.get("path")
+    return not isinstance(path, str) or path.lower().startswith(("http:", "https:", "data:", "file:", "ftp:"))
 
 
 def _listed(outputs: list[Any], predictions: Any) -> list[Any]:

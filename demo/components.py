@@ -7,6 +7,7 @@ go of an old session; on the page menus change with the models that are here. So
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from abc import ABCMeta
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from proxyclip_core.drawing.drawing import Look
 
 MOST_NAMES = 100  # in a list; more than there are models
+MOST_IN_A_NAME = 300  # characters
 MOST_HELD = 200_000  # characters of a value that the browser holds
 
 
@@ -102,7 +104,7 @@ class Menu(gr.Dropdown, metaclass=WithoutStub):
     is_template = True
 
     def preprocess(self, payload: Any) -> str | None:
-        return payload if isinstance(payload, str) else None
+        return payload[:MOST_IN_A_NAME] if isinstance(payload, str) else None
 
 
 class Number(gr.Radio, metaclass=WithoutStub):
@@ -111,7 +113,16 @@ class Number(gr.Radio, metaclass=WithoutStub):
     is_template = True
 
     def preprocess(self, payload: Any) -> int | None:
-        return payload if isinstance(payload, int) else None
+        return payload if isinstance(payload, int) and not isinstance(payload, bool) else None
+
+
+def spot(index: Any) -> tuple[float, float] | None:
+    """(x, y) of a click, from what a browser sent with it; None where that is no point."""
+    try:
+        x, y = (float(part) for part in index)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 class Names(gr.CheckboxGroup, metaclass=WithoutStub):
@@ -121,7 +132,7 @@ class Names(gr.CheckboxGroup, metaclass=WithoutStub):
 
     def preprocess(self, payload: Any) -> list[Any]:
         listed = payload[:MOST_NAMES] if isinstance(payload, list) else []
-        return list(dict.fromkeys(name for name in listed if isinstance(name, str)))
+        return list(dict.fromkeys(name[:MOST_IN_A_NAME] for name in listed if isinstance(name, str)))
 
 
 class Held(gr.Textbox, metaclass=WithoutStub):

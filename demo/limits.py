@@ -20,15 +20,29 @@ def _limit(name: str, usual: int) -> int:
     return int(os.environ.get(f"PROXYCLIP_{name}", usual))
 
 
+def _switch(name: str, usual: bool) -> bool:
+    said = os.environ.get(f"PROXYCLIP_{name}", "").strip().lower()
+    return said in ("1", "on", "yes", "true") if said else usual
+
+
+# Whether strangers come. `app.py` says that they do not where the page is for this machine alone.
+PUBLIC = _switch("PUBLIC", True)
+DOWNLOADS = _switch("DOWNLOADS", not PUBLIC)  # whether visitors may have the weights of models downloaded
+
 # What is asked.
 UPLOAD_MEGABYTES = _limit("UPLOAD_MEGABYTES", 20)
 MOST_CHARACTERS = _limit("MOST_CHARACTERS", 20_000)  # of the words: several times the longest benchmark's
 WORDS_FILE_BYTES = _limit("WORDS_FILE_BYTES", 500_000)
+SETTINGS_FILE_BYTES = _limit("SETTINGS_FILE_BYTES", 100_000)
+REQUEST_BYTES = _limit("REQUEST_BYTES", 4_000_000)  # of a request that is no upload; a page's values are far less
+STALLED_SECONDS = _limit("STALLED_SECONDS", 30)  # that a request may pause on its way
 MOST_WORDS = _limit("MOST_WORDS", 2_000)  # with synonyms; new ones take a CPU some 0.2 s each
 MOST_SEEDS = _limit("MOST_SEEDS", 4)  # patches that are looked at together
 MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
 
-# Time. A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within all three.
+# Time. What is estimated to take longer is refused, with what would fit; and none goes on for twice as long.
+REQUEST_SECONDS = _limit("REQUEST_SECONDS", 60 if PUBLIC else 600)
+# A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within all three.
 MOST_WINDOWS = _limit("MOST_WINDOWS", 256)
 MOST_IN_A_ROW = _limit("MOST_IN_A_ROW", 64)
 MOST_WINDOW_PIXELS = _limit("MOST_WINDOW_PIXELS", 2_200_000)
@@ -37,8 +51,12 @@ MOST_REFINED = {  # pixels, some 10 s for each method on two cores
     "pixels": _limit("MOST_PIXELS_REFINED", 4_000_000),
     "pixels+": _limit("MOST_PIXELS_SOLVED", 250_000),
 }
+FILES_SECONDS = _limit("FILES_SECONDS", 3000)  # uploads and results stay as long, and FILES_LOOK more at most
+FILES_LOOK = 600  # between two looks at what is to go
 MOST_SAVED_PIXELS = _limit("MOST_SAVED_PIXELS", 50_000_000)  # of a picture whose result is downloaded
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
+WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, half of all
+UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
 
 # Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away

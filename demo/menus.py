@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import proxyclip_core as pc
+from demo import limits
 
 Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
@@ -52,8 +53,10 @@ def about(clip: str, vfm: str) -> str:
 
 
 def state(spec: Spec) -> str:
-    """'ready' or 'download 343 MB'."""
-    return "ready" if pc.is_available(spec) else f"download {size(spec)}"
+    """'ready', or 'download 343 MB', or 'not here' where visitors may have nothing downloaded."""
+    if pc.is_available(spec):
+        return "ready"
+    return f"download {size(spec)}" if limits.DOWNLOADS else "not here"
 
 
 def size(spec: Spec) -> str:
@@ -67,8 +70,10 @@ def _origin(spec: Spec) -> str:
         where = "is part of this repository"
     elif pc.is_available(spec):
         where = "is on this machine"
-    else:
+    elif limits.DOWNLOADS:
         where = f"will be downloaded on first use: {size(spec)} from `{spec.repo}`"
+    else:
+        where = f"is not on this machine; it is `{spec.repo}` on the Hugging Face hub"
     if spec.builtin and not spec.path:
         return f"{where}. Licence: {spec.licence}. {spec.note}".rstrip()
     # A licence that limits the use is said in full by the row's note.

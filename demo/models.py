@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 import proxyclip_core as pc
 from demo import limits
-from demo.menus import Spec, size
+from demo.menus import Spec
 from demo.one_thread import in_one_thread, run_next
 from proxyclip_core.models import loading, weights
 
+NOT_NOW = "because others wait meanwhile; Segment on the page downloads them"
+NOT_FOR_VISITORS = "because visitors of this page may not have models downloaded"
 POLL_SECONDS = 0.3  # between looks at how far a download is
 Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one
 KEPT = 2  # encoders of each kind; two of the largest pairs fit into 16 GB
@@ -55,13 +57,14 @@ class Models:
         device: str = "auto",
         *,
         fetch: Callable[[Spec], Path] = weights.find_weights,
+        find: Callable[[Spec], Path] = lambda spec: weights.find_here(spec, NOT_NOW),
         load_clip: Callable[..., pc.ClipEncoder] = loading.load_clip,
         load_vfm: Callable[..., pc.PatchEncoder] = loading.load_vfm,
         fetched: Callable[[Spec], int] | None = None,
     ) -> None:
         """device: as for `pc.load`; raises ValueError for one that is not there. The rest is for tests."""
         self.device = loading.choose_device(device)
-        self._fetch, self._load_clip, self._load_vfm = fetch, load_clip, load_vfm
+        self._fetch, self._find, self._load_clip, self._load_vfm = fetch, find, load_clip, load_vfm
         self._fetched = fetched or fetched_bytes
         self._clips: OrderedDict[str, Any] = OrderedDict()
         self._vfms: OrderedDict[str, Any] = OrderedDict()
@@ -81,18 +84,15 @@ class Models:
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
 
-        Raises ValueError for an unknown name and WeightsError where weights cannot be had or read; the models that are
-        in memory stay then. For this an encoder leaves only when the new pair has loaded: meanwhile there are up to
-        KEPT + 1 of each kind in memory.
+        Nothing is downloaded: whoever asks is often the one that all others wait for. Raises ValueError for an unknown
+        name and WeightsError where weights are not here or cannot be read; the models that are in memory stay then.
+        For this an encoder leaves only when the new pair has loaded: meanwhile there are up to KEPT + 1 of each kind.
         """
         clip_spec, vfm_spec = pc.find_clip(clip), pc.find_vfm(vfm)
-        # Both fetched before either is loaded: neither memory nor time is spent on half a model. And fetched before the
-        # lock is taken: models that are there can be had meanwhile.
-        for done, spec, kept in ((0.0, clip_spec, self._clips), (0.2, vfm_spec, self._vfms)):
+        # Both are looked for before either is loaded: neither memory nor time is spent on half a model.
+        for spec, kept in ((clip_spec, self._clips), (vfm_spec, self._vfms)):
             if spec.name not in kept:
-                if not pc.is_available(spec):
-                    say(done, f"Downloading {spec.name} ({size(spec)}) …")
-                self._fetch(spec)
+                self._find(spec)
         # The lock is taken in the one thread, and not before: otherwise one caller could hold the lock and wait for the
         # thread, while the thread waits for the lock.
         return self.on_device(self._take_both, borrows=False)(clip_spec.name, vfm_spec.name, say)
@@ -109,8 +109,12 @@ class Models:
     def fetch(self, clip: str, vfm: str) -> Iterator[Download]:
         """Downloads what is missing of two models, saying how far it is; loaded models go on meanwhile.
 
-        Raises WeightsError, as `weights.find_weights`.
+        Raises WeightsError, as `weights.find_weights`, and where visitors may have nothing downloaded.
         """
+        if not limits.DOWNLOADS:
+            for spec in (pc.find_clip(clip), pc.find_vfm(vfm)):
+                weights.find_here(spec, NOT_FOR_VISITORS)
+            return
         for spec in (pc.find_clip(clip), pc.find_vfm(vfm)):
             if not pc.is_available(spec):
                 yield from self._fetch_one(spec)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -20,15 +21,18 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, time_limit, work
 from demo.answers.errors import UserError, in_words
-from demo.models import Provider
+from demo.examples import FOLDER, read_examples
+from demo.models import NOT_NOW, Provider
 from demo.request_log import note
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.models import weights
+from proxyclip_core.models.word_cache import private_to
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
-from proxyclip_core.words import Classes, Read, read_vocabulary
+from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
 
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
@@ -64,7 +68,7 @@ class Visit:
 
     asked: what the result on the page is of. picture: its digest. entries: the least recently used first.
     ran: stage -> seconds, of those that had to run for this result. reservations, notes: what is to be said of how the
-    picture was read, and of the words.
+    picture was read, and of the words. reader: a name that nobody else has.
     """
 
     asked: Asked
@@ -73,13 +77,15 @@ class Visit:
     ran: Mapping[str, float]
     reservations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    reader: str = ""
 
     @classmethod
     def of(cls, asked: Asked, before: Visit | None = None) -> Visit:
         """What is asked, with what is kept of `before`. Raises ValueError where the picture is gone."""
         digest = file_digest(asked.picture)
         reservations = before.reservations if before and before.picture == digest else ()
-        return cls(asked, digest, before.entries if before else {}, {}, reservations)
+        reader = before.reader if before else secrets.token_hex(8)
+        return cls(asked, digest, before.entries if before else {}, {}, reservations, reader=reader)
 
     def __hash__(self) -> int:
         # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
@@ -139,7 +145,9 @@ class Stages:
     def __init__(self, models: Provider, visit: Visit, may_encode: bool = True) -> None:
         self.models, self.asked, self.may_encode = models, visit.asked, may_encode
         self.settings, self.digest = visit.asked.settings, visit.picture
+        self._reader = visit.reader if limits.PUBLIC else ""
         self.ran: dict[str, float] = {}
+        self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
         self._entries = dict(visit.entries)
         self._used: dict[Key, None] = {}
 
@@ -159,11 +167,13 @@ class Stages:
         return self._read_picture().reservations
 
     def words(self) -> pc.Vocabulary:
+        self._check_time(self.settings, "words")
         return self._value(self._keys()["words"], self._embed)
 
     def features(self, settings: pc.Settings | None = None) -> pc.ImageFeatures:
         """Stage 1, of CLIP and of the settings' VFM; of CLIP alone where `fusion` takes no VFM."""
         s = settings or self.settings
+        self._check_time(s, "clip", *(("vfm",) if s.fusion == "proxy" else ()))
         clip: pc.ImageFeatures = self._value(self._keys(s)["clip"], lambda: self._encode_clip(s))
         features = replace(clip, clip_tokens=clip.clip_tokens.float())
         if s.fusion != "proxy":
@@ -187,19 +197,23 @@ class Stages:
         return self.regions(settings) if is_kept else None
 
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
+        self._check_time(settings or self.settings, "dense")
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
 
     def logits(self, settings: pc.Settings | None = None) -> pc.ClassLogits:
         """Stage 4."""
+        self._check_time(settings or self.settings, "logits")
         return self._value(self._keys(settings)["logits"], lambda: self._classify(settings or self.settings))
 
     def refined(self, settings: pc.Settings | None = None) -> pc.Refined:
         """Stage 5: stage 4 where the settings do not refine."""
         s = settings or self.settings
+        self._check_time(s, "refined")
         return self.logits(s) if s.refine == "none" else self._value(self._keys(s)["refined"], lambda: self._refine(s))
 
     def result(self, settings: pc.Settings | None = None) -> pc.Segmentation:
         """Stage 6, at the picture's own size."""
+        self._check_time(settings or self.settings, "result")
         return self._value(self._keys(settings)["result"], lambda: self._segment(settings or self.settings))
 
     def presence(self) -> dict[str, float]:
@@ -250,6 +264,8 @@ class Stages:
 
     def _value(self, key: Key, make: Callable[[], Any]) -> Any:
         if key not in self._entries:
+            if time.monotonic() > self._end:
+                raise UserError(time_limit.TOO_LATE)
             start, others = time.perf_counter(), sum(self.ran.values())
             value = make()
             # Without the stages that ran for this one.
@@ -259,6 +275,24 @@ class Stages:
         self._used[key] = None
         return self._entries[key].value
 
+    def _check_time(self, s: pc.Settings, *stages: str) -> None:
+        """Raises UserError where these stages, with what is missing for them, would take too long."""
+        held = {stage for stage, key in self._keys(s).items() if key in self._entries}
+        needed = set[str]().union(*(work.missing(held, stage) for stage in stages))
+        if not needed:
+            return
+        classes = with_background(words_of(s.words)[0], s.background)[0]
+        queries, clip = [word for group in classes for word in group], self.model().clip
+        with private_to(self._reader, words_of_everybody()):
+            cache = clip.word_cache
+            new = [word for word in queries if cache is None or cache.get(word, s.templates) is None]
+        size_hw = self.picture().shape[:2] if needed != {"words"} else (1, 1)
+        device, given = self.model().device, (s, (size_hw[0], size_hw[1]), queries, new, needed)
+        try:
+            time_limit.check_time(*given, time_limit.operations_a_second(device, clip.dtype))
+        except UserError:
+            time_limit.check_time(*given, time_limit.operations_a_second(device, clip.dtype, again=True))
+
     def _read_picture(self) -> Picture:
         return self._value(("picture", (self.digest,)), lambda: Picture(*pc.read_picture(self.asked.picture)))
 
@@ -266,7 +300,8 @@ class Stages:
         s, (classes, dropped) = self.settings, words_of(self.settings.words)
         limits.check_words(classes)
         model = self.model()
-        found = model.with_plain(model.embed(classes, s.background, s.templates)).to("cpu")
+        with private_to(self._reader, words_of_everybody()):
+            found = model.with_plain(model.embed(classes, s.background, s.templates)).to("cpu")
         return replace(found, notes=(*dropped, *found.notes))
 
     def _encode_clip(self, s: pc.Settings) -> pc.ImageFeatures:
@@ -308,6 +343,10 @@ class Stages:
 
     def _read_by_sam(self, s: pc.Settings) -> pc.SamViews:
         self._check_may_encode("SAM")
+        name = sam_of(s)
+        if not self.models.ready(s.clip, name):
+            weights.find_here(pc.find_vfm(name), NOT_NOW)  # it would be downloaded while others wait
+        self._check_time(replace(s, vfm=name, fusion="proxy", windows="whole"), "vfm")  # it reads the whole picture
         features = self.features(replace(s, fusion="proxy")) if is_sams_own(s) else None
         return self.model(s).sam_views(self.picture(), features, s.sam).to("cpu")
 
@@ -378,10 +417,27 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     return {stage: (stage, key) for stage, key in stages.items()}
 
 
+def sam_of(s: pc.Settings) -> str:
+    """The full name of the SAM that the settings ask, where they ask any."""
+    return s.vfm if is_sams_own(s) else "SAM B/16" if s.sam == pc.SETTINGS["sam"].default else s.sam
+
+
+def asks_sam(s: pc.Settings) -> bool:
+    return s.refine in BY_SAM or (s.scope == "regions" and s.fusion == "proxy")
+
+
 def is_sams_own(s: pc.Settings) -> bool:
     """Whether SAM, where it is asked for regions, has read the picture as the VFM already."""
     vfm = pc.VFM_MODELS.get(s.vfm)
     return vfm is not None and vfm.is_sam and s.sam in (pc.SETTINGS["sam"].default, s.vfm)
+
+
+@lru_cache(maxsize=1)
+def words_of_everybody() -> frozenset[str]:
+    """The words of the gallery and of the lists that the page offers: nobody's secret."""
+    texts = [*pc.vocabulary_presets().values(), *(example.words for example in read_examples(FOLDER))]
+    groups = [*background_presets().values(), *(group for text in texts for group in words_of(text)[0])]
+    return frozenset({BACKGROUND_NAME}.union(*groups))
 
 
 @lru_cache(maxsize=64)
@@ -411,7 +467,7 @@ def file_digest(path: str) -> str:
     """
     try:
         found = os.stat(path)
-    except OSError:  # uploads are deleted after a day
+    except OSError:  # uploads are deleted within the hour
         raise ValueError("The picture is no longer on the server. Upload it again.") from None
     return _digest(path, found.st_mtime_ns, found.st_size)
 

@@ -10,7 +10,7 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import limits
 from demo.answers import api, api_attention, api_words
-from demo.blocks import Blocks
+from demo.door import MIDDLEWARE, Door
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
 from demo.stages import Runner
@@ -47,6 +47,8 @@ LAUNCH: dict[str, Any] = {
     "run_history": False,  # people's pictures are not kept in the browser
     "ssr_mode": False,
     "allowed_paths": [str(FOLDER)],
+    "enable_monitoring": False,
+    "app_kwargs": {"middleware": MIDDLEWARE},
 }
 
 
@@ -57,7 +59,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     """
     scenes = read_examples(examples)
     default = pc.Settings(clip, vfm, scenes[0].words if scenes else "")
-    with Blocks(title=TITLE, fill_width=True, delete_cache=(3600, 24 * 3600)) as demo:
+    with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
         demo.models = models
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")
         with gr.Row(equal_height=False, elem_id="columns"):

@@ -30,7 +30,7 @@ REFINING = {"pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
 LINKS = 400 * 2 * 40 * 10  # of a patch: scores move along them, both ways, in all steps of the solver
 # What a stage is made of.
-NEEDS = {"dense": ("clip", "vfm"), "logits": ("dense", "words"), "result": ("logits",)}
+NEEDS = {"dense": ("clip", "vfm"), "logits": ("dense", "words"), "refined": ("logits",), "result": ("refined",)}
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ def operations(
     attending = _attending(windows, patches, s.reach) * (width + vfm.width) if vfm else 0.0
     found["dense"] = windows * values + attending
     found["logits"] = 2.0 * windows * patches * clip.embedding * len(queries)
+    found["refined"] = 0.0
     if s.refine in ("patches", "pixels+"):
         every = windows * patches
-        found["logits"] += every**2 * (2.0 * (vfm or clip.tower).width + PAIR) + every * LINKS * len(queries)
+        found["refined"] += every**2 * (2.0 * (vfm or clip.tower).width + PAIR) + every * LINKS * len(queries)
     if s.refine in REFINING:
         side, once, each = REFINING[s.refine]
         pixels = prod(size_hw) * min(1.0, side / max(size_hw)) ** 2
-        found["logits"] += pixels * (once + each * len(queries)) * ENTRY
+        found["refined"] += pixels * (once + each * len(queries)) * ENTRY
     found["result"] = len(queries) * (prod(size_hw) * ENTRY + 2.0 * windows * patches * size_hw[1])
     return found
 

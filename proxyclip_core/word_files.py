@@ -42,7 +42,7 @@ def words_in(path: Path) -> Read:
         if path.suffix.casefold() == ".json":
             return read_vocabulary(names_in(_json_list(text)))
         return read_vocabulary(without_comments(text))
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path.name}: {error}") from None
 
 

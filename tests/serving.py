@@ -111,7 +111,7 @@ def app_and_process(cache: Path, *arguments: str, **environment: str) -> Iterato
     finally:
         watch.cancel()
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=5)  # whatever it is doing
 
 
 def free_port() -> int:

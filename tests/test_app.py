@@ -561,6 +561,43 @@ def test_weights_of_ones_own_open_on_a_local_page_whose_visitors_name_no_files(p
             client.predict(handle_file(portrait), "sky, grass", vfm=str(own), **given)
 
 
+def test_a_page_that_is_ended_in_the_middle_leaves_nothing_behind(portrait, tmp_path):
+    own = tmp_path / "temporary"
+    own.mkdir()
+    (own / "gradio").write_text("where gradio puts uploads is somebody else's")
+    with app_process(tmp_path, TMPDIR=str(own), GRADIO_TEMP_DIR="") as url:
+        with open(portrait, "rb") as opened:
+            (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": opened}).json()
+        picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        words = ", ".join(f"word {number}" for number in range(300))
+        httpx.post(f"{url}gradio_api/call/v2/segment", json={"picture": picture, "words": words}).raise_for_status()
+        assert len(list(own.iterdir())) > 1
+    assert [path.name for path in own.iterdir()] == ["gradio"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "public"),
+    [
+        ([], {}, False),
+        (["--host", "127.0.0.1"], {}, False),
+        (["--host", "0.0.0.0"], {}, True),
+        (["--share"], {}, True),
+        (["--root-path", "/proxyclip"], {}, True),
+        ([], {"SPACE_ID": "somebody/proxyclip"}, True),
+        ([], {"GRADIO_SERVER_NAME": "0.0.0.0"}, True),
+    ],
+)
+def test_whether_strangers_can_reach_the_page(monkeypatch, arguments, environment, public):
+    import app
+
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SHARE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
+    assert app.is_public(app.read_arguments()) is public
+
+
 def test_a_wrong_option_is_said_in_a_line():
     ended = subprocess.run(
         [sys.executable, "app.py", "--vfm", "DINO B", "--patch", "5"], cwd=ROOT, capture_output=True, text=True

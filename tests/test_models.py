@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import proxyclip_core as pc
-from demo import menus
+from demo import limits, menus
 from demo.models import Download, Models, fetched_bytes
 
 
@@ -39,7 +39,7 @@ class Loads:
         return self.vfm
 
     def models(self) -> Models:
-        return Models("cpu", fetch=self.fetch, load_clip=self.load_clip, load_vfm=self.load_vfm)
+        return Models("cpu", fetch=self.fetch, find=self.fetch, load_clip=self.load_clip, load_vfm=self.load_vfm)
 
 
 @pytest.fixture
@@ -59,8 +59,6 @@ def test_a_model_loads_once_and_says_so(loads):
         assert isinstance(model, pc.ProxyCLIP)
     assert loads.loaded == ["OpenAI B/16", "DINO B/8"]
     assert [text for _, text in said] == [
-        "Downloading OpenAI B/16 (599 MB) …",
-        "Downloading DINO B/8 (343 MB) …",
         "Loading OpenAI B/16 …",
         "Loading DINO B/8 …",
     ]
@@ -157,7 +155,12 @@ def test_a_download_says_how_far_it_is_while_others_go_on(loads, monkeypatch):
 
     loads.fetch = fetch
     models = Models(
-        "cpu", fetch=fetch, load_clip=loads.load_clip, load_vfm=loads.load_vfm, fetched=lambda spec: next(sizes, 9**9)
+        "cpu",
+        fetch=fetch,
+        find=fetch,
+        load_clip=loads.load_clip,
+        load_vfm=loads.load_vfm,
+        fetched=lambda spec: next(sizes, 9**9),
     )
     here.update(("OpenAI B/16", "DINO B/8"))
     assert models.ready("OpenAI B/16", "DINO B/8") and not models.ready("OpenAI B/32", "DINO B/8")
@@ -214,9 +217,24 @@ def test_models_that_are_there_can_be_had_while_weights_come(loads):
     fetch = models._fetch
     models._fetch = lambda spec: go_on.wait(20) and fetch(spec)
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(models.get, "OpenAI B/16", "DINO S/8")
+        slow = pool.submit(lambda: list(models.fetch("OpenAI B/16", "DINO S/8")))
         try:
             assert models.get("OpenAI B/16", "DINO B/8").vfm is not None and not slow.done()
         finally:
             go_on.set()
         slow.result(20)
+
+
+def test_what_is_not_here_is_not_downloaded_while_others_wait(tiny_clip, tiny_vfm, monkeypatch):
+    monkeypatch.setattr("proxyclip_core.models.weights._download", lambda spec: pytest.fail("a download was started"))
+    with pytest.raises(pc.WeightsError, match=r"(?s)not asked, because others wait.*hf download"):
+        Models("cpu").get("OpenAI B/16", "DINO B/8")
+
+
+def test_visitors_of_a_public_page_have_nothing_downloaded(loads, monkeypatch):
+    monkeypatch.setattr(limits, "DOWNLOADS", False)
+    loads.fetch = lambda spec: pytest.fail("a download was started")
+    with pytest.raises(pc.WeightsError, match="visitors of this page may not have models downloaded"):
+        list(loads.models().fetch("OpenAI B/32", "DINO B/8"))
+    assert menus.state(pc.find_clip("OpenAI B/32")) == "not here"
+    assert "is not on this machine" in menus.about("OpenAI B/32", "DINO B/8")

@@ -94,6 +94,6 @@ def test_words_that_were_read_before_are_no_work():
 
 
 def test_what_is_held_need_not_run():
-    assert work.missing(()) == {"words", "clip", "vfm", "dense", "logits", "result"}
-    assert work.missing({"clip", "vfm", "words"}) == {"dense", "logits", "result"}
-    assert work.missing({"logits"}) == {"result"} and not work.missing({"result"})
+    assert work.missing(()) == {"words", "clip", "vfm", "dense", "logits", "refined", "result"}
+    assert work.missing({"clip", "vfm", "words"}) == {"dense", "logits", "refined", "result"}
+    assert work.missing({"logits"}) == {"refined", "result"} and not work.missing({"result"})

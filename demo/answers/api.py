@@ -10,9 +10,12 @@ import numpy as np
 from PIL import Image
 
 import proxyclip_core as pc
+from demo import limits
 from demo.answers.errors import UserError
 from demo.answers.segment import check
+from demo.components import MOST_IN_A_NAME
 from demo.draw.legend import legend_rows
+from demo.models import NOT_FOR_VISITORS, NOT_NOW
 from demo.stages import Asked, Stages, Visit
 from demo.tabs.parts import ON_MODEL, Page
 from proxyclip_core.drawing.drawing import Look
@@ -43,7 +46,7 @@ def build(page: Page) -> None:
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
         # reason for what cannot be.
         given = {name: input_of(name, getattr(page.default, name)) for name in pc.SETTINGS if name != "words"}
-        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
+        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
         trigger = gr.Button("segment")
@@ -53,7 +56,7 @@ def build(page: Page) -> None:
         words: str,
         clip: str,
         vfm: str,
-        patch: int | None = None,
+        patch: float | None = None,
         beta: float = default("beta"),
         gamma: float = default("gamma"),
         side: str = pc.SETTINGS["side"].as_text(default("side")),
@@ -82,18 +85,37 @@ def build(page: Page) -> None:
         "as-is". background: "none", "first" (the first class is the background), "short" or "long" (a list of words is
         put in front as class 0). threshold: score below which a pixel goes to the background.
         """
-        asked = {"words": words, "clip": clip, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
+        asked = {
+            "words": words,
+            "clip": clip[:MOST_IN_A_NAME],
+            "beta": beta,
+            "gamma": gamma,
+            "windows": windows,
+            "threshold": threshold,
+        }
         asked |= {"templates": templates, "background": background, "fusion": fusion}
         asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam, "scope": scope}
         try:
-            asked |= {"vfm": pc.find_vfm(vfm, patch).name, "side": pc.SETTINGS["side"].from_text(str(side))}
+            asked |= {
+                "vfm": pc.find_vfm(vfm[:MOST_IN_A_NAME], whole(patch)).name,
+                "side": pc.SETTINGS["side"].from_text(str(side)),
+            }
             return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]
-        except ValueError as error:
+        except (ValueError, pc.WeightsError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [parts.opacity, parts.outlines, parts.names]
     trigger.click(segment, asking, [parts.overlay, labels, summary], api_name="segment", **PUBLIC)
+
+
+def whole(patch: float | None) -> int | None:
+    if patch is None:
+        return None
+    is_number = isinstance(patch, (int, float)) and not isinstance(patch, bool)
+    if not is_number or not 0 < patch < 1000 or patch != int(patch):
+        raise ValueError(f"patch is {str(patch)[:40]}; expected a whole number of pixels.")
+    return int(patch)
 
 
 def input_of(name: str, value: Any) -> Any:
@@ -104,10 +126,10 @@ def input_of(name: str, value: Any) -> Any:
 
 
 def refuse_missing(page: Page, s: pc.Settings) -> None:
-    """While a call is answered nobody else's is: it does not wait for weights, as the page does. Raises UserError."""
-    for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
-        if not page.runner.models.ready(s.clip, s.vfm) and not pc.is_available(spec):
-            raise UserError(weights.missing(spec, "not asked by a call; Segment on the page downloads them"))
+    """While a call is answered nobody else's is: it waits for no weights, as the page does. Raises WeightsError."""
+    if not page.runner.models.ready(s.clip, s.vfm):
+        for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
+            weights.find_here(spec, NOT_NOW if limits.DOWNLOADS else NOT_FOR_VISITORS)
 
 
 def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Image, dict[str, Any]]:
@@ -133,5 +155,6 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
 
 def _segment(stages: Stages) -> tuple[Any, ...]:
     words = stages.words()  # first: a slip is found before the slow encoders have run
+    limits.check_saved(stages.picture().shape[:2])
     drawing, notes = stages.drawing(), (*stages.reservations(), *words.notes)
     return drawing, stages.result().labels, stages.presence(), notes, stages.ran, str(stages.model().device)

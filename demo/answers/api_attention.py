@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -10,10 +9,11 @@ import gradio as gr
 import numpy as np
 
 import proxyclip_core as pc
-from demo.answers.api import PUBLIC, input_of, refuse_missing
+from demo.answers.api import PUBLIC, input_of, refuse_missing, whole
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
+from demo.components import Picture
 from demo.stages import Asked, Stages, Visit
 from demo.tabs.parts import Page
 from proxyclip_core.drawing.overlay import picture_at, size_within
@@ -26,8 +26,8 @@ def build(page: Page) -> None:
     with gr.Column(visible=False):
         names = ("clip", "vfm", "beta", "gamma", "side", "windows")
         given = {name: input_of(name, getattr(page.default, name)) for name in names}
-        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
-        picture = gr.Image(type="filepath", label="Picture")
+        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+        picture = Picture(type="filepath", label="Picture")
         x, y = (gr.Number(label=f"{axis} of the pixel, from 0 on") for axis in "xy")
         stages = ", ".join(name for _, name in ATTENTION_STAGES)
         stage = gr.Textbox("softmax", label=f"Stage of the attention: {stages}")
@@ -41,7 +41,7 @@ def build(page: Page) -> None:
         y: float,
         clip: str,
         vfm: str,
-        patch: int | None = None,
+        patch: float | None = None,
         beta: float = default("beta"),
         gamma: float = default("gamma"),
         side: str = pc.SETTINGS["side"].as_text(default("side")),
@@ -59,7 +59,10 @@ def build(page: Page) -> None:
         gamma, masked entries as 0) or "softmax". source: "vfm" or "clip". side: short side in pixels, or "as-is".
         """
         try:
-            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, patch).name}
+            sized = {
+                "side": pc.SETTINGS["side"].from_text(str(side)),
+                "vfm": pc.find_vfm(vfm, whole(patch)).name,
+            }
             settings = pc.Settings(clip=clip, beta=beta, gamma=gamma, windows=windows, **sized, **NO_WORDS)  # type: ignore[arg-type]
             asked = Asked(settings, picture or "")
             check(asked)
@@ -101,7 +104,7 @@ def models() -> list[dict[str, Any]]:
 
 def _number(value: Any) -> float:
     """Raises ValueError for what is no place on a picture."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9:
         return float(value)
     raise UserError("x and y are the pixel whose patch is asked for; both must be numbers.")
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import errno
 import html
 import logging
+import os
+import re
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 import proxyclip_core as pc
+from demo import limits
 from demo.request_log import ended
 from proxyclip_core.models.weights import ran_out_of_memory
 
 NO_RESULT = "No result yet. Give a picture and words, and press Segment."
 GONE = "The result is no longer on the server. Press Segment to make it again."
+MOST_SAID = 2_000  # characters of a message
+PATH = re.compile(r"(?<![\w/:.~<-])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\",;:()<>]+[\\/])*([^\\/\s'\",;:()<>]+)")
 log = logging.getLogger(__name__)
 
 
@@ -25,8 +32,10 @@ class UserError(ValueError):
 
 def in_words(error: BaseException) -> str:
     """What the person reads about an error."""
+    if isinstance(error, pc.WeightsError):  # which names files and folders, and no word of a visitor's
+        log.warning("%s", error)
     if isinstance(error, (ValueError, pc.WeightsError)):
-        return str(error)
+        return outward(str(error))
     if ran_out_of_memory(error):
         return "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
     log.error("An event failed", exc_info=error)
@@ -36,11 +45,21 @@ def in_words(error: BaseException) -> str:
     return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
 
 
+def outward(text: str) -> str:
+    """A message as strangers may read it: files of the server by their names alone. The log has it in full."""
+    if not limits.PUBLIC:
+        return text
+    said = text[:MOST_SAID]
+    for folder in {str(Path.home()), tempfile.gettempdir(), os.getcwd()} - {os.sep}:  # their names may hold blanks
+        said = said.replace(folder + os.sep, "")
+    return PATH.sub(r"\1", said)
+
+
 def message(text: str) -> Any:
     """A message box with an error, or gone. Text is text: what a person typed may be part of it."""
     if text:
         ended("refused")
-    return gr.update(value=f'<div role="alert">{html.escape(text)}</div>' if text else "", visible=bool(text))
+    return gr.update(value=f'<div role="alert">{html.escape(outward(text))}</div>' if text else "", visible=bool(text))
 
 
 def note(text: str) -> Any:

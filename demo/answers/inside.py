@@ -45,10 +45,12 @@ class Seeds:
     def read(cls, value: Any, picture: str) -> Seeds:
         """What a browser sent, for the picture with this digest: no points where they are another picture's."""
         try:
-            points = [(float(x), float(y)) for x, y in value["points"]] if value["picture"] == picture else []
-        except (TypeError, ValueError, KeyError):
+            listed = value["points"][: limits.MOST_SEEDS] if value["picture"] == picture else []
+            points = [(float(x), float(y)) for x, y in listed]
+            points = points if np.isfinite(points).all() else []
+        except (TypeError, ValueError, KeyError, OverflowError):
             points = []
-        return cls(picture, tuple(points[: limits.MOST_SEEDS]))
+        return cls(picture, tuple(points))
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ def place(stages: Stages, view: View, how: str, index_xy: Sequence[float] | None
     how: "picture", "undo", "clear" or one of STEPS.
     """
     seeds = Seeds.read(view.seeds, stages.digest)
-    if how == "picture" and index_xy is not None:
-        return _click(stages, seeds, index_xy)
+    if how == "picture":
+        return _click(stages, seeds, index_xy) if index_xy else seeds
     if how in STEPS:
         return _move(stages, seeds, STEPS[how])
     return replace(seeds, points=seeds.points[:-1] if how == "undo" else ())

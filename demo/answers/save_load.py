@@ -72,6 +72,11 @@ def with_known_models(settings: pc.Settings, default: pc.Settings) -> pc.Setting
 
 def read_settings(path: str, default: pc.Settings) -> pc.Settings:
     """The settings in a file; `default` has what it does not say. Raises ValueError, in words for the person."""
+    if Path(path).stat().st_size > limits.SETTINGS_FILE_BYTES:
+        raise ValueError(
+            f"These are no settings: the file has more than {limits.SETTINGS_FILE_BYTES / 1e3:g} kB. Give the "
+            "settings.json of a download."
+        )
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

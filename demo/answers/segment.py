@@ -44,7 +44,7 @@ class Point:
         """What a browser sent; None where it makes no sense."""
         try:
             point = cls(float(value["x"]), float(value["y"]), str(value["picture"]))
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, OverflowError):
             return None
         return point if 0 <= point.x < 1 and 0 <= point.y < 1 else None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import menus
+from demo import limits, menus, time_limit
 from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
@@ -121,9 +122,12 @@ def wire(page: Page) -> None:
             yield {parts.note: note("Choose what to compare." if visit else missing(page.shown(values)))}
             return
         yield {parts.note: message(""), parts.sheet: [], parts.progress: compare.progress(0, names)}
+        end = time.monotonic() + limits.REQUEST_SECONDS
         for done, name in enumerate(names, 1):
             given = (name, *_true(page, values))
             made, visit, error = page.runner(_one, visit, *given)
+            if not error and time.monotonic() > end and done < len(names):
+                error = time_limit.TOO_LATE
             if error:
                 yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
                 return

@@ -15,7 +15,7 @@ import proxyclip_core as pc
 from demo import menus
 from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Drawn, Menu, Names, Upload, in_files
+from demo.components import Drawn, Menu, Names, Upload, in_files, spot
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
@@ -191,7 +191,7 @@ def wire_seeds(page: Page) -> Any:
         if visit is None or page.shown(values) != visit.picture:
             return gr.skip()
         how = str(event.target and event.target.elem_id).removeprefix("inside-")
-        given = (_view(page, values), how, event.index if how == "picture" else None)
+        given = (_view(page, values), how, spot(event.index) if how == "picture" else None)
         made, visit, error = page.runner(_place, visit, *given)
         changed = {held.visit: visit, parts.note: message(error)}
         return changed if error else changed | dict(zip([held.seeds, parts.clicked, parts.where], made))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,7 +20,7 @@ from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import read_liked
 from demo.models import Download
-from demo.stages import Asked
+from demo.stages import Asked, asks_sam, sam_of
 from demo.tabs import found as finding
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
 from demo.tabs.question import side_choices
@@ -131,13 +132,15 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
     try:
         asked = q.read(values)
         segment.check(asked)
-        clip, vfm = asked.settings.clip, asked.settings.vfm
-        if page.runner.models.ready(clip, vfm):
+        s = asked.settings
+        wanted = [s.vfm, *([sam_of(s)] if asks_sam(s) else [])]
+        missing = [name for name in wanted if not page.runner.models.ready(s.clip, name)]
+        if not missing:
             return
     except ValueError:
         return  # it is said by the segmentation that follows
     try:
-        for part in page.runner.models.fetch(clip, vfm):
+        for part in chain.from_iterable(page.runner.models.fetch(s.clip, name) for name in missing):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         yield {q.message: message(in_words(error)), q.download: gr.update(visible=False)}
@@ -205,8 +208,11 @@ def _wire_fills(page: Page) -> list[Any]:
     """The question filled in from elsewhere: a benchmark's words, an example, and, last, saved settings."""
     q, parts = page.question, page.segment
 
-    def on_example(event: gr.SelectData) -> tuple[Any, ...]:
-        example = page.examples[event.index]
+    def on_example(event: gr.SelectData) -> Any:
+        chosen = event.index if isinstance(event.index, int) else -1
+        if not 0 <= chosen < len(page.examples):
+            return gr.skip()
+        example = page.examples[chosen]
         return example.picture, example.words, message("")
 
     def on_preset(title: str | None) -> tuple[Any, ...]:

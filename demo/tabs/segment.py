@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo.answers import save_load, segment
 from demo.answers.errors import GONE, UserError, message, missing
-from demo.components import LIKED, Drawn, Menu, Names, UploadButton, liked
+from demo.components import LIKED, Drawn, Menu, Names, UploadButton, liked, spot
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
 from proxyclip_core import export
 
@@ -143,7 +143,8 @@ def _wire_scores(page: Page) -> None:
         visit = page.visit(values)
         if visit is None:
             return {q.message: message(missing(page.shown(values)))}
-        point = segment.clicked(visit, page.shown(values), event.index)
+        index = spot(event.index)
+        point = segment.clicked(visit, page.shown(values), index) if index else None
         logits = segment.logits_of(page.runner, visit) if point else None
         if point is None or logits is None:
             return gr.skip()
@@ -176,7 +177,7 @@ def _wire_save(page: Page) -> None:
                 path = save_load.save(page.runner, page.visit(values), page.read_look(values), chosen, folder)
             except UserError as error:
                 return {q.message: message(str(error)), parts.zip_file: None}  # not the one of an earlier result
-            # gradio deletes what lies in its own folder after a day; ours goes now.
+            # gradio deletes what lies in its own folder within the hour; ours goes now.
             return {q.message: message(""), parts.zip_file: parts.zip_file.move_resource_to_block_cache(path)}
 
     def on_link(values: Values) -> Values:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -18,12 +19,23 @@ from proxyclip_core.types import Segmentation
 
 @dataclass(frozen=True)
 class Look:
-    """How a result is drawn. opacity: in 0..1; hidden: names of classes that are not drawn."""
+    """How a result is drawn. opacity: in 0..1; hidden: names of classes that are not drawn.
+
+    Raises ValueError for anything else.
+    """
 
     opacity: float = 0.6
     outlines: bool = True
     names: bool = True
     hidden: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.opacity, Real) and not isinstance(self.opacity, bool)
+        if not is_number or not 0 <= self.opacity <= 1:
+            raise ValueError(f"opacity is {str(self.opacity)[:80]!r}; expected a number from 0 to 1.")
+        for name in ("outlines", "names"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {str(getattr(self, name))[:80]!r}; expected true or false.")
 
 
 @dataclass(frozen=True, eq=False)

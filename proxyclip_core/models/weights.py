@@ -43,6 +43,14 @@ def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
     return find_local(spec) or _download(spec)
 
 
+def find_here(spec: Spec, why_not_elsewhere: str) -> Path:
+    """As `find_weights` without a download. Raises WeightsError, which says why the hub was not asked."""
+    found = find_local(spec)
+    if found is None:
+        raise WeightsError(missing(spec, f"not asked, {why_not_elsewhere}"))
+    return found
+
+
 def find_local(spec: Spec) -> Path | None:
     """The file with the weights of `spec` if it is on this machine; files that are cut short are passed over."""
     return next((path for path in local_files(spec) if not problem_of(path)), None)
@@ -115,12 +123,8 @@ def _download(spec: Spec) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-    if spec.path:
+    if spec.path or not spec.repo:
         raise WeightsError(missing(spec, ""))
-    if not spec.repo:
-        raise WeightsError(
-            f"{_damaged(spec)}The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}."
-        )
     if constants.HF_HUB_OFFLINE:
         raise WeightsError(missing(spec, "not asked, because HF_HUB_OFFLINE is set"))
     problem = _problem_of_hub(f"{constants.ENDPOINT}/{spec.repo}", _patience())
@@ -181,6 +185,8 @@ def missing(spec: Spec, hub_answer: str) -> str:
     """What to say where weights are not to be had: what was tried, with the hub's answer, and how to get them."""
     from huggingface_hub import constants
 
+    if not spec.repo and not spec.path:
+        return f"{_damaged(spec)}The weights of {spec.name} belong to this repository but are not in {BUILTIN_FOLDER}."
     if spec.path:
         return f"{_damaged(spec)}The file of {spec.name} cannot be used any more; put it back where it was."
     folder = os.environ.get(WEIGHTS_VARIABLE)

@@ -1,0 +1,207 @@
+"""The one door between strangers and the page: what a request may carry, and what an answer may say.
+
+Anybody can send a request to any event, also to those that gradio hides, with whatever values, and to addresses that
+the page never uses. So what gradio itself leaves open is closed here, once for all events; a value's own range stands
+where the value is defined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import gradio as gr
+from gradio.route_utils import FnIndexInferError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+
+from demo import limits
+from demo.answers.errors import in_words, outward
+from demo.blocks import UNREADABLE, Blocks
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
+WAITING = "{} of your requests are waiting already. Try again when one of them is answered."
+CROWDED = "Too many requests from your address are waiting already. Try again in a while."
+UNREAD = "The answers to your earlier requests were not fetched. Reload the page and try again."
+TOO_LARGE = "The request is too large: at most {} MB can be taken."
+STALLED = "The request broke off: nothing came for {} seconds."
+
+# gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
+CLOSED: tuple[str, ...] = (
+    "proxy=",
+    "file=http",
+    "file/http",
+    "deep_link",
+    "stream/",
+    "process_recording",
+    "component_server",
+    "vibe",
+)
+CLOSED += ("undo-vibe", "custom_component", "run-history", "profiling")
+CLOSED_PAGES = ("/monitoring", "/gradio_api/deep_link", "/dev/")
+
+# gradio's page starts from scripts in its HTML and makes functions out of the text of others.
+CONTENT = {
+    "default-src": "'self'",
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data: blob:",
+    "media-src": "'self' data: blob:",
+    "font-src": "'self' data:",
+    "connect-src": "'self' data: blob:",
+    "worker-src": "'self' blob:",
+    "object-src": "'none'",
+    "base-uri": "'self'",
+    "form-action": "'self'",
+    # Hugging Face shows a Space in a frame.
+    "frame-ancestors": "'self' https://huggingface.co https://*.hf.space",
+}
+PAGE_POLICY = "; ".join(f"{name} {value}" for name, value in CONTENT.items())
+FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"  # an uploaded SVG runs nothing
+
+
+class Door(Blocks):
+    """gradio's page, of whose events each answers, or says in a sentence why not."""
+
+    async def process_api(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
+        """As gradio's own. Every way into an event ends here: the queue, a direct call, the program interface."""
+        told = named.get("event_data")
+        if told is not None:  # gradio's own kinds of event fail where one of these is not there
+            data = told._data if isinstance(told._data, dict) else {}
+            named["event_data"] = gr.EventData(told.target, {"index": None, "value": None, **data})
+        session, event = named.get("session_hash"), named.get("event_id")
+        going = False
+        try:
+            answer = await super().process_api(block_fn, inputs, *given, **named)
+            going = answer["is_generating"]
+            return answer
+        except gr.Error as error:
+            error.message, error.print_exception = outward(str(error.message)), False
+            raise
+        except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+            raise gr.Error(in_words(error), print_exception=False) from None
+        finally:
+            if session is not None and session == event and not going:
+                # A call of a program, for which gradio makes a visit of its own: it would take the place of a person's.
+                self.state_holder.session_data.pop(session, None)
+
+    def queue(self, *given: Any, **named: Any) -> Door:
+        """As gradio's own, with places for everybody, and no way past it."""
+        super().queue(*given, **named | {"api_open": False})
+        push = self._queue.push
+
+        async def fairly(body: Any, request: Any, username: Any) -> Any:
+            problem = self._turned_away(body.session_hash, address_of(request))
+            return (False, problem, "error") if problem else await push(body, request, username)
+
+        self._queue.push = fairly  # type: ignore[method-assign]  # gradio makes its queue itself
+        return self
+
+    def _turned_away(self, session: str | None, address: str | None) -> str:
+        """Why one more request of a visitor is not taken; "" where it is."""
+        waiting = [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
+        own = sum(event.session_hash == session for event in waiting if session)
+        if own >= limits.WAITING_EACH:
+            return WAITING.format(own)
+        near = sum(address_of(event.request) == address for event in waiting if address)
+        if near >= limits.WAITING // 2:
+            return CROWDED
+        unread = self._queue.pending_messages_per_session.get(session or "")
+        return UNREAD if unread is not None and unread.qsize() > limits.UNREAD else ""
+
+
+def address_of(request: Any) -> str | None:
+    """The address that a request comes from; None where that is not known, as from this machine or behind a proxy that
+    does not tell it."""
+    host = request.client.host if request is not None and request.client else ""
+    if not _is_public(host):  # a proxy, which puts the address that it sees at the end
+        host = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if request is not None else ""
+    return host if _is_public(host) else None
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+class Gate:
+    """In front of gradio's addresses: closes those that are not used, bounds what is sent, says what may be shown."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        path, started = str(scope["path"]), False
+        is_upload = path.rstrip("/").endswith("/upload")
+        most = 1_000_000 * limits.UPLOAD_MEGABYTES + 100_000 if is_upload else limits.REQUEST_BYTES
+        policy = FILE_POLICY if "/file=" in path else PAGE_POLICY
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                more = {"content-security-policy": policy, "x-content-type-options": "nosniff"}
+                more |= {"referrer-policy": "same-origin"}
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        async def refuse(status: int, text: str) -> None:
+            await JSONResponse({"detail": text}, status)(scope, receive, answer)
+
+        if is_closed(path):
+            return await refuse(404, NO_SUCH_REQUEST)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > most:
+            return await refuse(413, TOO_LARGE.format(most // 1_000_000))
+        try:
+            await self.app(scope, _bounded(receive, most), answer)
+        except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
+            log.info("A request to %s named what is not there", path)
+            await refuse(404, NO_SUCH_REQUEST) if not started else None
+        except Exception as error:
+            log.error("A request to %s failed", path, exc_info=error)
+            await refuse(400, UNREADABLE) if not started else None
+
+
+def is_closed(path: str) -> bool:
+    """Whether an address is one that gradio offers and the page does not use."""
+    inner = path.partition("/gradio_api/")[2].lower()
+    return inner.startswith(CLOSED) or path.startswith(CLOSED_PAGES)
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """`receive` for a body that may neither be too large nor stop coming."""
+    came, ended = 0, False
+
+    async def bounded() -> Message:
+        nonlocal came, ended
+        if ended:  # what is waited for then is that the client leaves
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), limits.STALLED_SECONDS)
+        except asyncio.TimeoutError:
+            raise HTTPException(408, STALLED.format(limits.STALLED_SECONDS)) from None
+        came += len(message.get("body", b""))
+        if came > most:
+            raise HTTPException(413, TOO_LARGE.format(most // 1_000_000))
+        ended = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+MIDDLEWARE = [Middleware(Gate)]

@@ -1,0 +1,83 @@
+"""A request is bounded by the time that it would take on this machine, before any of it is done.
+
+How long that is follows from its operations (`demo.work`) and from how many the machine does in a second.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import torch
+
+import proxyclip_core as pc
+from demo import limits, work
+from demo.answers.errors import UserError
+
+SIDE = 768  # of the matrices whose product is timed
+SHARE = 0.5  # of what such a product reaches, networks reach
+TRIES = 3
+TOO_LATE = (
+    "This took longer than one request may, as others wait. What was done is kept: ask again to go on, or take a lower "
+    "resolution, a larger patch, or fewer words."
+)
+
+
+_best: dict[tuple[torch.device, torch.dtype], float] = {}
+
+
+def operations_a_second(device: torch.device, dtype: torch.dtype, again: bool = False) -> float:
+    """What networks do on a device in this precision, by the best of a few products of matrices.
+
+    again: whether to look once more: the machine may have been busy before. The best that was seen counts.
+    """
+    key = (device, dtype)
+    if again or key not in _best:
+        _best[key] = max(_best.get(key, 0.0), _measured(device, dtype))
+    return _best[key]
+
+
+def _measured(device: torch.device, dtype: torch.dtype) -> float:
+    matrix, taken = torch.ones(SIDE, SIDE, device=device, dtype=dtype), math.inf
+    for _ in range(TRIES + 1):  # the first one also prepares
+        start = time.perf_counter()
+        (matrix @ matrix).sum().item()  # which waits until it is done
+        taken = min(taken, time.perf_counter() - start)
+    return SHARE * 2 * SIDE**3 / taken
+
+
+def check_time(
+    s: pc.Settings,
+    size_hw: tuple[int, int],
+    queries: Sequence[str],
+    new: Collection[str],
+    needed: Collection[str],
+    speed: float,
+) -> None:
+    """Raises UserError, with what would fit, for what would take longer than limits.REQUEST_SECONDS.
+
+    queries, new: as `work.operations` takes them. needed: the stages that are to run. speed: operations a second.
+    """
+    found = work.operations(s, size_hw, queries, new)
+    most, total = limits.REQUEST_SECONDS * speed, sum(found[stage] for stage in needed)
+    if total <= most:
+        return
+    taken = f"This would take about {_rounded(total / speed)} s on this machine; at most {limits.REQUEST_SECONDS} s"
+    if "words" in needed and found["words"] > total / 2:
+        count = int(len(new) * most / found["words"] / 2)
+        raise UserError(f"{taken} are given to one request. Take at most {count} new words at a time.")
+    sides = [side for side in pc.SETTINGS["side"].values if isinstance(side, int)]
+    for windows in (s.windows, "whole"):
+        for side in sorted(sides, reverse=True):
+            fitting = work.operations(replace(s, side=side, windows=windows), size_hw, queries, new)
+            if sum(fitting[stage] for stage in needed) <= most:
+                how = f"Resolution {side}" + (" with the whole picture at once" if windows != s.windows else "")
+                raise UserError(f"{taken} are given to one request. {how} would fit.")
+    raise UserError(f"{taken} are given to one request. Choose a smaller model, a larger patch, or no refinement.")
+
+
+def _rounded(seconds: float) -> str:
+    """Two digits: it is an estimate."""
+    return f"{float(f'{seconds:.2g}'):.0f}"
