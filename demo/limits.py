@@ -54,6 +54,7 @@ MOST_REFINED = {  # pixels, some 10 s for each method on two cores
 FILES_SECONDS = _limit("FILES_SECONDS", 3000)  # uploads and results stay as long, and FILES_LOOK more at most
 FILES_LOOK = 600  # between two looks at what is to go
 MOST_SAVED_PIXELS = _limit("MOST_SAVED_PIXELS", 50_000_000)  # of a picture whose result is downloaded
+MOST_PACKED_PIXELS = _limit("MOST_PACKED_PIXELS", 2_000_000_000)  # of all its masks and cut-outs: some 20 s
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
 WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, half of all
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
@@ -133,13 +134,18 @@ def check_reach(features: pc.ImageFeatures, settings: pc.Settings) -> None:
         )
 
 
-def check_saved(size_hw: tuple[int, ...]) -> None:
-    """Raises ValueError where packing the files of a result would take very long."""
+def check_saved(size_hw: tuple[int, ...], pictures: int = 1) -> None:
+    """Raises ValueError where packing the files of a result would take very long. pictures: how many are made of it."""
     pixels = size_hw[0] * size_hw[1]
     if pixels > MOST_SAVED_PIXELS:
         raise ValueError(
             f"The picture has {pixels / 1e6:.1f} million pixels; results of at most {MOST_SAVED_PIXELS / 1e6:g} "
             "million can be downloaded here. Give a smaller picture, or run `proxyclip segment` on your own machine."
+        )
+    if pixels * pictures > MOST_PACKED_PIXELS:
+        raise ValueError(
+            f"{pictures} pictures of {pixels / 1e6:.1f} million pixels each are too much for one download; at most "
+            f"{MOST_PACKED_PIXELS // pixels} can be had. Untick the masks and cut-outs, or give a smaller picture."
         )
 
 

@@ -84,6 +84,16 @@ def test_a_picture_too_large_to_pack_is_said(page, monkeypatch):
     assert "results of at most 0.03 million can be downloaded" in page.said()
 
 
+def test_more_masks_than_can_be_packed_are_said(page, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_PACKED_PIXELS", 40_000)  # one mask of 150 x 230 pixels
+    page.set("formats", ["labels", "masks"])
+    page.do("save", "click")
+    assert "too much for one download; at most 1 can be had. Untick the masks" in page.said()
+    page.set("formats", ["labels"])
+    page.do("save", "click")
+    assert not page.said()
+
+
 def test_the_overlay_of_the_download_is_as_it_was_looked_at_and_as_large_as_the_picture(page, blocks):
     page.do("names", "input", False)
     page.do("outlines", "input", False)

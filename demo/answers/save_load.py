@@ -131,7 +131,8 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
     wishes: dict[str, Any] = {name: name in chosen.wishes for name in export.WISHES}
     wishes["logits"] = logits
     try:
-        limits.check_saved(result.labels.shape)
+        each = sum(name in chosen.formats for name in ("masks", "cutouts"))  # for every class
+        limits.check_saved(result.labels.shape, max(1, each * len(result.names)))
         result.save(path, picture, chosen.formats, look=look, **wishes)
     except Exception as error:  # noqa: BLE001 such as a disk that is full
         raise UserError(in_words(error)) from None
