@@ -30,7 +30,12 @@ REFINING = {"pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
 LINKS = 400 * 2 * 40 * 10  # of a patch: scores move along them, both ways, in all steps of the solver
 # What a stage is made of.
-NEEDS = {"dense": ("clip", "vfm"), "logits": ("dense", "words"), "refined": ("logits",), "result": ("refined",)}
+NEEDS = {
+    "dense": ("clip", "vfm"),
+    "logits": ("dense", "words"),
+    "refined": ("logits",),
+    "result": ("refined",),
+}
 
 
 @dataclass(frozen=True)
