@@ -6,6 +6,7 @@ Axes: K classes.
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,9 @@ import numpy as np
 from proxyclip_core.evaluation.items import DataSet, Item
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, read_indices
 from proxyclip_core.export import is_label_png
+from proxyclip_core.folders.find import MARK
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import Classes, Words, read_vocabulary
-
-OURS = ".proxyclip"  # what `proxyclip segment` puts behind a picture's name, before ".png" and ".json"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def folder_data(
         raise ValueError(f"ignore is {list(ignored or ())}; expected values of label maps, from 0 to {UNLABELLED_16}.")
     return DataSet(
         name="folder",
-        title=pictures.name or str(pictures),
+        title=Path(os.path.abspath(pictures)).name or str(pictures),
         folder=labels,
         items=tuple(
             Item(picture.relative_to(pictures).as_posix(), picture, IndexFile(path, classes, ignored))
@@ -131,16 +131,15 @@ def _countable(words: Words | Path) -> Classes:
 
 
 def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
-    maps = {path: path.relative_to(labels).as_posix() for path in _files(labels) if path.suffix.casefold() == ".png"}
+    maps = {path: name for path, name in _files(labels).items() if _is_label_map(name)}
     by_name, by_stem = dict[str, Path](), defaultdict[str, list[Path]](list)
-    for path in _files(pictures):
-        if path.suffix.casefold() != ".json" and not path.stem.endswith(OURS):
-            name = path.relative_to(pictures).as_posix()
+    for path, name in _files(pictures).items():
+        if path.suffix.casefold() != ".json" and MARK not in name:
             by_name[name] = path
             by_stem[name.removesuffix(path.suffix)].append(path)
     pairs, alone = [], []
     for path, name in maps.items():
-        stem = name[: -len(".png")].removesuffix(OURS)
+        stem = name[: -len(".png")].removesuffix(MARK)
         found = [by_name[stem]] if stem in by_name else [other for other in by_stem[stem] if other != path]
         if len(found) > 1:
             raise ValueError(
@@ -161,8 +160,15 @@ def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
     return sorted(pairs)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+def _files(folder: Path) -> dict[Path, str]:
+    """The files below a folder, with their paths from there on."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path: path.relative_to(folder).as_posix() for path in found}
+
+
+def _is_label_map(name: str) -> bool:
+    """Whether a file is meant, and not an overlay, say, that `proxyclip segment` wrote beside a label map."""
+    return name.casefold().endswith(".png") and (MARK not in name or name.endswith(f"{MARK}.png"))
 
 
 def _unpaired(pictures: Path, labels: Path, alone: Sequence[Path], maps: int, names: Sequence[str]) -> str:
