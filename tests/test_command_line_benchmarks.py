@@ -96,20 +96,20 @@ def test_what_is_not_there_is_said_before_models_are_loaded(command, loaded, tmp
 
 
 def test_stopped_by_the_keyboard_it_says_that_it_goes_on(command, root, monkeypatch, capsys):
-    plain, read = Item.read, []
+    plain, read = Item.ground_truth, []
 
-    def stop_at_second(item):
+    def stop_at_second(item, size_hw):
         read.append(item.name)
         if len(read) == 2:
             raise KeyboardInterrupt
-        return plain(item)
+        return plain(item, size_hw)
 
-    monkeypatch.setattr(Item, "read", stop_at_second)
+    monkeypatch.setattr(Item, "ground_truth", stop_at_second)
     asked = ("evaluate", "voc20", "--data", root, *MODELS, *FAST, "--workers", 1)
     assert command(*asked) == cli.INTERRUPTED
     assert "The same command goes on from here" in capsys.readouterr().err
     read.clear()
-    monkeypatch.setattr(Item, "read", lambda item: read.append(item.name) or plain(item))
+    monkeypatch.setattr(Item, "ground_truth", lambda item, size_hw: read.append(item.name) or plain(item, size_hw))
     assert command(*asked) == 0 and read == ["2007_000002"]
     read.clear()
     assert command(*asked) == 0 and len(read) == 2  # finished, nothing is kept
@@ -137,8 +137,8 @@ def test_a_folder_is_scored_against_ones_own_label_maps(command, four_areas, cap
 def test_what_segment_wrote_scores_itself_with_100_percent(command, picture_file, tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     shutil.move(picture_file, "pictures")
-    words = ("--words", "sky, hill; mountain, sea")
-    assert command("segment", f"pictures/{picture_file}", *words, *MODELS, *FAST, "--out", "labels") == 0
+    words, everything = ("--words", "sky, hill; mountain, sea"), ("--save", "labels,overlay,masks,cutouts,npz")
+    assert command("segment", f"pictures/{picture_file}", *words, *MODELS, *FAST, *everything, "--out", "labels") == 0
     folders = ("--pictures", "pictures", "--labels", "labels")
     assert command("evaluate", "folder", *folders, *words, *MODELS, *FAST, "--json", "f.json") == 0
     record = json.loads(Path("f.json").read_text())

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep_freed_memory()
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
+                if getattr(options, "quiet", False):
+                    warnings.simplefilter("ignore")
                 return options.run(options)
         finally:
             if sys.stdout is not None:  # as it is where the shell has closed it

@@ -38,8 +38,8 @@ def show(text: str) -> None:
 def _line(text: str, stream: TextIO | None) -> None:
     if stream is None:  # the shell has closed it
         return
-    if sys.stderr is not None and sys.stderr.isatty():
-        tqdm.write(text, stream)  # above the progress bar
+    if sys.stderr is not None and (stream is sys.stderr or sys.stderr.isatty()):
+        tqdm.write(text, stream)  # above the progress bar, which in a file would stand in the same line
     else:
         print(text, file=stream)
     stream.flush()
