@@ -12,7 +12,7 @@ from tests.benchmarks import beside, child, growth, meters, report, rows, runner
 from tests.benchmarks.jobs import Job, Result
 from tests.benchmarks.runner import MeasurementError, Runner, alternate
 
-SLOW = ("page", "import", "classes", "pixels-many", "pixels-large")  # rows that are slow with tiny networks, too
+SLOW = ("page", "ray", "import", "classes", "pixels-many", "pixels-large")  # rows that are slow with tiny networks, too
 
 
 @pytest.fixture
@@ -47,6 +47,16 @@ def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     assert all(line.title in table for line in lines.values())
     kept = json.loads(json.dumps(report.as_json("cpu", {}, {}, list(lines.values()), [])))
     assert kept["rows"][0]["ratio"] == lines["text"].ratio
+
+
+def test_a_clusters_start_is_told_apart_from_its_speed(tmp_path, capsys):
+    def measure(job: Job) -> Result:
+        pictures = job.times * len(rows.SCENES)
+        return Result(pictures / 5 if job.task == "our_folder" else 8 + pictures / 10)
+
+    line = rows.on_ray(Runner(Job("weights"), tmp_path, measure))
+    assert line.seconds == 28 and line.plain_seconds == 40
+    assert line.note == "10.0 pictures/s once it works, after 8 s, and 5.0 in one process"
 
 
 def test_a_job_is_measured_once(tmp_path, capsys):

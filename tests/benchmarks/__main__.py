@@ -131,7 +131,8 @@ def _run_rows(options: argparse.Namespace, runner: Runner) -> None:
 
 def _run_beside(options: argparse.Namespace, common: Job) -> None:
     common, pairs = replace(common, at_least=PAIR_SECONDS), []
-    known = [row for row in rows_for(common.device, options.precision) if row != "first"]  # the sum of two other rows
+    others = ("first", "ray")  # the sum of two other rows, and what runs in processes of its own
+    known = [row for row in rows_for(common.device, options.precision) if row not in others]
     for row in options.rows or known:
         pairs.append(measure_pair(row, common, options.beside, options.rounds))
         print(f"  {row}: {pairs[-1].ratio:.2f}", file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ class Job:
     at_least: seconds that are spent on timed runs, so that a short task meets as many of the machine's moods as a long
     one; MOST_RUNS of them at most. refine: the refinement, where a task has one.
     keep: file (.npz) for the labels and logits, to be compared with another job's. without: a name in TRICKS that is
-    turned off.
+    turned off. times: how often a folder holds the scenes.
     """
 
     task: str
@@ -31,6 +31,7 @@ class Job:
     device: str = "cpu"
     weights: str = ""  # folder that `write_weights` filled
     without: str = ""
+    times: int = 1
 
 
 @dataclass

@@ -20,6 +20,7 @@ ADE: dict[str, Any] = {"size_hw": (512, 683), "side": 448, "classes": 150, "repe
 GIGABYTE = 1e9
 BUILTIN: dict[str, Any] = {"clip": "Built-in", "vfm": "Built-in/8"}
 FOLDER: dict[str, Any] = {**BUILTIN, "repeats": 2, "at_least": 0.0}
+RAY_TIMES = 4
 # Row -> (method, picture, classes, seconds it may take on two cores).
 REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
     "pixels": ("pixels", (384, 512), 15, 0.15),
@@ -243,6 +244,22 @@ def folder(run: Runner) -> Line:
     )
 
 
+def on_ray(run: Runner) -> Line:
+    """A cluster takes its time to start, and two sizes of a folder tell how fast it is from then on."""
+    few, many = (run("folder_on_ray", **{**FOLDER, "repeats": 1, "times": times}) for times in (1, RAY_TIMES))
+    alone = run("our_folder", **{**FOLDER, "repeats": 1, "times": RAY_TIMES})
+    count, first = len(SCENES) * RAY_TIMES, len(SCENES)
+    rate = (count - first) / (many.seconds - few.seconds)
+    return Line(
+        f"`segment --ray local` on a folder of {count} scenes, against one process",
+        seconds=many.seconds,
+        plain_seconds=alone.seconds,
+        plain_peak_bytes=alone.peak_bytes,
+        note=f"{rate:.1f} pictures/s once it works, after {few.seconds - first / rate:.0f} s, and "
+        f"{count / alone.seconds:.1f} in one process",
+    )
+
+
 def page(run: Runner) -> Line:
     result = processes.time_page(run.folder)
     return Line("`python app.py` to the page", result.seconds, goals=[("<= 8 s", result.seconds <= 8)])
@@ -276,6 +293,7 @@ def rows_for(device: str, precision: str) -> dict[str, Row]:
         "classes": many_classes,
         "evaluate": evaluation,
         "folder": folder,
+        "ray": on_ray,
         "page": page,
         "import": importing,
     }

@@ -10,15 +10,18 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from proxyclip_core import ProxyCLIP, Vocabulary, evaluate, folder_data
-from proxyclip_core.folders import Output, Segmenter, find_pictures, map_pictures
+from proxyclip_core import ProxyCLIP, Settings, Vocabulary, evaluate, folder_data, load
+from proxyclip_core.folders import Found, Output, Segmenter, map_pictures
+from proxyclip_core.folders.ray_data import LOCAL, map_on_ray
 from proxyclip_core.models.word_cache import WordCache
 from proxyclip_core.windows import plan_windows
 from tests import reference
@@ -153,6 +156,10 @@ def our_session(model: ProxyCLIP, job: Job) -> Call:
     return lambda: text() | image() | our_settings(model, job)() | our_click(model, job)()
 
 
+def _scenes(job: Job) -> list[Found]:
+    return [Found(str(path), f"{time}/{path.name}") for time in range(job.times) for path in SCENES]
+
+
 def our_folder(model: ProxyCLIP, job: Job) -> Call:
     """What `proxyclip segment FOLDER` does once the model is loaded: label maps in a new folder."""
     settings = model.settings_of(", ".join(WORDS))
@@ -160,7 +167,32 @@ def our_folder(model: ProxyCLIP, job: Job) -> Call:
     def call() -> dict[str, object]:
         with tempfile.TemporaryDirectory(dir=job.weights or None) as folder:
             segmenter = Segmenter(model, settings, Output(Path(folder)).write)
-            outcomes = list(map_pictures(segmenter, find_pictures(SCENES)))
+            outcomes = list(map_pictures(segmenter, _scenes(job)))
+        return {"errors": np.array([outcome.error is not None for outcome in outcomes])}
+
+    return call
+
+
+@dataclass(frozen=True)
+class FolderJob:
+    """What a process of Ray's needs to know to take part in `folder_on_ray`."""
+
+    job: Job
+    settings: Settings
+    folder: Path
+
+    def __call__(self) -> Segmenter[dict[str, Any]]:
+        model = load(self.job.clip, self.job.vfm, device=self.job.device, precision=self.job.precision)
+        return Segmenter(model, self.settings, Output(self.folder).write)
+
+
+def folder_on_ray(model: ProxyCLIP, job: Job) -> Call:
+    """What `proxyclip segment FOLDER --ray local` does, from the start of a cluster to its end."""
+    settings = model.settings_of(", ".join(WORDS))
+
+    def call() -> dict[str, object]:
+        with tempfile.TemporaryDirectory(dir=job.weights or None) as folder:
+            outcomes = list(map_on_ray(FolderJob(job, settings, Path(folder)), _scenes(job), LOCAL))
         return {"errors": np.array([outcome.error is not None for outcome in outcomes])}
 
     return call
@@ -210,6 +242,7 @@ TASKS: dict[str, Task] = {
         our_evaluation,
         our_session,
         our_folder,
+        folder_on_ray,
         one_by_one,
         plain_text,
         plain_picture,
