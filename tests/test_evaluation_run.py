@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import torch
 from PIL import Image
 
 import proxyclip_core as pc
-from proxyclip_core.evaluation import DataSet, Item, ask, benchmark_data, count_areas, find_benchmark
+from proxyclip_core.evaluation import DataSet, ask, benchmark_data, count_areas, find_benchmark
+from proxyclip_core.evaluation.partial import PartialAreas
 from proxyclip_core.picture import read_image, resized
 from tests import reference
 from tests.replay import golden_clip, golden_vfm
@@ -217,25 +217,23 @@ def test_a_folder_that_cannot_be_written_to_only_costs_the_going_on(tiny_model, 
     assert scores.pictures == 3 and len(said) == 1
 
 
-def test_files_are_read_ahead_but_not_far(tiny_model, pairs, monkeypatch):
-    read, counted = [], []
-    monkeypatch.setattr(Item, "read", lambda self, do=Item.read: read.append(self.name) or do(self))
-    plain = tiny_model.encode
-    monkeypatch.setattr(tiny_model, "encode", lambda *given, **more: counted.append(len(read)) or plain(*given, **more))
-    many = DataSet("folder", "many", pairs.folder, pairs.items * 4, pairs.names, pairs.classes, FAST)
-    expected = 4 * pc.evaluate(tiny_model, pairs).areas
-    read.clear()
-    counted.clear()
-    assert (pc.evaluate(tiny_model, many, workers=3).areas == expected).all()
-    assert all(ahead - done <= 4 for done, ahead in enumerate(counted))
+def test_pictures_come_in_any_order_and_a_stopped_evaluation_asks_for_the_others_alone(pairs, tmp_path):
+    one, models = np.arange(6).reshape(3, 2), {"device": "cpu"}
+    begun = PartialAreas(tmp_path, pairs.items, 2, ["this"])
+    for place in (2, 0):
+        begun.add(place, one * (place + 1), models)
+    kept = PartialAreas(tmp_path, pairs.items, 2, ["this"])
+    assert kept.todo == [1] and kept.done == 2 and (kept.areas == 4 * one).all() and kept.computed_with == models
+    kept.add(1, one, models)
+    assert PartialAreas(tmp_path, pairs.items, 2, ["this"]).todo == []
+    assert PartialAreas(tmp_path, pairs.items, 2, ["that"]).todo == [0, 1, 2]
+    pairs.items[2].picture.write_bytes(b"another")
+    assert PartialAreas(tmp_path, pairs.items, 2, ["this"]).todo == [0, 1, 2]
 
 
-def test_one_picture_after_the_other_gives_the_same_wherever_it_is_computed(tiny_model, pairs):
-    """Pictures can be shared out: the question travels, and areas are summed in any order."""
-    question = pickle.loads(pickle.dumps(ask(tiny_model, pairs)))
-    items = pickle.loads(pickle.dumps(pairs.items))
-    areas = [question.areas(tiny_model, *item.read()) for item in reversed(items)]
-    assert (sum(areas) == pc.evaluate(tiny_model, pairs).areas).all()
+def test_an_evaluation_on_ray_says_what_it_needs(tiny_model, pairs):
+    with pytest.raises(ValueError, match="load"):
+        pc.evaluate(tiny_model, pairs, ray="local")
 
 
 def test_a_picture_that_fails_is_named(tiny_model, four_areas, tmp_path):

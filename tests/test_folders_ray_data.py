@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proxyclip_core import cli, load
+from proxyclip_core import ProxyCLIP, cli, evaluate, folder_data, load
+from proxyclip_core.evaluation import DataSet
 from proxyclip_core.folders import Output, Segmenter, find_pictures, map_pictures, ray_data
 from proxyclip_core.folders.ray_data import map_on_ray
 
@@ -51,26 +53,35 @@ def album(four_areas, tmp_path) -> Path:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Segments with the built-in pair; the first process to come to its third batch dies by a signal that none can
+class Mortal:
+    """Loads the built-in pair. The first process that has it fuse its third picture dies by a signal that none can
     catch, where `flag` names a file that is not there yet."""
 
-    output: Output
     flag: Path | None = None
 
-    def __call__(self) -> Segmenter[dict[str, Any]]:
-        model = load("Built-in", "Built-in/8")
-        settings, batches, flag = model.settings_of("red, green", side=None, templates="none"), count(1), self.flag
+    def __call__(self) -> ProxyCLIP:
+        model, fused, flag = load("Built-in", "Built-in/8"), count(1), self.flag
 
-        class Mortal(Segmenter[dict[str, Any]]):
-            def __call__(self, pictures):
-                if flag and next(batches) > 2 and not flag.exists():
+        class Dying(ProxyCLIP):
+            def fuse(self, *given, **more):
+                if flag and next(fused) > 2 and not flag.exists():
                     flag.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
-                return super().__call__(pictures)
+                return super().fuse(*given, **more)
 
+        return Dying(model.clip, model.vfm)
+
+
+@dataclass(frozen=True)
+class Job:
+    output: Output
+    load: Mortal = Mortal()
+
+    def __call__(self) -> Segmenter[dict[str, Any]]:
+        model = self.load()
+        settings = model.settings_of("red, green", side=None, templates="none")
         known = partial(self.output.record_if_done, settings=settings, computed_with=model.computed_with())
-        return Mortal(model, settings, self.output.write, known=known)
+        return Segmenter(model, settings, self.output.write, known=known)
 
 
 def test_ray_writes_the_same_files_though_an_actor_is_killed(cluster, album, tmp_path, monkeypatch):
@@ -78,12 +89,52 @@ def test_ray_writes_the_same_files_though_an_actor_is_killed(cluster, album, tmp
     alone, by_ray, pictures = tmp_path / "alone", tmp_path / "by ray", find_pictures(album)
     formats = ("labels", "npz", "masks")
     expected = list(map_pictures(Job(Output(alone, formats))(), pictures))
-    job = Job(Output(by_ray, formats), tmp_path / "killed")
+    job = Job(Output(by_ray, formats), Mortal(tmp_path / "killed"))
     outcomes = list(map_on_ray(job, pictures, "local"))
     assert (tmp_path / "killed").exists() and files_of(by_ray) == files_of(alone)
     assert {outcome.picture for outcome in outcomes} == set(pictures) and len(outcomes) == 40
     errors = {str(outcome.error) for outcome in outcomes if outcome.error}
     assert errors == {str(outcome.error) for outcome in expected if outcome.error} and len(errors) == 1
+
+
+@pytest.fixture
+def pairs(album, tmp_path) -> DataSet:
+    """The pictures of the album, each but the one that is none with a label map of four classes."""
+    (album / "part 1" / "07.png").unlink()
+    for path in sorted(album.rglob("*.png")):
+        with Image.open(path) as picture:
+            labels = np.arange(picture.width * picture.height).reshape(picture.size[::-1]) // 31 % 4
+        Image.fromarray(labels.astype(np.uint8)).save(path.with_name(f"{path.name}.png"))
+    return folder_data(album, album, "red, green, blue, yellow", side=None, templates="none")
+
+
+def test_the_score_is_the_same_though_an_actor_is_killed_and_what_was_counted_stays_so(
+    cluster, pairs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ray_data, "PICTURES_A_BATCH", 4)
+    model, kept = Mortal()(), tmp_path / "kept"
+    expected = evaluate(model, pairs)
+    scores = evaluate(model, pairs, ray="local", load=Mortal(tmp_path / "killed"))
+    assert (tmp_path / "killed").exists() and json.dumps(scores.as_json()) == json.dumps(expected.as_json())
+    damaged = pairs.items[-1].picture
+    sound = damaged.read_bytes()
+    damaged.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=damaged.name):
+        evaluate(model, pairs, partial=kept, ray="local", load=Mortal())
+    damaged.write_bytes(sound)
+    fused: list[int] = []
+    monkeypatch.setattr(ProxyCLIP, "fuse", lambda *given, do=ProxyCLIP.fuse: fused.append(1) or do(*given))
+    assert evaluate(model, pairs, partial=kept).as_json() == expected.as_json() and 0 < len(fused) < len(pairs.items)
+
+
+def test_the_command_scores_on_ray_as_in_one_process(cluster, pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("red\ngreen\nblue\nyellow\n")
+    folders = ("--pictures", "album", "--labels", "album", "--words", "words.txt", "--limit", "6")
+    for file, more in (("alone.json", []), ("ray.json", ["--ray", "local"])):
+        given = ["evaluate", "folder", *folders, "--clip", "Built-in", "--side", "as-is", "--templates", "none"]
+        assert cli.main([*given, "--json", file, *more]) == 0
+    assert Path("ray.json").read_bytes() == Path("alone.json").read_bytes()
 
 
 def test_a_remote_folder_is_read_by_ray(cluster, album, tmp_path):

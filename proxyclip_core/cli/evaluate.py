@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,12 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, usual: dict[str, str]) -> None:
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="only the first N pictures")
+    parser.add_argument("--workers", type=whole_number(1), metavar="N", help="pictures at a time (default: as fits)")
     parser.add_argument(
-        "--workers",
-        type=whole_number(1),
-        default=2,
-        metavar="N",
-        help="threads that read pictures and label maps ahead (default: 2)",
+        "--ray",
+        metavar="ADDRESS",
+        help="share the pictures out on a Ray cluster: its address, or 'local' for one on this machine; the data must "
+        "lie in a folder that all its machines see",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
     parser.add_argument("--fresh", action="store_true", help="do not go on where the same command was stopped")
@@ -165,7 +166,11 @@ def _prepared(options: argparse.Namespace) -> ProxyCLIP:
     asked = _asked(options)
     if "threshold" in asked and "background" in asked:
         check_threshold(asked["threshold"], asked["background"] != "none")
-    return load_models(options, fusion=asked.get("fusion", SETTINGS["fusion"].default))
+    return _load(options)
+
+
+def _load(options: argparse.Namespace) -> ProxyCLIP:
+    return load_models(options, fusion=_asked(options).get("fusion", SETTINGS["fusion"].default))
 
 
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
@@ -183,6 +188,8 @@ def _evaluated(options: argparse.Namespace, model: ProxyCLIP, data: DataSet) -> 
             partial=kept / "evaluations" if kept else None,
             fresh=options.fresh,
             progress=True,
+            ray=options.ray,
+            load=partial(_load, options),
             **_asked(options),
         )
     except KeyboardInterrupt:

@@ -56,7 +56,10 @@ class Item:
         Raises ValueError, naming the file, for what cannot be read or does not fit.
         """
         picture = read_image(self.picture)
-        size_hw = (picture.shape[0], picture.shape[1])
+        return picture, self.ground_truth((picture.shape[0], picture.shape[1]))
+
+    def ground_truth(self, size_hw: tuple[int, int]) -> np.ndarray:
+        """The ground truth alone, for a picture of this size; otherwise as `read`."""
         try:
             labels = self.source.read(size_hw)
         except OSError as error:
@@ -66,7 +69,7 @@ class Item:
                 f"{self.source.path}: the label map has {labels.shape[1]} x {labels.shape[0]} pixels, but the picture "
                 f"{self.picture.name} has {size_hw[1]} x {size_hw[0]}. They must be of one size."
             )
-        return picture, labels
+        return labels
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,28 +8,31 @@ Axes: K classes, Q queries, H x W pixels.
 
 from __future__ import annotations
 
-import sys
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from proxyclip_core.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from proxyclip_core.evaluation.items import DataSet, Item
 from proxyclip_core.evaluation.partial import PartialAreas
 from proxyclip_core.evaluation.results import Scores
 from proxyclip_core.evaluation.scores import count_areas
+from proxyclip_core.folders import Found, Outcome, Segmenter, map_pictures, progress_bar
+from proxyclip_core.folders.ray_data import map_on_ray
+from proxyclip_core.picture import PictureWarning
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Vocabulary
+from proxyclip_core.types import Segmentation, Vocabulary
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import BACKGROUND_NAME, Classes, as_text, with_background
+
+Counted = tuple[np.ndarray, Mapping[str, Any]]  # (3, K) int64 of one picture, and `ProxyCLIP.computed_with`
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +43,23 @@ class Question:
     vocabulary: Vocabulary
     windows: Mapping[str, Any]
 
-    def areas(self, model: ProxyCLIP, picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """(3, K) int64, see `count_areas`, of one picture (H, W, 3) uint8 and its ground truth (H, W) uint16."""
-        asked = self.settings
-        features = model.encode(picture, asked.side, asked.windows, facet=asked.facet, **self.windows)
-        _, logits = model.answer(picture, features, asked, self.vocabulary)
-        return count_areas(logits.segment(asked.threshold).labels, labels, len(self.vocabulary.names))
+
+@dataclass(frozen=True, eq=False)
+class CountJob:
+    """All that a process needs to know to take part: `load` gives its model, and pictures are called by their places
+    among the items."""
+
+    load: Callable[[], ProxyCLIP]
+    question: Question
+    items: Sequence[Item]
+
+    def __call__(self) -> Segmenter[Counted]:
+        asked = self.question
+        return Segmenter(self.load(), asked.settings, self.count, vocabulary=asked.vocabulary, **asked.windows)
+
+    def count(self, picture: Found, pixels: np.ndarray, result: Segmentation) -> Counted:
+        ground_truth = self.items[int(picture.name)].ground_truth((pixels.shape[0], pixels.shape[1]))
+        return count_areas(result.labels, ground_truth, len(result.names)), result.computed_with
 
 
 def evaluate(
@@ -53,17 +67,21 @@ def evaluate(
     data: DataSet,
     *,
     limit: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     partial: str | Path | None = None,
     fresh: bool = False,
     progress: bool = False,
+    ray: str | None = None,
+    load: Callable[[], ProxyCLIP] | None = None,
     **settings: Any,
 ) -> Scores:
     """Segments the pictures of a data set (`benchmark_data`, `folder_data`) and scores the result.
 
-    limit: only the first so many pictures. workers: threads that read files ahead of the model.
+    limit: only the first so many pictures. workers: pictures computed at a time; None: as fits.
     partial: a folder; what was counted is kept there until the end, and an evaluation of the same that was stopped goes
     on from it, unless `fresh`. progress: show a bar, with the mIoU so far.
+    ray: the address of a Ray cluster, or "local", on which the pictures are shared out; `load` is called there and
+    gives the same model. The files must lie at the same absolute paths on all machines.
     settings: those of `ProxyCLIP.__call__` and `resizing` (see `ProxyCLIP.encode`); what is not given is as the data
     set says (for a benchmark as in the paper), else the default.
     Raises ValueError for settings that do not fit, and, naming it, for a picture that cannot be scored: a score
@@ -72,36 +90,53 @@ def evaluate(
     items = data.items[:limit]
     question = ask(model, data, **settings)
     record = {**asdict(question.settings), **question.windows, "words_of": data.words_of}
-    found = model.computed_with()
-    kept = PartialAreas(partial, items, [data.title, str(data.folder.resolve()), data.names, record, found])
+    of = [data.title, str(data.folder.resolve()), data.names, record, model.computed_with()]
+    kept = PartialAreas(partial, items, len(data.names), of)
     if fresh:
         kept.clear()
-    done, areas = kept.load(len(data.names))
-    often = 0.5 if sys.stderr.isatty() else 20
-    shown = {"desc": data.title, "unit": " pictures", "disable": not progress, "mininterval": often}
-    with tqdm(total=len(items), initial=done, **shown) as bar:
-        for item, (picture, labels) in zip(items[done:], _read_ahead(items[done:], workers)):
-            try:
-                areas = areas + question.areas(model, picture, labels)
-            except ValueError as error:
-                raise ValueError(f"{item.picture}: {error}") from None
-            done += 1
-            kept.save(done, areas)
-            if areas[1].any():
-                bar.set_postfix_str(f"mIoU {Scores(data.title, data.names, areas, done).miou:.2%}", refresh=False)
+    pictures = [Found(str(items[place].picture), str(place)) for place in kept.todo]
+    if ray is None:
+        outcomes = map_pictures(CountJob(lambda: model, question, items)(), pictures, workers)
+    elif load is None:
+        raise ValueError("ray needs load as well: a function that gives the model, to be called where it is used.")
+    else:
+        question = replace(question, vocabulary=question.vocabulary.to(torch.device("cpu")))
+        outcomes = map_on_ray(CountJob(load, question, items), pictures, ray)
+    shown = {"desc": data.title, "unit": " pictures", "leave": True, "delay": 0, "disable": not progress}
+    with closing(outcomes), progress_bar(None, total=len(items), initial=kept.done, **shown) as bar:
+        for outcome in outcomes:
+            _add(kept, outcome)
+            if kept.areas[1].any():
+                so_far = Scores(data.title, data.names, kept.areas, kept.done).miou
+                bar.set_postfix_str(f"mIoU {so_far:.2%}", refresh=False)
             bar.update()
     scores = Scores(
         title=data.title,
         names=data.names,
-        areas=areas,
-        pictures=done,
+        areas=kept.areas,
+        pictures=kept.done,
         expected=data.expected,
         settings=record,
-        computed_with=found,
+        computed_with=kept.computed_with,
         published=find_benchmark(data.name).published(model.clip.name) if data.name in BENCHMARKS else None,
     )
     kept.clear()
     return scores
+
+
+def _add(kept: PartialAreas, outcome: Outcome[Counted]) -> None:
+    """Raises ValueError for a picture that could not be scored."""
+    for note in outcome.notes:
+        warnings.warn(note, PictureWarning, stacklevel=3)
+    if outcome.value is None:
+        picture, error = outcome.picture.shown, str(outcome.error)
+        raise ValueError(error if picture in error else f"{picture}: {error}")
+    areas, computed_with = outcome.value
+    if kept.computed_with not in ({}, computed_with):
+        warnings.warn(
+            "Not all pictures were computed alike (versions, device, precision, kernels, weights).", stacklevel=3
+        )
+    kept.add(int(outcome.picture.name), areas, computed_with)
 
 
 def ask(model: ProxyCLIP, data: DataSet, **settings: Any) -> Question:
@@ -140,17 +175,3 @@ def embed_all(model: ProxyCLIP, classes: Classes, has_background: bool, template
         embeddings=vocabulary.embeddings[places],
         has_background=has_background,
     )
-
-
-def _read_ahead(items: Sequence[Item], workers: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What `Item.read` gives, in order; threads read a few ahead, and no more than that is held."""
-    pool, waiting = ThreadPoolExecutor(workers), deque[Future[tuple[np.ndarray, np.ndarray]]]()
-    try:
-        for item in items:
-            waiting.append(pool.submit(item.read))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

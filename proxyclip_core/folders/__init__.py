@@ -24,7 +24,7 @@ from proxyclip_core.types import Segmentation
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import Words
 
-BAR = {"delay": 1.0, "mininterval": 0.5}  # seconds before it is shown, and until it is drawn again
+BAR = {"leave": False, "delay": 1.0, "mininterval": 0.5}  # seconds before it is shown, and until it is drawn again
 
 __all__ = [
     "Found",
@@ -43,7 +43,7 @@ __all__ = [
 def progress_bar(items: Iterable[Any] | None, **more: Any) -> tqdm:
     """tqdm's bar on standard error, where what takes a moment only shows none. more: of tqdm."""
     often = {} if sys.stderr is None or sys.stderr.isatty() else {"mininterval": 20.0}
-    return tqdm(items, leave=False, dynamic_ncols=True, **{**BAR, **often, **more})
+    return tqdm(items, dynamic_ncols=True, **{**BAR, **often, **more})
 
 
 def words_bar(batches: Iterable[Any]) -> tqdm:

@@ -8,6 +8,7 @@ imported here alone.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
@@ -51,7 +52,7 @@ def map_on_ray(
             share = _share(resources)
             done = data.map_batches(
                 Actor,
-                fn_constructor_args=(job,),
+                fn_constructor_args=(job, os.getcwd()),
                 batch_size=PICTURES_A_BATCH,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=share.pop("actors")),
                 **share,
@@ -68,7 +69,9 @@ def map_on_ray(
 class Actor:
     """A process of the cluster with a model of its own."""
 
-    def __init__(self, job: Callable[[], Work[Any, Any]]) -> None:
+    def __init__(self, job: Callable[[], Work[Any, Any]], folder: str) -> None:
+        if os.path.isdir(folder):  # so that paths mean what they mean where the command was given
+            os.chdir(folder)
         self.work = job()
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[bytes]]:

@@ -17,7 +17,7 @@ from proxyclip_core.models.clip import Progress
 from proxyclip_core.picture import read_picture
 from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Segmentation
+from proxyclip_core.types import Segmentation, Vocabulary
 
 ERRORS = (ValueError, OSError, RuntimeError, MemoryError)
 
@@ -44,7 +44,8 @@ class Segmenter(Generic[Value]):
 
     keep: (picture, its pixels (H, W, 3) uint8, result) -> what is wanted of it; here files are written, where any are.
     known: picture -> what was kept of it in an earlier run; None where it is to be segmented.
-    progress: wraps the batches of words, as tqdm does. Raises ValueError for words and settings that cannot be.
+    vocabulary: the words, where they are embedded already. progress: else wraps their batches, as tqdm does.
+    Raises ValueError for words and settings that cannot be.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Segmenter(Generic[Value]):
         crop: int = 336,
         stride: int = 112,
         resizing: str = "bicubic",
+        vocabulary: Vocabulary | None = None,
         progress: Progress = iter,
     ) -> None:
         self.model, self.settings, self.keep, self.known = model, settings, keep, known
         self.device = model.device
         self.windows: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing}
-        self.vocabulary = model.embed_for(settings, progress)
+        self.vocabulary = vocabulary or model.embed_for(settings, progress)
         # On a GPU threads would not compute at once, but hold its memory at once.
         self._computing: AbstractContextManager = nullcontext() if model.device.type == "cpu" else threading.Lock()
 
