@@ -144,6 +144,14 @@ def test_a_remote_folder_is_read_by_ray(cluster, album, tmp_path):
     assert len(list(out.rglob("*.png"))) == 39 and (out / "part 0" / "00.png.proxyclip.png").is_file()
 
 
+@pytest.mark.parametrize("other", ["s3://other/photos", "a.png"])
+def test_a_remote_folder_is_segmented_alone(other, tmp_path, four_areas, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(four_areas).save("a.png")
+    assert cli.main(["segment", "s3://bucket/photos", other, *ARGUMENTS, "--out", "out", "--ray", "local"]) == 1
+    assert "names" in capsys.readouterr().err and not Path("out").exists()
+
+
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, four_areas, capsys):
     Image.fromarray(four_areas).save(tmp_path / "a.png")
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
@@ -164,5 +172,9 @@ def test_an_actor_has_a_gpu_or_its_share_of_the_cores(resources, expected, monke
     assert ray_data._share(resources) == expected
 
 
-def test_names_are_those_below_the_folder():
-    assert ray_data._name("bucket/photos/sea/a.jpg", "s3://bucket/photos/") == "sea/a.jpg"
+@pytest.mark.parametrize(
+    "folder",
+    ["s3://bucket/photos", "s3://bucket/photos/", "gs://somebody@bucket/photos", "s3://bucket/photos?region=eu"],
+)
+def test_names_are_those_below_the_folder(folder):
+    assert ray_data._name("bucket/photos/sea/a.jpg", folder) == "sea/a.jpg"

@@ -60,6 +60,11 @@ def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:
             say(f"note: {given} is a label map that proxyclip wrote; it is passed over.")
         else:
             inputs.append(given)
+    if len(remote) > 1 or (remote and (inputs or found)):
+        raise ValueError(
+            f"{remote[0]} is a remote folder, which is segmented alone: others may hold pictures of the same names. "
+            "Segment them one after the other, each into a folder of its own (--out)."
+        )
     try:
         found += find_pictures(inputs, options.out)
     except ValueError as error:

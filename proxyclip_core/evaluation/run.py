@@ -81,7 +81,7 @@ def evaluate(
     partial: a folder; what was counted is kept there until the end, and an evaluation of the same that was stopped goes
     on from it, unless `fresh`. progress: show a bar, with the mIoU so far.
     ray: the address of a Ray cluster, or "local", on which the pictures are shared out; `load` is called there and
-    gives the same model. The files must lie at the same absolute paths on all machines.
+    gives the same model. The files must lie at the same paths on all machines.
     settings: those of `ProxyCLIP.__call__` and `resizing` (see `ProxyCLIP.encode`); what is not given is as the data
     set says (for a benchmark as in the paper), else the default.
     Raises ValueError for settings that do not fit, and, naming it, for a picture that cannot be scored: a score

@@ -12,6 +12,7 @@ import os
 import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -107,8 +108,9 @@ def _data(ray: Any, pictures: Sequence[Any], folders: Sequence[str]) -> Iterator
 
 
 def _name(path: str, root: str) -> str:
-    """Below the folder that was given; Ray gives paths without the scheme."""
-    start = root.split("://")[-1].rstrip("/") + "/"
+    """Below the folder that was given; Ray gives paths without the scheme, a user and options behind a "?"."""
+    parts = urlsplit(root)
+    start = f"{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/") + "/"
     return path.split("://")[-1].removeprefix(start)
 
 
