@@ -33,10 +33,10 @@ def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     known = {name: row for name, row in known.items() if name not in SLOW}
     lines = {name: rows.measure_row(row, name, tiny_runner) for name, row in known.items()}
     lines["classes"] = rows.many_classes(tiny_runner, size_hw=(150, 200))
-    assert "pictures/s" in lines["evaluate"].note
+    assert lines["evaluate"].seconds > 0 and "pictures/s" in lines["evaluate"].note
     assert lines["pixels"].seconds > 0 and lines["patches"].seconds > 0
     assert "above 'none'" in lines["patches"].note
-    for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes", "evaluate"):
+    for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes"):
         assert lines[name].seconds > 0, lines[name].note
         assert lines[name].times_floor > 0
     assert ("logits <= 1e-05", True) in lines["exact-float32"].goals

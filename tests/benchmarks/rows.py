@@ -224,7 +224,6 @@ def evaluation(run: Runner) -> Line:
         f"`evaluate`, a picture of ADE20K, {ADE['classes']} classes",
         seconds=seconds,
         peak_bytes=result.peak_bytes,
-        floor_seconds=(run.floor_seconds(result) or 0) / EVALUATED,
         note=f"{result.precision}, 8 windows a picture, {1 / seconds:.2f} pictures/s from files to areas",
     )
 

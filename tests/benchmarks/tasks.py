@@ -31,7 +31,7 @@ WORDS = ("sky", "hill", "horse", "grass", "person")
 TEMPLATES = "imagenet80"
 BETA, GAMMA = 1.2, 3.0
 OTHER_BETA, OTHER_GAMMA = 1.4, 4.0
-EVALUATED = 2  # pictures in a row, so that files are read while the model works
+EVALUATED = 2  # pictures, on two cores one on each
 SCENES = sorted((Path(__file__).parents[2] / "assets" / "examples" / "eval").glob("[0-9][0-9].png"))
 
 Call = Callable[[], dict[str, object]]
