@@ -137,7 +137,8 @@ def test_the_command_scores_on_ray_as_in_one_process(cluster, pairs, tmp_path, m
     assert Path("ray.json").read_bytes() == Path("alone.json").read_bytes()
 
 
-def test_a_remote_folder_is_read_by_ray(cluster, album, tmp_path):
+def test_a_remote_folder_is_read_by_ray_also_where_an_actor_has_all_cores(cluster, album, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_data, "MOST_ON_CPU", 2)
     out = tmp_path / "out"
     address = f"local://{album}"
     assert cli.main(["segment", address, *ARGUMENTS, "--out", str(out), "--ray", "local"]) == 1
@@ -150,6 +151,12 @@ def test_a_remote_folder_is_segmented_alone(other, tmp_path, four_areas, monkeyp
     Image.fromarray(four_areas).save("a.png")
     assert cli.main(["segment", "s3://bucket/photos", other, *ARGUMENTS, "--out", "out", "--ray", "local"]) == 1
     assert "names" in capsys.readouterr().err and not Path("out").exists()
+
+
+def test_a_remote_folder_that_is_not_there_is_named(cluster, tmp_path, capsys):
+    address = f"local://{tmp_path}/none"
+    assert cli.main(["segment", address, *ARGUMENTS, "--out", str(tmp_path / "out"), "--ray", "local"]) == 1
+    assert f"Ray cannot read {address}" in capsys.readouterr().err
 
 
 def test_without_ray_the_extra_is_named(monkeypatch, tmp_path, four_areas, capsys):

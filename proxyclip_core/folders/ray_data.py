@@ -49,11 +49,11 @@ def map_on_ray(
         context.enable_progress_bars = context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         resources = ray.cluster_resources()
-        for data in _data(ray, pictures, folders):
+        for data, folder in _data(ray, pictures, folders):
             share = _share(resources)
             done = data.map_batches(
                 Actor,
-                fn_constructor_args=(job, os.getcwd()),
+                fn_constructor_args=(job, os.getcwd(), folder),
                 batch_size=PICTURES_A_BATCH,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=share.pop("actors")),
                 **share,
@@ -70,23 +70,20 @@ def map_on_ray(
 class Actor:
     """A process of the cluster with a model of its own."""
 
-    def __init__(self, job: Callable[[], Work[Any, Any]], folder: str) -> None:
-        if os.path.isdir(folder):  # so that paths mean what they mean where the command was given
-            os.chdir(folder)
-        self.work = job()
+    def __init__(self, job: Callable[[], Work[Any, Any]], home: str, folder: str) -> None:
+        if os.path.isdir(home):  # so that paths mean what they mean where the command was given
+            os.chdir(home)
+        self.work, self.folder = job(), folder
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[bytes]]:
         pictures = (
-            [pickle.loads(content) for content in batch["picture"]]
-            if "picture" in batch
-            else [Found(content, _name(path, root)) for content, path, root in zip(*(batch[name] for name in REMOTE))]
+            [Found(content, _name(path, self.folder)) for content, path in zip(batch["bytes"], batch["path"])]
+            if self.folder
+            else [pickle.loads(content) for content in batch["picture"]]
         )
         workers = None if self.work.device.type != "cpu" else min(torch.get_num_threads(), MOST_ON_CPU)
         outcomes = map_pictures(self.work, pictures, workers)  # a core a picture, also in a batch of few
         return {"outcome": [pickle.dumps(outcome) for outcome in outcomes]}
-
-
-REMOTE = ("bytes", "path", "root")
 
 
 def _ray() -> Any:
@@ -98,13 +95,23 @@ def _ray() -> Any:
     return ray
 
 
-def _data(ray: Any, pictures: Sequence[Any], folders: Sequence[str]) -> Iterator[Any]:
+def _data(ray: Any, pictures: Sequence[Any], folders: Sequence[str]) -> Iterator[tuple[Any, str]]:
+    """What is to be worked on, and the remote folder that it comes from, "" for none."""
     if pictures:
-        yield ray.data.from_items([{"picture": pickle.dumps(picture)} for picture in pictures])
+        yield ray.data.from_items([{"picture": pickle.dumps(picture)} for picture in pictures]), ""
+    endings = [ending.removeprefix(".") for ending in ENDINGS]
+    no_core = {"num_cpus": 0}  # the actors may have them all, and reading would wait for ever
     for folder in folders:
-        endings = [ending.removeprefix(".") for ending in ENDINGS]
-        found = ray.data.read_binary_files(folder, include_paths=True, file_extensions=endings)
-        yield found.add_column("root", lambda batch, folder=folder: np.full(len(batch["path"]), folder))
+        try:
+            found = ray.data.read_binary_files(
+                folder, include_paths=True, file_extensions=endings, ray_remote_args=no_core
+            )
+        except OSError as error:
+            raise ValueError(
+                f"Ray cannot read {folder}: {str(error) or type(error).__name__}. Check the address, and what the "
+                "environment says of how to get there."
+            ) from None
+        yield found, folder
 
 
 def _name(path: str, root: str) -> str:
