@@ -185,3 +185,12 @@ def test_an_actor_has_a_gpu_or_its_share_of_the_cores(resources, expected, monke
 )
 def test_names_are_those_below_the_folder(folder):
     assert ray_data._name("bucket/photos/sea/a.jpg", folder) == "sea/a.jpg"
+
+
+@pytest.mark.parametrize(
+    "below, said", [(Exception(), "no weights"), (ValueError("no file"), "no file"), (None, "no weights")]
+)
+def test_what_failed_in_an_actor_is_told(below, said):
+    error = RuntimeError("The actor died:\nno weights")
+    error.__cause__ = below
+    assert ray_data._cause(error) == said

@@ -130,7 +130,10 @@ def _share(resources: dict[str, float]) -> dict[str, int]:
     return {"num_cpus": share, "actors": max(1, cores // share)}
 
 
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
+def _cause(error: BaseException | None) -> str:
+    """The last line of the innermost error that says anything: Ray puts empty ones of its own below others."""
+    said = type(error).__name__
+    while error is not None:
+        said = (str(error).strip() or said).splitlines()[-1]
         error = error.__cause__
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return said
