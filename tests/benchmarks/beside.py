@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.jobs import Job
-from tests.benchmarks.rows import ADE, FOLDER, LARGE_HW, MANY
+from tests.benchmarks.rows import ADE, FOLDER, LARGE_HW, MANY, REFINEMENTS, refinement_job
 from tests.benchmarks.runner import ROOT, alternate, run_in_child, time_import, time_page
 
 SLOWER = 1.1  # from this ratio on
@@ -24,6 +24,7 @@ OURS: dict[str, dict[str, Any]] = {
     "classes": {"task": "our_picture", "size_hw": LARGE_HW, "classes": MANY},
     "evaluate": {"task": "our_evaluation", **ADE},
     "folder": {"task": "our_folder", **FOLDER},
+    **{name: {"task": "our_refinement", **refinement_job(name)} for name in REFINEMENTS},
 }
 
 

@@ -201,10 +201,15 @@ def many_classes(run: Runner, size_hw: tuple[int, int] = LARGE_HW) -> Line:
     )
 
 
+def refinement_job(name: str) -> dict[str, Any]:
+    method, size_hw, classes, _ = REFINEMENTS[name]
+    return {**BUILTIN, "refine": method, "size_hw": size_hw, "classes": classes}
+
+
 def refinement(run: Runner, name: str) -> Line:
     method, size_hw, classes, here = REFINEMENTS[name]
-    job: dict[str, Any] = {**BUILTIN, "size_hw": size_hw, "classes": classes}
-    ours, without = (run("our_refinement", refine=way, **job) for way in (method, "none"))
+    job = refinement_job(name)
+    ours, without = (run("our_refinement", **{**job, "refine": way}) for way in (method, "none"))
     added, (height, width) = ours.peak_bytes - without.peak_bytes, size_hw
     return Line(
         f"refinement {method!r}, {width} x {height}, {classes} classes",
