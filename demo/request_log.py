@@ -52,6 +52,9 @@ class LoggedBlocks(WatchedBlocks):
     ) -> dict[str, Any]:
         """As gradio's own. Events of every kind come by here, and each part of an answer that comes in parts."""
         line = self._unfinished.pop(iterator, {}) if iterator else {}
+        event = self._queue.event_ids_to_events.get(named.get("event_id") or "")
+        if event is not None and not iterator:
+            line["waited"] = time.monotonic() - event.enqueue_time
         start, before, to_come = time.perf_counter(), _line.set(line), None
         try:
             answer = await super().process_api(block_fn, inputs, state, request, iterator, *given, **named)
@@ -70,6 +73,7 @@ class LoggedBlocks(WatchedBlocks):
 
 
 def _text(name: str, line: dict[str, Any]) -> str:
-    parts = [f"{name}: {line.get('outcome', 'answered')} in {line['seconds']:.3f} s"]
+    waited = f" after {line['waited']:.3f} s in the queue" if "waited" in line else ""
+    parts = [f"{name}: {line.get('outcome', 'answered')} in {line['seconds']:.3f} s{waited}"]
     parts += [f"{line[key]} {key}" for key in ("pixels", "words") if key in line]
     return ", ".join([*parts, *filter(None, [line.get("models")])])

@@ -7,10 +7,11 @@ import re
 
 import gradio as gr
 import pytest
+from gradio_client import Client, handle_file
 
 from demo.ui import build_demo
 from tests.page import Page, file
-from tests.serving import OneModel
+from tests.serving import OneModel, page_around
 
 
 class Downloading(OneModel):
@@ -102,3 +103,12 @@ def test_an_answer_in_parts_is_one_line(page, lines, models, monkeypatch):
     monkeypatch.setattr(models, "here", False)
     page.do("segment", "click")
     assert lines()[0] == "on_fetch: answered" and lines()[1].startswith("on_segment")
+
+
+def test_it_says_how_long_a_request_has_waited(tiny_model, blocks_file, caplog):
+    caplog.set_level(logging.INFO, logger="demo.request_log")
+    with page_around(tiny_model) as url:
+        given = {"windows": "whole", "templates": "none", "api_name": "/segment"}
+        Client(url, verbose=False).predict(handle_file(blocks_file), "sky, tree", **given)
+    (line,) = [record.message for record in caplog.records if record.name == "demo.request_log"]
+    assert re.fullmatch(r"segment: answered in \S+ s after \S+ s in the queue, 2 words, .*", line)
