@@ -23,8 +23,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--pause", type=float, default=0, help="seconds between a person's actions (default: none)")
     parser.add_argument("--address", help="of a page that runs, with / at its end (default: starts one)")
+    parser.add_argument("--process", type=int, help="its number, for its memory and CPU time")
     given = parser.parse_args()
-    with page(given.address) as (address, process):
+    with page(given.address, given.process) as (address, process):
         crowd = Crowd(address, given.users, given.pause)
         for line in crowd.act_for(given.minutes * 60, process):
             print(line, flush=True)
@@ -33,15 +34,15 @@ def main() -> int:
 
 
 @contextmanager
-def page(address: str | None) -> Iterator[tuple[str, int | None]]:
+def page(address: str | None, process: int | None) -> Iterator[tuple[str, int | None]]:
     """The page, and the number of its process where that is known."""
     if address:
-        yield address, None
+        yield address, process
         return
     with tempfile.TemporaryDirectory() as folder:
         own = {"PROXYCLIP_CACHE": f"{folder}/words"}
-        with app_and_process(Path(folder), "--clip", "Built-in", "--vfm", "Built-in", **own) as (url, process):
-            yield url, process.pid
+        with app_and_process(Path(folder), "--clip", "Built-in", "--vfm", "Built-in", **own) as (url, started):
+            yield url, started.pid
 
 
 if __name__ == "__main__":

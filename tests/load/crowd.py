@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections import Counter, defaultdict
@@ -28,7 +29,7 @@ class Crowd:
         self.visitors: list[Visitor] = []
         self.broken: list[str] = []  # visitors whose program ended with an error
         self.memory: list[float] = []  # MB
-        self.seconds = 0.0
+        self.seconds, self.cpu_seconds = 0.0, 0.0
 
     @property
     def wrong(self) -> list[str]:
@@ -50,7 +51,7 @@ class Crowd:
 
     def act_for(self, seconds: float, process: int | None = None) -> Iterator[str]:
         """Lets them act for so long; now and then a line with the requests so far, and the process's memory."""
-        start, running = time.monotonic(), set()
+        start, before = time.monotonic(), cpu_seconds(process)
 
         def act(visitor: Visitor) -> None:
             while time.monotonic() < start + seconds:
@@ -63,6 +64,7 @@ class Crowd:
                 _, running = wait(running, timeout=LOOK_SECONDS)
                 self.seconds, found = time.monotonic() - start, resident_megabytes(process)
                 self.memory += [found] if found else []
+                self.cpu_seconds = cpu_seconds(process) - before
                 yield f"{self.seconds:5.0f} s {len(self.requests()):6d} requests" + (
                     f" {found:6.0f} MB" if found else ""
                 )
@@ -94,6 +96,8 @@ class Crowd:
             _counted("turned away", [one.said for one in made if one.outcome == "turned away"]),
             _counted("said on the page", [text for visitor in self.visitors for text in visitor.said]),
         ]
+        if self.cpu_seconds:
+            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / len(made):.0f} ms a request")
         if self.memory:
             lines.append(
                 f"memory: {self.memory[len(self.memory) // 4]:.0f} MB after a quarter, {self.memory[-1]:.0f} MB last"
@@ -119,3 +123,12 @@ def resident_megabytes(process: int | None) -> float:
     except (OSError, ValueError):
         return 0.0
     return int(kilobytes) / 1000
+
+
+def cpu_seconds(process: int | None) -> float:
+    """What a process has used of its cores so far; 0 where that cannot be read."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
