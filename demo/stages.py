@@ -318,7 +318,7 @@ class Stages:
         """The model, once it is clear that its encoders may run: a person should not wait for what is refused then."""
         self._check_may_encode(s.vfm if s.fusion == "proxy" else s.clip)
         model, size_hw = self.model(s), self.picture().shape[:2]
-        if s.refine in BY_SAM or s.scope == "regions":
+        if s.asks_sam:
             model.sam_model(s.sam)  # which says so where its weights are missing
         limits.check_amount(size_hw, s)
         layout = plan_windows(size_hw, s.side, s.windows)

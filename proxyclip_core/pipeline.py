@@ -113,8 +113,11 @@ class ProxyCLIP:
     def device(self) -> torch.device:
         return self.clip.device
 
-    def computed_with(self) -> dict[str, Any]:
-        """What decides the numbers of a result besides its settings: for the record, ready for JSON."""
+    def computed_with(self, settings: Settings | None = None) -> dict[str, Any]:
+        """What decides the numbers of a result besides its settings: for the record, ready for JSON.
+
+        settings: of the result; where they ask SAM, its weights are among it.
+        """
         encoders = [encoder for encoder in (self.clip, self.vfm) if encoder is not None]
         precisions = [str(encoder.dtype).removeprefix("torch.") for encoder in encoders]
         return {
@@ -124,6 +127,7 @@ class ProxyCLIP:
             "kernels": chosen_kernels() if self.device.type == "cpu" else {},
             "clip_weights": self.clip.digest,
             "vfm_weights": self.vfm.digest if self.vfm is not None else None,
+            **({"sam_weights": self.sam_model(settings.sam).digest} if settings and settings.asks_sam else {}),
         }
 
     def __repr__(self) -> str:
@@ -217,9 +221,9 @@ class ProxyCLIP:
                 f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
                 f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
             )
-        if settings.refine in refinement.BY_SAM or settings.scope == "regions":
+        if settings.asks_sam:
             self.sam_model(settings.sam)  # nobody should wait for the encoders to hear that it is missing
-        if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with())):
+        if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with(settings))):
             warnings.warn(differ, SettingsWarning, stacklevel=4)
 
     def run_all(
@@ -241,7 +245,7 @@ class ProxyCLIP:
             dense, refined = self.answer(picture, features, settings, vocabulary)
             result = refined.segment(settings.threshold)
             result = replace(result, presence=self.presence(dense, vocabulary))
-            results.append(replace(result, settings=settings, computed_with=self.computed_with()))
+            results.append(replace(result, settings=settings, computed_with=self.computed_with(settings)))
         return results
 
     def answer(

@@ -284,6 +284,11 @@ class Settings:
             object.__setattr__(self, name, row.check(getattr(self, name)))
         check_threshold(self.threshold, self.background != "none")
 
+    @property
+    def asks_sam(self) -> bool:
+        """Whether SAM is asked for regions."""
+        return self.refine in ("sam", "sam-prompts") or self.scope == "regions"
+
     def to_json(self, computed_with: Mapping[str, Any] | None = None) -> str:
         """The settings as a file. computed_with: what `ProxyCLIP.computed_with` says, for the record."""
         entries: dict[str, Any] = {"proxyclip_settings": FORMAT} | {name: getattr(self, name) for name in SETTINGS}
@@ -354,6 +359,7 @@ def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[st
         yield f"the kernels for {name}", _entry(then, "kernels", name), _entry(now, "kernels", name)
     yield "CLIP's weights", then.get("clip_weights"), now.get("clip_weights")
     yield "the vision model's weights", then.get("vfm_weights"), now.get("vfm_weights")
+    yield "SAM's weights", then.get("sam_weights"), now.get("sam_weights")
 
 
 def _entry(record: Mapping[str, Any], group: str, name: str) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import ImageEncoderViT, Sam
 
-from proxyclip_core import ProxyCLIP, WeightsError
+from proxyclip_core import ProxyCLIP, SettingsWarning, WeightsError
 from proxyclip_core.models import sam as sam_module
 from proxyclip_core.models.registry import find_vfm
 from proxyclip_core.models.sam import SamModel, build_decoder, load_sam, sam_row
@@ -119,6 +121,18 @@ def test_missing_weights_are_said_with_what_to_do_and_before_the_encoders_run(ti
     model = ProxyCLIP(tiny_clip, tiny_vfm, templates="none")
     with pytest.raises(WeightsError, match=r"whole of SAM L/16.*\n.*curl -L -o sam_vit_l_0b3195.pth"):
         model(blocks, "red, green", refine="sam", sam="SAM L/16")
+
+
+@pytest.mark.parametrize("asked", [{"refine": "sam"}, {"refine": "sam-prompts"}, {"scope": "regions"}])
+def test_a_result_that_sam_had_a_part_in_records_its_weights(tiny_model, tiny_sam, blocks, asked):
+    result = tiny_model(blocks, "red, green", side=224, windows="whole", **asked)
+    assert result.computed_with["sam_weights"] == tiny_sam.digest
+    other = SamModel(tiny_sam.encoder, build_decoder(width=32, side=256))
+    loaded = ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7", sam=other)
+    settings = replace(result.settings, computed_with=result.computed_with)
+    with pytest.warns(SettingsWarning, match="SAM's weights"):
+        loaded.run(blocks, settings)
+    assert "sam_weights" not in tiny_model.computed_with(replace(settings, refine="none", scope="all"))
 
 
 def test_timms_file_holds_no_decoder(tmp_path, monkeypatch):

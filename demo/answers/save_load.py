@@ -105,7 +105,7 @@ def unlike(runner: Runner, visit: Visit | None, path: str, default: pc.Settings)
 
 
 def _computed_with(stages: Stages) -> dict[str, Any]:
-    return stages.model().computed_with()
+    return stages.model().computed_with(stages.settings)
 
 
 @dataclass(frozen=True)
@@ -140,5 +140,7 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
 
 
 def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.Refined | None]:
-    result = replace(stages.result(), settings=stages.settings, computed_with=stages.model().computed_with())
+    result = replace(
+        stages.result(), settings=stages.settings, computed_with=stages.model().computed_with(stages.settings)
+    )
     return result, stages.refined() if with_logits else None

@@ -134,7 +134,7 @@ class SegmentJob:
 
     def __call__(self) -> Segmenter[dict[str, Any]]:
         model = self._load()
-        made_by = model.computed_with()
+        made_by = model.computed_with(self.settings)
         known: Known = partial(self.output.record_if_done, settings=self.settings, computed_with=made_by)
         bar: Progress = iter if self.options.quiet else words_bar
         return Segmenter(

@@ -90,7 +90,7 @@ def evaluate(
     items = data.items[:limit]
     question = ask(model, data, **settings)
     record = {**asdict(question.settings), **question.windows, "words_of": data.words_of}
-    of = [data.title, str(data.folder.resolve()), data.names, record, model.computed_with()]
+    of = [data.title, str(data.folder.resolve()), data.names, record, model.computed_with(question.settings)]
     kept = PartialAreas(partial, items, len(data.names), of)
     if fresh:
         kept.clear()

@@ -69,7 +69,7 @@ def batch(
     if skip_existing is not None:
         made, by = (
             Output(Path(skip_existing), windows={**PAPERS_WINDOWS, "crop": crop, "stride": stride}),
-            model.computed_with(),
+            model.computed_with(settings),
         )
         found = [picture for picture in found if not made.record_if_done(picture, settings, by)]
     bar: Progress = words_bar if progress else iter

@@ -97,6 +97,7 @@ class Output:
             same = Settings.from_json(json.dumps(record["settings"])) == settings and all(
                 made[key] == computed_with[key] for key in ("clip_weights", "vfm_weights", "precision")
             )
+            same = same and made.get("sam_weights") == computed_with.get("sam_weights")
             same &= record["options"] == dict(self.options) and record["windows"] == dict(self.windows)
             same &= set(self.formats) <= set(record["formats"])
             same &= all((self.folder / file).is_file() for file in record["files"])

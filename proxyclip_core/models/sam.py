@@ -27,7 +27,7 @@ from proxyclip_core.models.loading import load_vfm
 from proxyclip_core.models.registry import VFM_MODELS, VfmSpec, find_vfm
 from proxyclip_core.models.vfm import TOKENS, PatchEncoder
 from proxyclip_core.models.vit import check_finite
-from proxyclip_core.models.weights import WEIGHTS_VARIABLE, local_files
+from proxyclip_core.models.weights import WEIGHTS_VARIABLE, local_files, weights_digest
 from proxyclip_core.picture import picture_digest
 from proxyclip_core.types import ImageFeatures, SamViews
 
@@ -41,12 +41,16 @@ _loading = threading.Lock()
 
 
 class SamModel:
-    """SAM's encoder and decoder. Raises ValueError where they are of different widths."""
+    """SAM's encoder and decoder; digest: of all weights. Raises ValueError where they are of different widths."""
 
     def __init__(self, encoder: PatchEncoder, decoder: Sam) -> None:
         self.encoder, self.decoder = encoder, decoder.eval().requires_grad_(False)
         if decoder.prompt_encoder.embed_dim != encoder.width or not encoder.input_side:
             raise ValueError(f"{encoder.name} is no encoder of this SAM.")
+        parts = [
+            (name, tensor) for name, tensor in decoder.state_dict().items() if not name.startswith("image_encoder")
+        ]
+        self.digest = f"{encoder.digest}-{weights_digest(parts)}"
 
     @property
     def name(self) -> str:
