@@ -1,9 +1,10 @@
-"""The context in which networks run with this CPU's faster kernels."""
+"""The context in which networks run: faster kernels on a CPU, and pieces where a device holds no large tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from math import prod
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ from torch.overrides import TorchFunctionMode
 from proxyclip_core.cpu import kernels
 from proxyclip_core.cpu.attention import chunked_attention
 from proxyclip_core.cpu.linear import onednn_linear
+
+# Bytes of the largest tensor that a device can hold, for devices that may compute attention by way of all scores at
+# once. Apple's GPUs say "Invalid buffer size" beyond 4 GB. What comes after the networks takes far smaller pieces on
+# every device, see `attention.ENTRIES_AT_ONCE` and `readout.ENTRIES_AT_ONCE`.
+LARGEST_TENSOR = {"mps": 4_000_000_000}
+BYTES_OF_A_SCORE = 4  # in float32, also where tokens are in half precision
 
 
 class _FastProducts(TorchFunctionMode):
@@ -33,12 +40,41 @@ class _FastProducts(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+class _SmallTensors(TorchFunctionMode):
+    """Has F.scaled_dot_product_attention take some queries at a time where all scores would be larger than a tensor
+    may be. The result is the same, as queries do not depend on each other."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention or kwargs.get("is_causal"):
+            return func(*args, **kwargs)
+        query, key, *others = args  # (B, heads, N, d)
+        row = prod(query.shape[:-2]) * key.shape[-2] * BYTES_OF_A_SCORE
+        at_once, mask = max(1, self.largest // row), kwargs.get("attn_mask")
+        if at_once >= query.shape[-2]:
+            return func(*args, **kwargs)
+        pieces = []
+        for first in range(0, query.shape[-2], at_once):
+            rows = slice(first, first + at_once)
+            if mask is not None and mask.shape[-2] > 1:
+                kwargs = kwargs | {"attn_mask": mask[..., rows, :]}
+            pieces.append(func(query[..., rows, :], key, *others, **kwargs))
+        return torch.cat(pieces, dim=-2)
+
+
 @contextmanager
 def fast_products(device: torch.device) -> Iterator[None]:
-    """The context to run networks in, on any device: no gradients, and on a CPU its faster kernels.
+    """The context to run networks in, on any device: no gradients, on a CPU its faster kernels, and no tensor of
+    attention that the device cannot hold.
 
     nn.MultiheadAttention.forward takes a slow path of its own in it: call the layer's parts instead.
     """
     chosen = kernels.current() if device.type == "cpu" else kernels.TORCHS_OWN
-    with torch.no_grad(), nullcontext() if chosen == kernels.TORCHS_OWN else _FastProducts(chosen):
+    largest = LARGEST_TENSOR.get(device.type)
+    faster = nullcontext() if chosen == kernels.TORCHS_OWN else _FastProducts(chosen)
+    with torch.no_grad(), faster, _SmallTensors(largest) if largest else nullcontext():
         yield
