@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import threading
 import warnings
 from dataclasses import replace
@@ -15,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 import proxyclip_core as pc
-from proxyclip_core.models import named, weights
+from proxyclip_core.models import named, signs, weights
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.loading import load_clip, load_vfm
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec
@@ -220,12 +222,55 @@ def test_weights_that_are_not_the_known_ones_are_used_with_a_warning(tmp_path, n
         load_clip(row, CPU, FLOAT32, tmp_path / name)
 
 
-def test_the_known_weights_are_used_without_a_word(tmp_path):
-    state = state_of(build_clip_network(pc.find_clip("OpenAI B/16")))
-    torch.save({name: tensor.half() for name, tensor in state.items()}, tmp_path / "ViT-B-16.pt")
+def released(monkeypatch, digest: str) -> None:
+    """Has open_clip know this SHA-256 of OpenAI's file."""
+    url = f"https://openaipublic.azureedge.net/clip/models/{digest}/ViT-B-16.pt"
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: {"url": url})
+
+
+def test_the_known_weights_are_used_without_a_word(tmp_path, monkeypatch):
+    state, path = state_of(build_clip_network(pc.find_clip("OpenAI B/16"))), tmp_path / "ViT-B-16.pt"
+    torch.save({name: tensor.half() for name, tensor in state.items()}, path)
+    released(monkeypatch, hashlib.sha256(path.read_bytes()).hexdigest())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_clip("OpenAI B/16", CPU, FLOAT32, tmp_path / "ViT-B-16.pt")
+        load_clip("OpenAI B/16", CPU, FLOAT32, path)
+    released(monkeypatch, "0" * 64)
+    with pytest.warns(pc.WeightsWarning, match="not that of the release, by its digest"):
+        load_clip("OpenAI B/16", CPU, FLOAT32, path)
+
+
+def test_open_clip_knows_the_digests_of_openais_files():
+    assert len(signs._released_digest(pc.find_clip("OpenAI B/16"))) == 64
+    assert not signs._released_digest(pc.find_clip("LAION B/16"))
+
+
+@pytest.mark.parametrize(("row", "other"), [("OpenAI L/14", "LAION L/14"), ("LAION L/14", "OpenAI L/14")])
+def test_the_configuration_beside_a_file_tells_rows_of_one_shape_apart(tmp_path, row, other):
+    path, spec = clip_file(tmp_path, row), pc.find_clip(row)
+    quick = {"quick_gelu": True} if row.startswith("OpenAI") else {}
+    config = {"model_cfg": quick, "preprocess_cfg": {"mean": spec.mean, "std": spec.std}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with warnings.catch_warnings(record=True) as said:  # of others of this activation and these colours, if there are
+        warnings.simplefilter("always")
+        assert pc.complete_pair(str(path), None)[0] == f"mine.safetensors as {row}"
+    assert not any(other in str(warning.message) for warning in said)
+    with pytest.warns(pc.WeightsWarning, match=r"open_clip_config\.json beside it is that of another model"):
+        load_clip(other, CPU, FLOAT32, path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"model_cfg": 3}', '{"model_cfg": {}, "preprocess_cfg": {"mean": [1]}}'])
+def test_a_configuration_that_says_nothing_leaves_the_guess(tmp_path, text):
+    path = clip_file(tmp_path, "LAION B/16")
+    (tmp_path / "open_clip_config.json").write_text(text, encoding="utf-8")
+    with pytest.warns(pc.WeightsWarning, match="read as OpenAI B/16 with QuickGELU, which is a guess"):
+        pc.complete_pair(str(path), None)
+
+
+def test_numbers_finer_than_openais_are_taken_for_anothers(tmp_path):
+    save_file(state_of(build_clip_network(pc.find_clip("LAION B/16"))), tmp_path / "a.safetensors")
+    with pytest.warns(pc.WeightsWarning, match="OpenAI B/16.* read as LAION B/16, which is a guess"):
+        assert pc.complete_pair(str(tmp_path / "a.safetensors"), None)[0] == "a.safetensors as LAION B/16"
 
 
 # Names of open_clip and timm

@@ -14,8 +14,9 @@ from proxyclip_core.cpu import prefers_bfloat16, speed_up
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.checkpoints import WeightsError, fitted, ran_out_of_memory, read_weights
 from proxyclip_core.models.clip import ClipEncoder, early_weights
-from proxyclip_core.models.named import WeightsWarning, clip_named, doubt, vfm_named
+from proxyclip_core.models.named import WeightsWarning, clip_named, vfm_named
 from proxyclip_core.models.registry import ClipSpec, VfmSpec, find_clip, find_vfm
+from proxyclip_core.models.signs import doubt
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import find_weights, is_available

@@ -15,7 +15,7 @@ import difflib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +26,11 @@ from proxyclip_core.models.building import build_vfm_network, check_clip, check_
 from proxyclip_core.models.checkpoints import WeightsError, read_weights
 from proxyclip_core.models.registry import CLIP_FILES, CLIP_MODELS, VFM_MODELS, ClipSpec, VfmSpec, find_clip, find_vfm
 from proxyclip_core.models.shapes import differences, facts_of
+from proxyclip_core.models.signs import likely
 from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import SUFFIXES
 
 OPEN_CLIP, TIMM = "open_clip:", "timm:"
-# How tensors begin that only some releases hold, and how the name of the repository ends that these are of.
-MARKS = {"input_resolution": ".openai", "decoder_": ".mae"}
 FILES = (*CLIP_FILES, "model.safetensors", "pytorch_model.bin")  # in a folder, the preferred one first
 
 Spec = TypeVar("Spec", ClipSpec, VfmSpec)
@@ -157,41 +156,17 @@ def _matching(file: Path, rows: Sequence[Spec], network_of: Callable[[Spec], Net
         raise WeightsError(
             f"{file} fits no known model. {differences(own, facts)} If you know its architecture, say {how}."
         )
-    marks = _marks(state)
-    told = [row for row in fitting if any(map(row.repo.endswith, marks)) or _is_called(file, row)]
-    chosen, others = (told or fitting)[0], [row.name for row in (told or fitting)[1:]]
-    if others:
+    (chosen, *rest), is_told = likely(fitting, file, state)
+    others = [row.name for row in rest]
+    if others and not is_told:
+        activation = " with QuickGELU" if "quickgelu" in chosen.architecture else ""
         warnings.warn(
-            f"{file.name} fits {chosen.name}, and {', '.join(others)} just as well; it is read as {chosen.name}. If "
-            f"that is wrong, say which: '{others[0]}={file}'.",
+            f"{file.name} fits {chosen.name}, and {', '.join(others)} just as well; it is read as {chosen.name}"
+            f"{activation}, which is a guess. If that is wrong, say which: '{others[0]}={file}'.",
             WeightsWarning,
             stacklevel=2,
         )
     return chosen
-
-
-def doubt(spec: ClipSpec | VfmSpec, file: Path, state: Mapping[str, torch.Tensor]) -> str:
-    """Why a file of the right shapes may hold other weights than its row's; "" where nothing that is known says so."""
-    table: Mapping[str, ClipSpec | VfmSpec] = CLIP_MODELS if isinstance(spec, ClipSpec) else VFM_MODELS
-    others = [row.name for row in list(table.values()) if not row.path and _is_called(file, row)]
-    if others and not _is_called(file, spec):
-        return f"its name is that of {others[0]}"
-    if not all(map(spec.repo.endswith, _marks(state))):
-        return "it holds tensors that only another release has"
-    projection = state.get("text_projection")
-    if spec.repo.endswith(".openai") and projection is not None and bool((projection.half() != projection).any()):
-        return "OpenAI's were released in half precision, and these numbers are finer"
-    return ""
-
-
-def _marks(state: Mapping[str, torch.Tensor]) -> list[str]:
-    return [part for begin, part in MARKS.items() if any(name.startswith(begin) for name in state)]
-
-
-def _is_called(file: Path, row: ClipSpec | VfmSpec) -> bool:
-    """Whether the name of the file, or of a folder it is in, is that of the row's release."""
-    base = row.repo.rpartition("/")[2]
-    return file.name == row.official_file or (bool(base) and any(base in part for part in file.parts))
 
 
 def _of_open_clip(name: str, own: bool = False) -> ClipSpec:
