@@ -37,6 +37,7 @@ SEGMENT_TAB: list[tuple] = [
     ("found", "click", None, {"name": "tree"}, WORDS, TEXT),
     ("preset", "input", "Pascal VOC 2012, 20 classes", {}, WORDS, TEXT),
     ("words-file", "upload", "names.csv", {}, WORDS, TEXT),
+    ("words-drop", "upload", "other.csv", {}, WORDS, TEXT),  # filled by the page's own script
     ("add-background", "click", None, {}, WORDS, TEXT),
     ("background", "input", "first", {}, WORDS, TEXT),
     ("threshold", "input", 0.4, {}, SHOWN, NOTHING),
@@ -105,6 +106,7 @@ def folder(blocks, tmp_path_factory) -> Path:
     settings = Settings("OpenAI B/16", "DINO B/8", "sky, tree", beta=1.7, windows="whole", templates="simple7")
     (tmp_path / "settings.json").write_text(settings.to_json())
     (tmp_path / "names.csv").write_text("id,name\n1,sky\n2,hill\n")
+    (tmp_path / "other.csv").write_text("id,name\n1,lake\n2,hill\n")
     return tmp_path
 
 

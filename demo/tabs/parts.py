@@ -47,6 +47,7 @@ class QuestionParts:
     download: gr.HTML
     preset: gr.Dropdown
     words_file: UploadButton
+    words_drop: UploadButton
     background: gr.Dropdown
     threshold: gr.Slider
     gallery: gr.Gallery | None

@@ -60,6 +60,8 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
         **_named(pc.SETTINGS["words"]),
     )
     finding = found.layout()
+    # What is in a closed accordion is not built yet, so a script has a button of its own to hand a file to.
+    words_drop = UploadButton(file_types=WORD_FILES, visible="hidden", elem_id="words-drop")
     with gr.Accordion("Word lists and background", open=False, elem_id="lists"):
         with gr.Row():
             preset = gr.Dropdown(
@@ -78,7 +80,8 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
     asked: dict[str, Any] = finding | {"picture": picture, "words": words, "button": button, "gallery": gallery}
-    asked |= {"preset": preset, "words_file": words_file, "background": background, "threshold": threshold}
+    asked |= {"words_file": words_file, "words_drop": words_drop, "preset": preset}
+    asked |= {"background": background, "threshold": threshold}
     return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings())
 
 

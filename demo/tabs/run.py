@@ -238,7 +238,8 @@ def _wire_fills(page: Page) -> list[Any]:
         yield fill(page, Asked(settings, picture or ""))
 
     fills = [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
-    fills.append(q.words_file.upload(on_words, q.words_file, [q.words, q.message], **EVERY, **QUICK))
+    for given in (q.words_file, q.words_drop):
+        fills.append(given.upload(on_words, given, [q.words, q.message], **EVERY, **QUICK))
     outputs = [q.background, q.threshold, q.message]
     fills.append(parts.add_background.click(on_background, None, outputs, **EVERY, **QUICK))
     if q.gallery is not None:
@@ -261,5 +262,6 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
     opened = demo.load(on_load, [parts.query, parts.liked], outputs, js=OPENING, **QUICK)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
-    opened.then(None, js=(SCRIPTS / "names.js").read_text(encoding="utf-8"), **PRIVATE)
+    for script in ("drop.js", "names.js"):
+        opened.then(None, js=(SCRIPTS / script).read_text(encoding="utf-8"), **PRIVATE)
     return opened

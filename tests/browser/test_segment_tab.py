@@ -78,6 +78,29 @@ def test_words_come_from_a_file(visit, small, picture, tmp_path):
     expect(opened.page.locator("#legend")).to_contain_text("sky")
 
 
+DROP = """([box, name, text]) => {
+  const held = new DataTransfer();
+  held.items.add(new File([text], name));
+  for (const type of ["dragover", "drop"]) {
+    const event = new DragEvent(type, { dataTransfer: held, bubbles: true, cancelable: true });
+    document.querySelector(box).dispatchEvent(event);
+  }
+}"""
+
+
+def test_a_file_that_is_dropped_on_the_words_is_read(visit, small, picture):
+    opened = visit(small)
+    opened.ask(picture, "horse, tree")
+    expect(opened.chips().first).to_be_visible()
+    opened.page.evaluate(DROP, ["#words textarea", "names.txt", "sky\nhill\nsky\n"])
+    expect(opened.page.locator("#words textarea")).to_have_value("sky\nhill")
+    expect(opened.page.locator("#message")).to_contain_text("taken once: 'sky'")
+    expect(opened.page.locator("#legend")).to_contain_text("sky")
+    opened.page.evaluate(DROP, ["#words textarea", "names.txt", "sea\nsand\n"])  # and once more
+    expect(opened.page.locator("#words textarea")).to_have_value("sea\nsand")
+    assert opened.errors == []
+
+
 @pytest.mark.parametrize("leave", ["Enter", "Tab"])
 def test_words_answer_to_enter_and_when_they_are_left(visit, with_examples, leave):
     opened = opened_with_result(visit, with_examples)
