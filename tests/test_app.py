@@ -120,6 +120,7 @@ def test_what_cannot_be_used_is_said_and_the_rest_stays(page, control, value, me
         (MemoryError(), "memory was not enough"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "memory was not enough"),
         (RuntimeError("MPS backend out of memory"), "memory was not enough"),
+        (RuntimeError("Invalid buffer size: 12.35 GiB"), "memory was not enough"),
         (OSError(28, "No space left on device"), "no room left on the server's disk"),
         (ZeroDivisionError("secret"), "Something went wrong inside (ZeroDivisionError)"),
     ],

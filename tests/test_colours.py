@@ -101,7 +101,7 @@ def test_twelve_found_classes_of_any_preset_are_told_apart_by_every_sight_and_ne
         assert min(distance[pair] for pair in touching(labels)) > 1.3
 
 
-def test_all_classes_of_the_longest_preset_differ_where_all_are_found():
+def test_all_classes_of_the_longest_preset_differ_where_all_are_found():  # labelme 908
     colours = colours_of(result(np.arange(len(MOST))[None].repeat(5, axis=0), MOST))
     assert len(np.unique(colours, axis=0)) == len(MOST) == 171
     assert apart(colours).min() > 0.1

@@ -277,7 +277,7 @@ def test_the_version_is_the_packages(command, capsys):
     assert capsys.readouterr().out == f"proxyclip {proxyclip_core.__version__}\n"
 
 
-def test_a_console_that_cannot_show_a_word_shows_the_rest(command, picture_file, monkeypatch):
+def test_a_console_that_cannot_show_a_word_shows_the_rest(command, picture_file, monkeypatch):  # winml-cli 207
     console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", console)
     assert command("segment", picture_file, "água, red", *FAST) == 0

@@ -43,6 +43,7 @@ def written(name: str, index: int = 0) -> np.ndarray:
     return write_names(colours[labels], inner_points(labels), names, colours)
 
 
+# supervision 1630, ultralytics 17951
 def test_a_name_is_written_in_a_font_of_the_system_where_the_usual_one_lacks_its_characters(folder):
     (folder / "deep" / "er").mkdir(parents=True)
     shutil.copy(DEJAVU, folder / "deep" / "er" / "NotoSansX-Regular.ttf")
@@ -56,7 +57,7 @@ def test_dejavu_is_the_usual_font_where_it_is_installed(folder):
     assert [Path(face.path).name for face, _ in fonts.runs(f"sea {GREEK}")] == ["DejaVuSans.ttf"]
 
 
-def test_a_name_without_a_font_is_written_as_its_number_which_the_legend_then_shows():
+def test_a_name_without_a_font_is_written_as_its_number_which_the_legend_then_shows():  # ultralytics 17951
     assert fonts.runs(GREEK) == () and (written(GREEK, 7) == written("7", 7)).all()
     shown = legend_html(legend_rows({"sky": 0.5, GREEK: 0.5}, np.zeros((2, 3), np.uint8)))
     assert f">1 · {GREEK}<" in shown and ">sky<" in shown

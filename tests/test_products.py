@@ -37,6 +37,7 @@ def everything(model, picture):
     return logits.values, logits.segment().labels
 
 
+# ComfyUI-SUPIR 151
 def test_no_larger_tensor_is_made_than_a_device_holds(tiny_model, limited, monkeypatch):
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     assert largest(lambda: everything(tiny_model, picture)) <= LIMIT

@@ -181,7 +181,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an error means: torch has a class of its own for it on CUDA alone."""
     said = str(error).casefold() if isinstance(error, RuntimeError) else ""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
-        words in said for words in ("allocate memory", "not enough memory", "out of memory")
+        words in said for words in ("allocate memory", "not enough memory", "out of memory", "invalid buffer size")
     )
 
 
