@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from proxyclip_core.words import Classes, Read, names_in, read_vocabulary, warned, without_comments
+from proxyclip_core.text_files import NOT_UTF_8, decoded
+from proxyclip_core.words import Classes, Read, Words, names_in, read_vocabulary, warned, without_comments
 
 MOST_BYTES = 5_000_000
+MOST_OF_YAML = 100_000  # characters, which take a second
+CVAT_LABEL = re.compile(r"^([^:#\n]+):\d+,\d+,\d+:[^:\n]*:[^:\n]*$", re.MULTILINE)  # of its labelmap.txt
 NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "labels", "word", "words", "category")
 
 
 def read_words(path: str | Path) -> Classes:
-    """The classes in a file of words: .json, as `parse_vocabulary` takes lists; .csv or .tsv, one class a row, by the
-    column that is called name, class, label or word, else the first that holds no numbers; else text, lines that begin
-    with # left out. What is given twice is taken once, with a `WordsWarning`.
+    """The classes in a file of words: .json or .yaml, as `parse_vocabulary` takes lists, YOLO's data.yaml too; .csv or
+    .tsv, one class a row, by the column that is called name, class, label or word, else the first that holds no
+    numbers; else text, lines that begin with # left out, CVAT's labelmap.txt too. What is given twice is taken once,
+    with a `WordsWarning`, as is told where the encoding was guessed.
     Raises ValueError, naming the file, for what holds no words, OSError where it cannot be read.
     """
     return warned(words_in(Path(path)))
@@ -29,21 +34,22 @@ def words_in(path: Path) -> Read:
         raise FileNotFoundError(f"There is no file of words at {path}.")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name} has more than {MOST_BYTES / 1e6:g} MB; that is no list of words.")
-    content = path.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     try:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            text = content.decode("cp1252")  # Excel's, in the West
-        text = text.lstrip("\ufeff")
-        if path.suffix.casefold() in (".csv", ".tsv"):
-            return read_vocabulary(_of_table(text))
-        if path.suffix.casefold() == ".json":
-            return read_vocabulary(names_in(_json_list(text)))
-        return read_vocabulary(without_comments(text))
+        text, is_told = decoded(path.read_bytes())
+        classes, notes = read_vocabulary(_words_of(text, path.suffix.casefold()))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path.name}: {error}") from None
+    return classes, notes if is_told else (*notes, f"{path.name}: {NOT_UTF_8}")
+
+
+def _words_of(text: str, suffix: str) -> Words:
+    if suffix in (".csv", ".tsv"):
+        return _of_table(text)
+    if suffix == ".json":
+        return names_in(_json_list(text))
+    if suffix in (".yaml", ".yml"):
+        return names_in(_yaml_list(text))
+    return without_comments(CVAT_LABEL.sub(r"\1", text))
 
 
 def _json_list(text: str) -> Any:
@@ -56,10 +62,32 @@ def _json_list(text: str) -> Any:
     return value
 
 
+def _yaml_list(text: str) -> Any:
+    """All scalars as text, "no" and "1" too. Anchors, by which a short text can mean an endless one, are refused."""
+    import yaml  # slow to import
+
+    if len(text) > MOST_OF_YAML:
+        raise ValueError(f"it has more than {MOST_OF_YAML / 1e3:g} kB. Give a shorter list, or a .txt or .json file.")
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.BaseLoader)):
+            raise ValueError("it uses anchors. Write every name out.")
+        value = yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"it is not YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(value, (list, dict)):
+        raise ValueError("expected a list of names under 'names', as YOLO's data.yaml has it.")
+    return value
+
+
 def _of_table(text: str) -> list[tuple[str, ...]]:
     """One class a row; `;` in its name separates synonyms."""
-    delimiter = max(",\t", key=text.partition("\n")[0].count)
-    rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    rows = _rows(text, max(",\t", key=text.partition("\n")[0].count))
+    apart = _rows(text, ";")  # as Excel writes tables where a comma is the decimal point
+    is_apart = len({len(row) for row in apart}) == 1 and any(
+        {cell.strip().casefold() for cell in column} & set(NAME_COLUMNS) or all(cell.isdecimal() for cell in column)
+        for column in zip(*apart)
+    )
+    rows = apart if is_apart and len(apart[0]) > 1 else rows
     heads = [cell.strip().casefold() for cell in rows[0]] if rows else []
     named = [column for column, head in enumerate(heads) if head in NAME_COLUMNS]
     body = rows[1:] if named else rows
@@ -70,3 +98,8 @@ def _of_table(text: str) -> list[tuple[str, ...]]:
     ]
     column = (named or words or [0])[0]
     return [tuple(row[column].split(";")) for row in body if len(row) > column]
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    text = re.sub(r"\A(?i:sep=.)\s*\n", "", text)  # with which Excel is told the separator
+    return [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]

@@ -4,10 +4,11 @@
 
 Commas and new lines separate classes, `;` or `|` the synonyms of one class; the commas and semicolons of other scripts
 (，、，؛ and so on) do the same. A class is called by its first wording. Understood as well are
-- words in double quotes, straight or typographic, which may hold any of these; straight ones double a quote of their
+- words in quotes, straight or typographic, which may hold any of these; straight double ones double a quote of their
   own: `"palm tree, tall", sky`
 - full stops with a space before them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
 - bullets and numbers at the beginning of a line: `1. sky`
+- tabs between words, as spreadsheets copy their cells
 - lists and tables as JSON or Python write them: `["sky", ["horse", "pony"]]`, `{"sky": ["cloud"]}`, `{"0": "sky"}`
 White space is made single; characters without width and control characters are left out.
 """
@@ -28,24 +29,29 @@ import ftfy
 
 from proxyclip_core.settings import SETTINGS
 
+# Under which of its entries a file of labels holds them.
+HOLDERS = ("names", "categories", "classes", "id2label", "label2id", "labels", "class_names", "thing_classes", "words")
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
 BACKGROUND_NAME = "background"
 
 TEMPLATES = SETTINGS["templates"].values  # sets of sentences around a word; the paper averages the 80 of ImageNet
 
-CLASS_MARKS = ",，﹐､、﹑︐︑،՝߸፣᠂᠈꓾⸲⸴⹁。｡।۔"  # between classes
+CLASS_MARKS = ",，﹐､、﹑︐︑،՝߸፣᠂᠈꓾⸲⸴⹁။၊꘍。｡।॥།።។᠃۔"  # between classes
 WORD_MARKS = ";|；﹔︔؛⁏፤\u037e｜"  # between the synonyms of one; U+037E is the Greek question mark, which looks like ;
 STOP = r"(?<=\s)\.(?=\s|$)"
-MARK = rf"(?:[{re.escape(CLASS_MARKS + WORD_MARKS)}]|{STOP})"
-QUOTED = r'"((?:[^"]|"")*)"|[“”„]([^“”„"]*)[“”]|«([^»]*)»|「([^」]*)」'
+MARKS = re.escape(CLASS_MARKS + WORD_MARKS)
+MARK = rf"(?:[{MARKS}]|{STOP})"
+QUOTED = (
+    r'"((?:[^"]|"")*)"|[“”„]([^“”„"]*)[“”]|«([^»]*)»|「([^」]*)」|『([^』]*)』'
+    r"|'([^']*)'|‘([^‘’]*)’|`([^`]*)`"
+)
 # What separators stand between: a quoted word, or all up to the next separator.
 WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")
 BULLET = re.compile(r"\s*[-*•‣◦·–—▪●○]\s+")
-NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*)")
+NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\d{1,4}\t\s*)")
+TABS = re.compile(rf"(?<=[^\s{MARKS}])[^\S\t]*\t\s*(?=[^\s{MARKS}])")  # but for those beside another separator
 # What a word that is written bare would not be read back with.
-SPECIAL = re.compile(
-    rf"[{re.escape(CLASS_MARKS + WORD_MARKS)}\"“”„«»「」]|\.(?=\s|$)|^[\[({{]|^[-*•‣◦·–—▪●○]|^\(?\d{{1,4}}[.):．、）]"
-)
+SPECIAL = re.compile(rf"[{MARKS}\"“”„«»「」『』]|^['‘`]|\.(?=\s|$)|^[\[({{]|^[-*•‣◦·–—▪●○]|^\(?\d{{1,4}}[.):．、）]")
 
 # What has no width: marks of direction and of joints, tags, and hyphens that may be there; but for the two joiners,
 # which scripts and emoji need between two of their characters.
@@ -124,6 +130,7 @@ def _split(line: str) -> list[tuple[str, ...]]:
     number = NUMBER.match(line)
     found = number or BULLET.match(line)
     at = found.end() if found else 0
+    line = line[:at] + TABS.sub(", ", line[at:])
     while True:
         wording = WORDING.match(line, at)
         assert wording  # the pattern matches nothing as well
@@ -148,25 +155,35 @@ def _written_list(text: str) -> Words | None:
             continue
         if isinstance(value, (list, tuple, dict)):
             return names_in(value)
+        if isinstance(value, set):  # which forgets its order
+            return names_in(ast.literal_eval(f"[{text[1:-1]}]"))
     return None
 
 
 def names_in(value: Any) -> Words:
     """The classes in a list or table, as label files hold them.
 
-    Lists of names, of lists of wordings, or of objects with a "name"; tables from number to name or from name to
-    number; objects that hold one of these under "names", "categories", "classes" or "id2label".
+    Lists of names, of lists of wordings, or of objects with a "name" or "label"; tables from number to name, from name
+    to number, or from name to an object; objects that hold one of these under one of HOLDERS.
     """
     if isinstance(value, Mapping):
-        for key in ("names", "categories", "classes", "id2label"):
+        for key in HOLDERS:
             if isinstance(value.get(key), (list, tuple, Mapping)):
                 return names_in(value[key])
+        if value and all(isinstance(entry, Mapping) for entry in value.values()):
+            return [_name_of(entry) if isinstance(_name_of(entry), str) else name for name, entry in value.items()]
         if value and all(isinstance(number, int) for number in value.values()):
             return sorted(value, key=value.__getitem__)
         if value and all(str(number).isdecimal() for number in value):
             return names_in([value[number] for number in sorted(value, key=lambda number: int(number))])
         return value
-    return [entry["name"] if isinstance(entry, Mapping) and "name" in entry else entry for entry in value]
+    return [_name_of(entry) for entry in value]
+
+
+def _name_of(entry: Any) -> Any:
+    """Of an object in a list its name; anything else as it is."""
+    keys = ("name", "label") if isinstance(entry, Mapping) else ()
+    return next((entry[key] for key in keys if key in entry), entry)
 
 
 def as_text(classes: Classes) -> str:

@@ -52,6 +52,8 @@ ARGUMENTS = {
         },
         lambda state: {"state_dict": with_prefix("model.", state), **ARGUMENTS},
         lambda state: {"model": with_prefix("_orig_mod.", state), **ARGUMENTS},
+        lambda state: {"ema": with_prefix("vit.", state), **ARGUMENTS},
+        lambda state: {"params": {**with_prefix("image_tower.", state), "classifier.weight": torch.zeros(3, 48)}},
     ],
 )
 def test_a_dino_of_every_kind(tmp_path, written):

@@ -120,6 +120,20 @@ def test_words_are_a_list_or_a_table_too(words):
         ('{"0": "sky", "10": "horse", "2": "hill"}', ("sky", "hill", "horse")),
         ('{"hill": 1, "sky": 0}', ("sky", "hill")),
         ('{"names": ["sky", "hill"]}', ("sky", "hill")),
+        ('{"labels": ["sky", "hill"]}', ("sky", "hill")),
+        ('{"label2id": {"hill": 1, "sky": 0}}', ("sky", "hill")),
+        ('{"sky": {"id": 3}, "2": {"name": "hill"}}', ("sky", "hill")),
+        ('[{"id": 1, "label": "sky"}, {"label": "hill"}]', ("sky", "hill")),
+        ("{'sky', 'hill'}", ("sky", "hill")),  # a set, which has no order of its own
+        ("sky\thill\nhorse", ("sky", "hill", "horse")),  # cells of a spreadsheet
+        ("1\tsky\n2\thill", ("sky", "hill")),
+        ("sky,\thill\t, horse", ("sky", "hill", "horse")),
+        ("မိုး၊ တောင်။", ("မိုး", "တောင်")),
+        ("ሰማይ፣ ተራራ። ባሕር", ("ሰማይ", "ተራራ", "ባሕር")),
+        ("གནམ།རི།", ("གནམ", "རི")),
+        ("មេឃ។ភ្នំ", ("មេឃ", "ភ្នំ")),
+        ("'palm tree, tall', `hill`, ‘sea’, 『空、海』", ("palm tree, tall", "hill", "sea", "空、海")),
+        ("rock 'n' roll, '90s car, '80s car, 't Hooft", ("rock 'n' roll", "'90s car", "'80s car", "'t Hooft")),
         ('[{"id": 1, "name": "sky"}, {"id": 2, "name": "hill"}]', ("sky", "hill")),
         ("(left) arrow", ("(left) arrow",)),
         ("“palm tree, tall”， sky", ("palm tree, tall", "sky")),  # Detic 94
@@ -139,7 +153,7 @@ def test_synonyms_in_other_ways_to_write_them(text):
     assert parse_vocabulary(text) == (("天空", "蓝天"), ("山",))
 
 
-AWKWARD = st.sampled_from(list(",;|.，、；。\"“”«»「」[](){}-*•12 'abß\u200b\u200dé山👩\t\n\x00&"))
+AWKWARD = st.sampled_from(list(",;|.，、；。\"“”«»「」[](){}-*•12 '‘’`『』།abß\u200b\u200dé山👩\t\n\x00&"))
 
 
 @settings(deadline=None, max_examples=300)
@@ -179,9 +193,14 @@ def test_any_text_is_read_or_refused_in_words(text):
         ("a.csv", "\ufeff1,sky;cloud\r\n2,hill\r\n"),
         ("a.csv", "sky;cloud\nhill\n"),
         ("a.tsv", "id\tlabel\n0\tsky;cloud\n1\thill\n"),
+        ("a.csv", 'id;name\n0;"sky;cloud"\n1;hill\n'),  # Excel, where a comma is the decimal point
+        ("a.csv", 'sep=;\n0;"sky;cloud"\n1;hill\n'),
+        ("data.yaml", "path: x\nnames:\n  0: [sky, cloud]\n  1: hill\nnc: 2\n"),  # YOLO
+        ("a.yml", "names: [[sky, cloud], 'hill']\n"),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\nsky;cloud:0,0,128::\nhill:0,128,0::\n"),  # CVAT
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_words_from_a_file(tmp_path, name, content, encoding):
     (tmp_path / name).write_bytes(content.encode(encoding))
     assert read_words(tmp_path / name) == (("sky", "cloud"), ("hill",))
@@ -189,11 +208,18 @@ def test_words_from_a_file(tmp_path, name, content, encoding):
 
 def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
     (tmp_path / "a.csv").write_bytes('name\n"palm, tall"\nmontaña\n'.encode("cp1252"))
-    assert read_words(tmp_path / "a.csv") == (("palm, tall",), ("montaña",))
+    with pytest.warns(WordsWarning, match="a.csv: it is not in UTF-8, so it was read by Windows' Western code page"):
+        assert read_words(tmp_path / "a.csv") == (("palm, tall",), ("montaña",))
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.json", "{"), ("a.json", "3"), ("a.csv", ""), ("a.txt", "\n"), ("a.json", "[3]")]
+    ("name", "content"),
+    [
+        *(("a.json", text) for text in ("{", "3", "[3]")),
+        *(("a.yaml", text) for text in ("[", "sky", "[&a [x], *a]", "- a\n" * 30_000)),
+        *(("a.txt", text) for text in ("\n", "<!doctype html><html>", "\x89PNG\r\n\x1a\n\0\0\0")),
+        ("a.csv", ""),
+    ],
 )
 def test_a_file_without_words_is_named(tmp_path, name, content):
     (tmp_path / name).write_text(content)

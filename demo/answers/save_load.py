@@ -19,6 +19,7 @@ from demo.stages import Asked, Runner, Stages, Visit, file_digest
 from proxyclip_core import export
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.settings import differences
+from proxyclip_core.text_files import decoded
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import as_text
 
@@ -78,9 +79,9 @@ def read_settings(path: str, default: pc.Settings) -> pc.Settings:
             "settings.json of a download."
         )
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError("These are no settings: the file is no text.") from None
+        text, _ = decoded(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"These are no settings: {error}") from None
     return with_known_models(pc.Settings.from_json(export.settings_in(text), default), default)
 
 

@@ -18,7 +18,7 @@ from demo.tabs import found
 from demo.tabs.parts import QuestionParts
 from proxyclip_core.settings import Setting
 
-WORD_FILES = [".txt", ".csv", ".tsv", ".json"]
+WORD_FILES = [".txt", ".csv", ".tsv", ".json", ".yaml", ".yml"]
 
 
 def side_choices(side: int | None = None) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from proxyclip_core.folders.ray_data import is_remote
 from proxyclip_core.models.loading import complete_pair
 from proxyclip_core.models.registry import find_vfm
 from proxyclip_core.settings import Settings
+from proxyclip_core.text_files import decoded
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import as_text, read_vocabulary
@@ -116,8 +117,10 @@ def _read_settings(path: Path) -> Settings:
     if not path.is_file():
         raise ValueError(f"There is no settings file at {path}.")
     try:
-        return Settings.from_json(settings_in(path.read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: These are no settings: the file is no text.") from None
+        text, _ = decoded(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: These are no settings: {error}") from None
+    try:
+        return Settings.from_json(settings_in(text))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from proxyclip_core.picture import MAX_PIXELS, read_image
+from proxyclip_core.text_files import decoded
 from proxyclip_core.words import Classes, check_classes, parse_vocabulary
 
 UNLABELLED = 255  # marks pixels of no class in label maps of 8 bits,
@@ -129,7 +130,7 @@ def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:
 
 def _read_list(index: Path) -> list[Any]:
     try:
-        entries = json.loads(index.read_text(encoding="utf-8-sig"))
+        entries = json.loads(decoded(index.read_bytes())[0])
     except (ValueError, RecursionError) as error:  # of the encoding or of JSON
         raise ValueError(f"{index} is not JSON ({error}).") from None
     if not isinstance(entries, list):

@@ -30,7 +30,10 @@ CUT_SHORT = ("truncated", "unexpected EOF", "Ran out of input", "central directo
 
 # Under which of its entries a training's checkpoint holds the network, and what is put before the names of weights.
 ENTRIES = ("state_dict", "model", "teacher", "model_ema", "student", "model_state_dict", "module", "network", "net")
+ENTRIES += ("ema", "ema_state_dict", "params_ema", "params", "weights", "model_weights", "encoder", "checkpoint")
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # around all of a network
+# What all names of a part begin with in its release; anything else before all of them is somebody's own wrapper.
+RELEASED = ("image_encoder.", "visual.", "transformer.", "vision_model.", "text_model.", "blocks.")
 PARTS = ("teacher.", "student.", "backbone.")  # the rest is heads
 # What checkpoints hold beside the network: heads, the decoders of pretraining, constants of OpenAI's archives.
 EXTRAS = re.compile(
@@ -132,6 +135,10 @@ def bare_names(names: Iterable[str]) -> dict[str, str]:
         for prefix in PARTS:
             if any(new.startswith(prefix) for new in found):
                 found = {new.removeprefix(prefix): old for new, old in found.items() if new.startswith(prefix)}
+        own = [new for new in found if not EXTRAS.match(new)]
+        around = {"".join(new.partition(".")[:2]) for new in own}
+        if len(around) == 1 and len(own) > 1 and around.isdisjoint(RELEASED):
+            found = {new.partition(".")[2]: found[new] for new in own}
     return found
 
 
