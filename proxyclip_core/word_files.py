@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,9 @@ def _yaml_list(text: str) -> Any:
 def _of_table(text: str) -> list[tuple[str, ...]]:
     """One class a row; `;` in its name separates synonyms."""
     rows = _rows(text, max(",\t", key=text.partition("\n")[0].count))
-    apart = _rows(text, ";")  # as Excel writes tables where a comma is the decimal point
-    is_apart = len({len(row) for row in apart}) == 1 and any(
-        {cell.strip().casefold() for cell in column} & set(NAME_COLUMNS) or all(cell.isdecimal() for cell in column)
-        for column in zip(*apart)
-    )
-    rows = apart if is_apart and len(apart[0]) > 1 else rows
+    # Excel writes ; where a comma is the decimal point. But it also stands between synonyms.
+    others = [found for found in map(partial(_rows, text), ";|") if len({len(row) for row in found}) == 1]
+    rows = next((found for found in others if len(found[0]) > 1 and _has_columns(found)), rows)
     heads = [cell.strip().casefold() for cell in rows[0]] if rows else []
     named = [column for column, head in enumerate(heads) if head in NAME_COLUMNS]
     body = rows[1:] if named else rows
@@ -98,6 +96,12 @@ def _of_table(text: str) -> list[tuple[str, ...]]:
     ]
     column = (named or words or [0])[0]
     return [tuple(row[column].split(";")) for row in body if len(row) > column]
+
+
+def _has_columns(rows: list[list[str]]) -> bool:
+    """Whether a column is called as names are, or holds numbers."""
+    named = any(cell.strip().casefold() in NAME_COLUMNS for cell in rows[0])
+    return named or any(all(cell.strip().isdecimal() for cell in column) for column in zip(*rows))
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:

@@ -9,7 +9,8 @@ Commas and new lines separate classes, `;` or `|` the synonyms of one class; the
 - full stops with a space before them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
 - bullets and numbers at the beginning of a line: `1. sky`
 - tabs between words, as spreadsheets copy their cells
-- lists and tables as JSON or Python write them: `["sky", ["horse", "pony"]]`, `{"sky": ["cloud"]}`, `{"0": "sky"}`
+- lists and tables as JSON, Python or YAML write them: `["sky", ["horse", "pony"]]`, `{"sky": ["cloud"]}`,
+  `{"0": "sky"}`, `classes = ("sky", "hill")`, `names: [sky, hill]`
 White space is made single; characters without width and control characters are left out.
 """
 
@@ -47,11 +48,17 @@ QUOTED = (
 )
 # What separators stand between: a quoted word, or all up to the next separator.
 WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")
-BULLET = re.compile(r"\s*[-*•‣◦·–—▪●○]\s+")
-NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\d{1,4}\t\s*)")
+BULLETS = "-*•‣◦·–—▪●○→➢➤►▸✓✔☐☑"
+BULLET = re.compile(rf"\s*[{re.escape(BULLETS)}]\s+(?:\[[ xX]?\]\s+)?")
+NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\d{1,4}\t\s*|[①-⓿❶-➓]\s*)")
 TABS = re.compile(rf"(?<=[^\s{MARKS}])[^\S\t]*\t\s*(?=[^\s{MARKS}])")  # but for those beside another separator
 # What a word that is written bare would not be read back with.
-SPECIAL = re.compile(rf"[{MARKS}\"“”„«»「」『』]|^['‘`]|\.(?=\s|$)|^[\[({{]|^[-*•‣◦·–—▪●○]|^\(?\d{{1,4}}[.):．、）]")
+SPECIAL = re.compile(
+    rf"[{MARKS}\"“”„«»「」『』]|^['‘`]|\.(?=\s|$)|^[\[({{]|^[{re.escape(BULLETS)}①-⓿❶-➓]|^\w+ ?[=:] ?[\[({{\d-]"
+    r"|^\(?\d{1,4}[.):．、）]"
+)
+# What a list is given as in a program or in YAML: classes = (...), names: [...]
+ASSIGNED = re.compile(r"\A\w+[^\S\n]*(?:=|:(?!\S))\s*(?=[\[({].*[\])}]\Z|\d+:|-\s)", re.DOTALL)
 
 # What has no width: marks of direction and of joints, tags, and hyphens that may be there; but for the two joiners,
 # which scripts and emoji need between two of their characters.
@@ -87,12 +94,12 @@ def read_vocabulary(words: Words) -> Read:
     """As `parse_vocabulary` for text and `check_classes` for a list; what they warn of is given as sentences."""
     if not isinstance(words, str):
         return _checked(words, once=True)
-    text = _cleaned(words).strip()
+    text = ASSIGNED.sub("", _cleaned(words).strip())
     if text[:1] in ("[", "{", "("):
         listed = _written_list(text)
         if listed is not None:
             return _checked(listed, once=True)
-        if text[0] + text[-1] == "[]" and not set("[]") & set(text[1:-1]):  # [sky, hill]
+        if text[0] + text[-1] in ("[]", "{}") and not set("[]{}") & set(text[1:-1]):  # [sky, hill]
             text = text[1:-1]
     classes: list[tuple[str, ...]] = []
     for line in text.splitlines():

@@ -125,6 +125,13 @@ def test_words_are_a_list_or_a_table_too(words):
         ('{"sky": {"id": 3}, "2": {"name": "hill"}}', ("sky", "hill")),
         ('[{"id": 1, "label": "sky"}, {"label": "hill"}]', ("sky", "hill")),
         ("{'sky', 'hill'}", ("sky", "hill")),  # a set, which has no order of its own
+        ('classes = ("sky", "hill")', ("sky", "hill")),
+        ("names:\n  0: sky\n  1: hill", ("sky", "hill")),
+        ("names: [sky, hill]", ("sky", "hill")),
+        ("{0: sky, 1: hill}", ("sky", "hill")),
+        ("* [ ] sky\n* [x] hill\n→ horse", ("sky", "hill", "horse")),
+        ("①sky\n② hill", ("sky", "hill")),
+        ("time: [a], b = c", ("time: [a]", "b = c")),
         ("sky\thill\nhorse", ("sky", "hill", "horse")),  # cells of a spreadsheet
         ("1\tsky\n2\thill", ("sky", "hill")),
         ("sky,\thill\t, horse", ("sky", "hill", "horse")),
@@ -153,7 +160,7 @@ def test_synonyms_in_other_ways_to_write_them(text):
     assert parse_vocabulary(text) == (("天空", "蓝天"), ("山",))
 
 
-AWKWARD = st.sampled_from(list(",;|.，、；。\"“”«»「」[](){}-*•12 '‘’`『』།abß\u200b\u200dé山👩\t\n\x00&"))
+AWKWARD = st.sampled_from(list(",;|.，、；。\"“”«»「」[](){}-*•12 '‘’`『』།→①=:abß\u200b\u200dé山👩\t\n\x00&"))
 
 
 @settings(deadline=None, max_examples=300)
