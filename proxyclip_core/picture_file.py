@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from proxyclip_core.file_kinds import HEAD, is_heif, name_of
 
@@ -33,6 +33,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 # Kinds that are read where Pillow has the reader: a file of them that is refused there is damaged.
 READERS = {"a HEIC picture": "HEIF", "an AVIF picture": "AVIF"}
 
@@ -56,6 +58,11 @@ def opened(source: Source, what: str) -> Image.Image:
         raise
     except Exception as error:  # noqa: BLE001
         kind = name_of(head)
+        if head.startswith(TIFF) and "unknown pixel mode" in _of_tiff(source):
+            raise ValueError(
+                f"Could not read {what}: it is a TIFF whose bands or numbers are of a kind that is not read here. "
+                "Export it in grey or RGB, of 8 or 16 bits."
+            ) from None
         if kind and READERS.get(kind[0]) not in Image.OPEN:
             raise ValueError(f"Could not read {what}: it is {kind[0]}. {kind[1]}".rstrip()) from None
         raise unreadable(what, error) from None
@@ -90,8 +97,9 @@ def loaded(image: Image.Image, source: Source, what: str, notes: list[str]) -> t
             raise unreadable(what, error) from None
         partial, share = rest
         if share < (ENOUGH_OF_PROGRESSIVE if image.info.get("progressive") else ENOUGH):
+            how = "cut short" if share >= 0.01 else "damaged or cut short"
             raise ValueError(
-                f"Could not read {what}: it is cut short, only {share:.0%} of the picture is there. Fetch it again."
+                f"Could not read {what}: it is {how}, only {share:.0%} of the picture is there. Fetch it again."
             ) from None
         lost = "all of the picture is there" if share == 1 else f"{max(1 - share, 0.001):.1%} of the picture is missing"
         notes.append(f"{what}: the end of the file is missing, but it was read; {lost}.")
@@ -177,6 +185,16 @@ def _open(source: Source) -> Image.Image:
         if not _is_limit_of_text(error):
             raise
         return Image.open(_without_text(source), formats=["PNG"])
+
+
+def _of_tiff(source: Source) -> str:
+    """What Pillow's reader of TIFF has against a file; `Image.open` keeps it to itself."""
+    try:
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
+            TiffImagePlugin.TiffImageFile(file)
+    except Exception as error:  # noqa: BLE001  Pillow's readers raise errors of nearly any kind
+        return str(error)
+    return ""
 
 
 def _is_limit_of_text(error: Exception) -> bool:

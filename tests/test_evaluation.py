@@ -150,7 +150,7 @@ def test_scenes_are_read_and_scored(tmp_path, tiny_model, four_areas):
 
 
 def test_a_colour_picture_is_no_label_map(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    Image.new("RGB", (2, 2), (1, 1, 2)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="palette or grey"):
         evaluation.read_label_map(tmp_path / "a.png")
 
@@ -194,12 +194,21 @@ def test_a_label_map_is_no_mask(values):
     assert not evaluation.is_mask(np.array([values], np.uint8))
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "I;16", "P"])
+def test_a_label_map_in_another_mode_is_read(tmp_path, name, mode):
+    labels = np.array([[0, 1], [7, 254]], np.uint8)
+    grey = Image.fromarray(labels)
+    (Image.fromarray(labels.astype(np.uint16)) if mode == "I;16" else grey.convert(mode)).save(tmp_path / name)
+    assert np.array_equal(evaluation.read_label_map(tmp_path / name), labels)
+
+
 def test_a_label_map_of_one_bit_is_read(tmp_path):
     Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(tmp_path / "a.png")
     assert evaluation.read_label_map(tmp_path / "a.png").tolist() == [[0, 1]]
 
 
-def test_only_pngs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
+def test_only_pngs_and_tiffs_of_a_bounded_size_are_label_maps(tmp_path, monkeypatch):
     Image.new("L", (4, 4)).save(tmp_path / "named.png", "bmp")  # any format, PostScript too, can bear the name
     with pytest.raises(OSError):
         evaluation.read_label_map(tmp_path / "named.png")

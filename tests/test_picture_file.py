@@ -179,6 +179,10 @@ def test_a_profile_of_srgb_or_a_broken_one_changes_nothing(profile):
         (b"II*\0\x10\0\0\0CR\x02\0", "a Canon raw picture", "raw converter"),
         (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "a Canon raw picture", "raw converter"),
         (bytes(128) + b"DICM", "a DICOM file", "PNG or TIFF"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(9), "a microscope's", "PNG or TIFF"),
+        (b"\xda\xce\xbe\x0a" + bytes(9), "a Nikon ND2 file", "PNG or TIFF"),
+        (b"\x5c\x01" + bytes(342) + b"n+1\0", "a NIfTI file", "PNG or TIFF"),
+        (b"AT&TFORM\0\0DJVU", "a DjVu document", "Export the page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
         (b"data:image/png;base64,iVBORw0", "a data URL", "base64"),
         (b'{"error": "not found"}', "a text", "again"),
@@ -190,6 +194,35 @@ def test_what_is_no_picture_is_called_what_it_is(tmp_path, head, kind, advice):
     with pytest.raises(ValueError, match=r"Could not read 'picture\.png': it is ") as caught:
         read_image(path)
     assert kind in str(caught.value) and advice in str(caught.value)
+
+
+def tiff_of_bands(count: int) -> bytes:
+    """Four pixels of 16 bits, as satellites and drones write them, which Pillow does not."""
+    entries = [
+        (256, 3, 1, 2),
+        (257, 3, 1, 2),
+        (258, 3, count, 122),
+        (262, 3, 1, 1),
+        (273, 4, 1, 160),
+        (277, 3, 1, count),
+    ]
+    entries += [(278, 3, 1, 2), (279, 4, 1, 8 * count)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return head.ljust(122, b"\0") + struct.pack(f"<{count}H", *[16] * count).ljust(38, b"\0") + bytes(8 * count)
+
+
+def test_a_tiff_of_many_bands_is_not_called_damaged():
+    with pytest.raises(
+        ValueError, match=r"a TIFF whose bands or numbers are of a kind that is not read here\. Export it"
+    ):
+        read_image(tiff_of_bands(5))
+
+
+def test_a_checksum_that_is_wrong_is_not_called_cut_short_alone():
+    content = bytearray(encoded(scene(), "PNG"))
+    content[60] ^= 255
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        read_image(bytes(content))
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"hevc", b"heim"])

@@ -59,7 +59,9 @@ def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_wo
     try:
         labels = read_indices(path)  # and not `read_label_map`, whose warning would go to the log
     except OSError:
-        raise ValueError("The label map could not be read. Give a PNG.") from None
+        raise ValueError(
+            "The label map could not be read. Give a PNG or TIFF, as JPEG and others change its numbers."
+        ) from None
     if labels.shape != tuple(size_hw):
         raise ValueError(
             f"The label map has {labels.shape[1]} × {labels.shape[0]} pixels, but the picture "

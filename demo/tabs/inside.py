@@ -96,11 +96,13 @@ def _features() -> dict[str, Any]:
 def _truth() -> dict[str, Any]:
     gr.Markdown(
         "Does similarity tell which patches belong to one class? The examples bring their true label maps. For a "
-        "picture of your own, give the download's labels.png, or any palette or grey PNG of the same size: a pixel's "
-        "value is the place of its class in your words, the first is 0. 255, or 65535 in a map of 16 bits, does not "
-        "count. The mask of one object, white on black, is taken too."
+        "picture of your own, give the download's labels.png, or any palette or grey PNG or TIFF of the same size: a "
+        "pixel's value is the place of its class in your words, the first is 0. 255, or 65535 in a map of 16 bits, "
+        "does not count. The mask of one object, white on black, is taken too."
     )
-    upload = Upload(label="True label map (PNG)", file_types=[".png"], height=120, elem_id="inside-label-map")
+    upload = Upload(
+        label="True label map (PNG)", file_types=[".png", ".tif", ".tiff"], height=120, elem_id="inside-label-map"
+    )
     mask_word = Menu([], value=None, label="The object of the mask", visible=False, elem_id="inside-mask-word")
     miou = gr.HTML(elem_id="inside-miou")
     curves = gr.HTML(min_height=300, elem_id="inside-curves")

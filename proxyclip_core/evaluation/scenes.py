@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from proxyclip_core.picture import MAX_PIXELS, read_image
 from proxyclip_core.text_files import decoded
@@ -70,11 +70,11 @@ def is_mask(labels: np.ndarray) -> bool:
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """A label map from a palette or grey PNG of 1 to 16 bits: pixel values are classes. (H, W) uint8 or uint16.
+    """A label map from a palette or grey PNG or TIFF of 1 to 16 bits: pixel values are classes. (H, W) uint8 or uint16.
 
     Pixels of no class are 255 in a map of up to 8 bits and 65,535 in one of 16 (`is_labelled`). What `proxyclip
     segment` and the page's download write is read as well. A `MaskWarning` is given for the mask of an object, white
-    on black. Raises ValueError for a picture of another kind or size, OSError for what is no PNG or a damaged one.
+    on black. Raises ValueError for a picture of another kind or size, OSError for what is neither or damaged.
     """
     labels = read_indices(path)
     if is_mask(labels):
@@ -91,19 +91,29 @@ def read_indices(path: str | Path) -> np.ndarray:
     """The same, whatever the values are."""
     too_large = f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels."
     try:
-        with Image.open(path, formats=["PNG"]) as image:  # Pillow goes by the content, and would run PostScript, say
+        with Image.open(
+            path, formats=["PNG", "TIFF"]
+        ) as image:  # Pillow goes by the content, and would run PostScript, say
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(too_large)
             if image.mode in ("P", "L", "1"):
                 return np.array(image).astype(np.uint8)
             if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
                 return np.array(image).astype(np.uint16)
+            if image.mode in ("LA", "RGB", "RGBA"):  # grey, as some editors save it
+                *bands, alpha = (
+                    np.array(band) for band in (image if "A" in image.mode else image.convert("RGBA")).split()
+                )
+                if (alpha == 255).all() and all(np.array_equal(bands[0], band) for band in bands):
+                    return bands[0]
             raise ValueError(
                 f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
                 "are class numbers."
             )
     except Image.DecompressionBombError:
         raise ValueError(too_large) from None
+    except UnidentifiedImageError:
+        raise OSError(f"{Path(path).name} is no PNG or TIFF; what JPEG stores, say, are other numbers.") from None
     except SyntaxError as error:  # Pillow's word for a broken PNG
         raise OSError(f"{Path(path).name} is damaged: {error}") from None
 
