@@ -162,8 +162,10 @@ def test_settings_of_today_without_a_vision_model_and_of_an_older_format_are_rea
     assert save_load.read_settings(str(path), DEFAULT).side is None
 
 
-def test_settings_with_a_byte_order_mark_and_without_models_are_read(page, tmp_path):  # playwright PR 39420
-    (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"words": "sky, grass", "beta": 1.1, "templates": "none"}')
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])  # as PowerShell writes it
+def test_settings_in_utf_16_and_without_models_are_read(page, tmp_path, encoding):
+    text = '{"words": "sky, grass", "beta": 1.1, "templates": "none"}'
+    (tmp_path / "settings.json").write_text(text, encoding=encoding)
     page.do("load", "upload", file(tmp_path / "settings.json"))
     settings = page.visit.asked.settings
     assert not page.said() and (settings.words, settings.beta) == ("sky, grass", 1.1)
