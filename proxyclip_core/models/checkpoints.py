@@ -29,8 +29,10 @@ DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, 
 CUT_SHORT = ("truncated", "unexpected EOF", "Ran out of input", "central directory", "incomplete")
 
 # Under which of its entries a training's checkpoint holds the network, and what is put before the names of weights.
-ENTRIES = ("state_dict", "model", "teacher", "model_ema", "student", "model_state_dict", "module", "network", "net")
-ENTRIES += ("ema", "ema_state_dict", "params_ema", "params", "weights", "model_weights", "encoder", "checkpoint")
+ENTRIES = (
+    *("state_dict", "model", "teacher", "model_ema", "student", "model_state_dict", "module", "network", "net"),
+    *("ema", "ema_state_dict", "params_ema", "params", "weights", "model_weights", "encoder", "checkpoint"),
+)
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # around all of a network
 # What all names of a part begin with in its release; anything else before all of them is somebody's own wrapper.
 RELEASED = ("image_encoder.", "visual.", "transformer.", "vision_model.", "text_model.", "blocks.")
