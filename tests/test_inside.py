@@ -224,7 +224,7 @@ def test_the_gallerys_pictures_bring_their_truth(stages, true_map, asked):
         (np.zeros((10, 10), dtype=np.uint8), "10 × 10 pixels, but the picture 230 × 150"),
         (np.full((150, 230), 9, dtype=np.uint8), "numbered from 0 to 3, in the order of the words"),
         (np.full((150, 230), 255, dtype=np.uint16), "value 255.* 65535 stands for pixels that do not count"),
-        (np.zeros((150, 230, 3), dtype=np.uint8), "palette or grey PNG"),
+        (np.zeros((150, 230, 1), dtype=np.uint8) + np.arange(3, dtype=np.uint8), "palette or grey PNG"),
     ],
 )
 def test_a_map_that_does_not_fit_is_said(stages, tmp_path, labels, message):

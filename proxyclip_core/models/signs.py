@@ -58,7 +58,7 @@ def doubt(spec: ClipSpec | VfmSpec, file: Path, state: Tensors) -> str:
         return "it holds tensors that only another release has"
     if spec.repo.endswith(".openai") and _is_finer_than_half(state):
         return "OpenAI's were released in half precision, and these numbers are finer"
-    if (file.name == spec.official_file or _marks(state)) and _released_digest(spec):
+    if file.name == spec.official_file and _released_digest(spec):
         return "its content is not that of the release, by its digest"
     return ""
 
