@@ -116,7 +116,10 @@ def unreadable(what: str, error: Exception) -> ValueError:
 def upright(image: Image.Image, what: str, notes: list[str]) -> Image.Image:
     """Turned as its EXIF says."""
     try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+        exif, stored = image.getexif(), image.info.get("exif", b"")
+        if stored and not exif and not stored.endswith(bytes(6)):  # as one without entries ends
+            raise ValueError("Pillow has found nothing in it")
+        turn = TURNS.get(exif.get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001  Pillow's readers raise errors of nearly any kind
         notes.append(f"{what}: its EXIF data cannot be read, so it was taken as it lies, not turned.")
         return image

@@ -58,6 +58,20 @@ def display_p3() -> bytes:
     return bytes(profile)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("exif", "is_said"),
+    [
+        (b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 20, True),
+        (b"Exif\0\0" + bytes(range(1, 81)), True),
+        (Image.Exif().tobytes(), False),
+    ],
+)
+def test_exif_in_which_nothing_can_be_found_is_a_reservation(exif, is_said):
+    _, reservations = read_picture(encoded(scene(), "JPEG", exif=exif))
+    assert is_said is any("EXIF data cannot be read" in text for text in reservations)
+
+
 @pytest.mark.parametrize("behind", [False, True])
 def test_much_metadata_is_passed_over(behind):  # Pillow 8363, 2445
     info = PngImagePlugin.PngInfo()
