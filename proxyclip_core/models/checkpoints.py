@@ -213,11 +213,20 @@ def _read_pickle(path: Path) -> Tensors:
     with torch.serialization.safe_globals(harmless):
         state = torch.load(path, map_location="cpu", weights_only=True)
     for _ in range(4):
-        entry = next((key for key in ENTRIES if isinstance(state, dict) and isinstance(state.get(key), dict)), None)
-        if entry is None:
+        if isinstance(state, (list, tuple)) and state:  # (weights, arguments)
+            state = state[0]
+        if not isinstance(state, dict):
             break
-        state = state[entry]
-    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)} if state else {}
+        inside = {key: value for key, value in state.items() if isinstance(value, dict)}
+        known = [key for key in ENTRIES if key in inside]
+        if not known and not any(map(torch.is_tensor, state.values())):  # the only one with tensors, then
+            known = [key for key, value in inside.items() if any(map(torch.is_tensor, value.values()))]
+            known = known if len(known) == 1 else []
+        if not known:
+            break
+        state = inside[known[0]]
+    state = state if isinstance(state, dict) else {}
+    tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
     if not tensors or any(isinstance(value, dict) for value in state.values()):
         raise ValueError("it holds no table of tensors")
     return tensors
