@@ -79,12 +79,14 @@ def test_proxy_attention_beats_clip_alone(miou):
     assert miou["proxy"] > max(miou["clip"], miou["values"])
 
 
-def test_it_knows_which_words_are_there(miou, words):
+def test_it_knows_which_words_are_there(miou, words, record_property):
     """README's figures, less two points; CLIP alone knows it less well."""
     proxy = words["proxy"]
+    for fusion, score in words.items():
+        record_property(fusion, score.as_json())
     assert proxy.auc >= 0.90 and proxy.auc > max(words["clip"].auc, words["values"].auc)
-    assert proxy.unmarked >= 0.0 and proxy.marked >= 0.0
-    assert proxy.precision >= 0.0 and proxy.recall >= 0.0
+    assert proxy.unmarked >= 0.8 and proxy.marked >= 0.8
+    assert proxy.precision >= 0.5 and proxy.recall >= 0.5
 
 
 def test_reduced_precision_keeps_the_score(scenes, miou):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,6 @@ def test_segment_marks_what_is_perhaps_not_there(command, picture_file, capsys, 
     assert command("segment", picture_file, "sky, hill", *FAST) == 0
     shares = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
     assert all(line.endswith(", perhaps not there") for line in shares if " 0.0%" not in line)
+    assert command("segment", picture_file, "sky, hill", *FAST, "--json", "--force") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert set(row["presence"]) == set(row["perhaps_absent"]) == {"sky", "hill"}
