@@ -211,9 +211,11 @@ SENT: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("endpoint", ["segment", "attention"])
+@pytest.mark.parametrize("endpoint", ["segment", "attention", "words"])
 def test_only_uploaded_files_are_read_and_no_address_is_fetched(stranger, endpoint):
-    more = {"words": "sky"} if endpoint == "segment" else {"x": 1, "y": 1}
+    more: dict[str, Any] = {"segment": {"words": "sky"}, "attention": {"x": 1, "y": 1}, "words": {"vocabulary": "sky"}}[
+        endpoint
+    ]
     for sent in SENT:
         served, text = stranger.call(endpoint, picture=sent, **more)
         assert not served and is_fit_for_strangers(text) and "inside" not in text, (sent, text)

@@ -9,11 +9,13 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 from PIL import Image
 
 from demo import components
 from demo.components import Drawn, Held, Menu, Names, Number, Picture, Upload, UploadButton, in_files, read_liked
+from demo.ui import build_demo
+from tests.serving import OneModel
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,13 @@ def test_a_file_that_is_there_is_taken(tmp_path):
 def test_a_picture_is_never_read_from_an_address():
     with pytest.raises(gr.Error, match="Upload the picture as a file"):
         Picture().preprocess(ImageData(url="data:application/postscript;base64,AAAA"))
+
+
+def test_every_file_that_the_page_takes_comes_by_these(tiny_model):
+    demo, ours = build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8"), (Picture, Upload, UploadButton)
+    taken = {block for fn in demo.fns.values() for block in fn.inputs if getattr(block, "data_model", None)}
+    files = [block for block in taken if block.data_model in (FileData, ImageData, ListFiles)]
+    assert len(files) > 4 and all(isinstance(block, ours) for block in files)
 
 
 def test_for_the_browser_they_are_gradios_own():

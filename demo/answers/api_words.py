@@ -6,7 +6,8 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo.answers import find
-from demo.answers.api import PUBLIC, input_of, refuse_missing
+from demo.answers.api import PUBLIC, input_of, refuse_missing, whole
+from demo.components import Picture
 from demo.stages import Asked
 from demo.tabs.parts import Page
 from proxyclip_core.settings import default
@@ -17,8 +18,8 @@ NUMBERS = ("beta", "gamma", "side", "windows")
 def build(page: Page) -> None:
     with gr.Column(visible=False):
         given = {name: input_of(name, getattr(page.default, name)) for name in ("clip", "vfm", *NUMBERS)}
-        patch = gr.Number(None, label="patch size of the VFM's family; none for its first", precision=0)
-        picture = gr.Image(type="filepath", label="Picture")
+        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+        picture = Picture(type="filepath", label="Picture")
         vocabulary = gr.Textbox(label="Words to choose from, or the name of a list; none for all that are known")
         found, trigger = gr.Textbox(label="Words"), gr.Button("words")
 
@@ -27,7 +28,7 @@ def build(page: Page) -> None:
         vocabulary: str,
         clip: str,
         vfm: str,
-        patch: int | None = None,
+        patch: float | None = None,
         beta: float = default("beta"),
         gamma: float = default("gamma"),
         side: str = pc.SETTINGS["side"].as_text(default("side")),
@@ -39,7 +40,7 @@ def build(page: Page) -> None:
         where that is known, else the words of all lists. The rest as in /segment.
         """
         try:
-            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, patch).name}
+            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, whole(patch)).name}
             settings = pc.Settings(clip=clip, words="", beta=beta, gamma=gamma, windows=windows, **sized)  # type: ignore[arg-type]
             refuse_missing(page, settings)
             return find.found(page.runner, Asked(settings, picture or ""), vocabulary or "")
