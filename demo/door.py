@@ -101,14 +101,16 @@ class Door(Blocks):
         push = self._queue.push
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:
-            problem = self._turned_away(body.session_hash, address_of(request))
+            problem = self.turned_away(body.session_hash, address_of(request))
             return (False, problem, "error") if problem else await push(body, request, username)
 
         self._queue.push = fairly  # type: ignore[method-assign]  # gradio makes its queue itself
         return self
 
-    def _turned_away(self, session: str | None, address: str | None) -> str:
+    def turned_away(self, session: str | None, address: str | None) -> str:
         """Why one more request of a visitor is not taken; "" where it is."""
+        if not limits.PUBLIC:  # whose page it is, is in nobody's way
+            return ""
         waiting = [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
         own = sum(event.session_hash == session for event in waiting if session)
         if own >= limits.WAITING_EACH:

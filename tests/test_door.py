@@ -1,0 +1,78 @@
+"""demo.door: who asks, how much one may ask for at a time, and which addresses are closed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from demo import limits
+from demo.door import CROWDED, UNREAD, Door, address_of, is_closed
+
+
+def request_from(host: str, forwarded: str = ""):
+    return SimpleNamespace(client=SimpleNamespace(host=host), headers={"x-forwarded-for": forwarded})
+
+
+@pytest.mark.parametrize(
+    ("host", "forwarded", "address"),
+    [
+        ("93.184.216.34", "", "93.184.216.34"),
+        ("93.184.216.34", "8.8.8.8", "93.184.216.34"),  # what a visitor adds is not believed
+        ("127.0.0.1", "10.0.0.5, 8.8.8.8", "8.8.8.8"),  # a proxy of ours adds at the end
+        ("10.1.2.3", "8.8.8.8, 9.9.9.9", "9.9.9.9"),
+        ("2606:2800:220:1::1", "", "2606:2800:220:1::1"),
+        ("127.0.0.1", "", None),
+        ("127.0.0.1", "nonsense", None),
+        ("testclient", "", None),
+    ],
+)
+def test_where_a_request_comes_from(host, forwarded, address):
+    assert address_of(request_from(host, forwarded)) == address
+
+
+@pytest.fixture
+def door(monkeypatch) -> Door:
+    monkeypatch.setattr(limits, "PUBLIC", True)
+    with Door() as made:
+        gr.Button().click(lambda: None)
+    return made.queue(max_size=limits.WAITING)
+
+
+def wait(door: Door, session: str, address: str, count: int) -> None:
+    event = SimpleNamespace(session_hash=session, request=request_from(address))
+    group = SimpleNamespace(queue=[event] * count)
+    door._queue.event_queue_per_concurrency_id[session] = group
+
+
+def test_one_visitor_waits_with_two_requests_at_most(door):
+    wait(door, "ann", "127.0.0.1", limits.WAITING_EACH)
+    assert "2 of your requests are waiting already" in door.turned_away("ann", None)
+    assert not door.turned_away("bob", None) and not door.turned_away(None, None)
+
+
+def test_one_address_takes_half_of_the_queue_at_most(door):
+    for number in range(limits.WAITING // 4):
+        wait(door, f"visitor {number}", "8.8.8.8", 2)
+    assert door.turned_away("another", "8.8.8.8") == CROWDED
+    assert not door.turned_away("another", "9.9.9.9") and not door.turned_away("another", None)
+
+
+def test_who_fetches_no_answers_asks_no_more(door):
+    unread = SimpleNamespace(qsize=lambda: limits.UNREAD + 1)
+    door._queue.pending_messages_per_session["ann"] = unread
+    assert door.turned_away("ann", None) == UNREAD and not door.turned_away("bob", None)
+
+
+def test_on_a_page_for_this_machine_nobody_is_turned_away(door, monkeypatch):
+    monkeypatch.setattr(limits, "PUBLIC", False)
+    wait(door, "ann", "127.0.0.1", 10)
+    assert not door.turned_away("ann", None)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/config", "/gradio_api/queue/join", "/gradio_api/file=/tmp/a.png", "/assets/a.js"]
+)
+def test_what_the_page_needs_is_open(path):
+    assert not is_closed(path)
