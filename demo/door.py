@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -34,6 +37,7 @@ WAITING = "{} of your requests are waiting already. Try again when one of them i
 CROWDED = "Too many requests from your address are waiting already. Try again in a while."
 UNREAD = "The answers to your earlier requests were not fetched. Reload the page and try again."
 TOO_LARGE = "The request is too large: at most {} MB can be taken."
+FULL = "There is no room left on the server's disk for an upload. Try again later."
 STALLED = "The request broke off: nothing came for {} seconds."
 
 # gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
@@ -64,7 +68,7 @@ CONTENT = {
     "base-uri": "'self'",
     "form-action": "'self'",
     # Hugging Face shows a Space in a frame.
-    "frame-ancestors": "'self' https://huggingface.co https://*.hf.space",
+    "frame-ancestors": "'self'" + (" https://huggingface.co https://*.hf.space" if "SPACE_ID" in os.environ else ""),
 }
 PAGE_POLICY = "; ".join(f"{name} {value}" for name, value in CONTENT.items())
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"  # an uploaded SVG runs nothing
@@ -166,6 +170,8 @@ class Gate:
 
         if is_closed(path):
             return await refuse(404, NO_SUCH_REQUEST)
+        if is_upload and shutil.disk_usage(tempfile.gettempdir()).free < limits.LEAST_FREE_BYTES:
+            return await refuse(507, FULL)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > most:
             return await refuse(413, TOO_LARGE.format(most // 1_000_000))

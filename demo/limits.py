@@ -52,6 +52,7 @@ MOST_REFINED = {  # pixels, some 10 s for each method on two cores
     "pixels+": _limit("MOST_PIXELS_SOLVED", 250_000),
 }
 FILES_SECONDS = _limit("FILES_SECONDS", 3000)  # uploads and results stay as long, and FILES_LOOK more at most
+LEAST_FREE_BYTES = _limit("LEAST_FREE_BYTES", 500_000_000)  # on the disk; with less, no more uploads are taken
 FILES_LOOK = 600  # between two looks at what is to go
 MOST_SAVED_PIXELS = _limit("MOST_SAVED_PIXELS", 50_000_000)  # of a picture whose result is downloaded
 MOST_PACKED_PIXELS = _limit("MOST_PACKED_PIXELS", 2_000_000_000)  # of all its masks and cut-outs: some 20 s

@@ -211,6 +211,12 @@ SENT: list[Any] = [
 ]
 
 
+def test_an_upload_for_which_there_is_no_room_is_refused(stranger, monkeypatch):
+    monkeypatch.setattr(limits, "LEAST_FREE_BYTES", 10**18)
+    answer = stranger.http.post("upload", files={"files": ("a.png", png(NOISE))})
+    assert answer.status_code == 507 and "no room left" in said_by(answer)
+
+
 @pytest.mark.parametrize("endpoint", ["segment", "attention", "words"])
 def test_only_uploaded_files_are_read_and_no_address_is_fetched(stranger, endpoint):
     more: dict[str, Any] = {"segment": {"words": "sky"}, "attention": {"x": 1, "y": 1}, "words": {"vocabulary": "sky"}}[
