@@ -221,8 +221,9 @@ _ROWS = (
         "and is the slowest: on a CPU up to a minute for a new picture.",
         choices=(
             ("none, as in the paper", "none"),
+            ("pixels, quick", "quick"),
+            ("pixels, as in NACLIP", "pixels"),
             ("patches", "patches"),
-            ("pixels", "pixels"),
             ("pixels, slow and global", "pixels+"),
             ("SAM's regions vote", "sam"),
             ("SAM, asked by what was found", "sam-prompts"),

@@ -57,6 +57,9 @@ def test_evaluate_prints_a_row_a_refinement_on_request(command, index, capsys):
     assert [line.split("  ")[0] for line in printed.out.splitlines()[2:]] == list(rows)
     assert "sam, sam-prompts are left out. SAM's masks need the whole of SAM B/16" in printed.err
     assert len({row["seconds"] for row in rows.values()}) == len(rows)  # each was timed
+    assert command("evaluate", "scenes", "--index", index, *FAST, *asked[:2], "--refinements", "quick", "none") == 0
+    titles = ["proxy, DINO B/8", "proxy, DINO B/8, quick"]
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[4:]] == titles
 
 
 def test_evaluate_scores_the_other_patch_sizes_that_are_at_hand(command, loaded, index, capsys):

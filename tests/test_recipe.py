@@ -14,7 +14,7 @@ import torch
 
 import proxyclip_core as pc
 from proxyclip_core.attention import unit_patches
-from proxyclip_core.evaluation import UNLABELLED, read_scenes, score_rows
+from proxyclip_core.evaluation import UNLABELLED, read_scenes, score_rows, score_scenes
 from proxyclip_core.models.registry import BUILTIN_FOLDER, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vit import normalise
 
@@ -71,6 +71,18 @@ def test_scenes_are_scored_as_the_library_scores_them(networks, scenes):
         alone, among = scores[fusion, 0], scores[fusion, others]
         expected = {"miou": alone.miou, "miou with others": among.miou, "border f": alone.border_f}
         assert rows[title] == pytest.approx(expected, abs=2e-3)  # weights lie packed in one of them
+
+
+def test_refinements_are_scored_as_the_library_scores_them(networks, scenes, monkeypatch):
+    scoring = recipe("scoring")
+    monkeypatch.setattr(scoring, "REFINED", ["none", "quick"])
+    small = {"side": 224, "beta": 1.6, "gamma": 12.0}
+    rows = scoring.refinements({name: networks[name] for name in ("clip", "vfm_patch8")}, scenes, "near", [small])
+    model = pc.load("Built-in", "Built-in/8", device="cpu", precision="float32", templates="simple7")
+    assert [(row["patch"], row["refine"], row["gamma"]) for row in rows] == [(8, "none", 12.0), (8, "quick", 12.0)]
+    quick = score_scenes(model, scenes, refine="quick", **small)
+    assert rows[1]["miou"] == pytest.approx(quick.miou, abs=2e-3)
+    assert rows[1]["border f"] == pytest.approx(quick.border_f, abs=2e-3)
 
 
 def test_what_is_trained_is_what_the_library_runs(networks):

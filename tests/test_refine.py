@@ -14,7 +14,7 @@ from proxyclip_core.refine.pixels import refine_pixels
 from proxyclip_core.refine.solver import propagate, solve
 
 WORDS = "red; crimson, green, blue, yellow"
-METHODS = ("patches", "pixels", "pixels+")
+METHODS = ("patches", "pixels", "quick", "pixels+")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("more", {}, "refine is 'more'; expected one of 'none', 'patches', 'pixels', 'pixels+'"),
+        ("more", {}, "refine is 'more'; expected one of 'none', 'quick', 'pixels', 'patches', 'pixels+'"),
         ("none", {"k": 3}, "no setting k; it has: none"),
         ("pixels", {"steps": 3}, "no setting steps; it has: dilations, rounds, on, rivals, long_side"),
         ("pixels", {"dilations": ()}, "expected one or more distances"),
@@ -105,9 +105,9 @@ def test_what_a_method_does_not_know_is_named(logits, features, four_areas, meth
         refine(logits, features, four_areas, method, **settings)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["patches", "pixels", "pixels+"])
 def test_refined_cosines_lie_among_the_cosines(logits, features, four_areas, method):
-    refined = refine(logits, features, four_areas, method, **({"on": "logits"} if method == "pixels" else {}))
+    refined = refine(logits, features, four_areas, method)
     assert refined.values.min() >= logits.values.min() - 1e-5
     assert refined.values.max() <= logits.values.max() + 1e-5
 
@@ -143,7 +143,7 @@ def test_the_call_of_the_model_refines_and_says_so(tiny_model, four_areas):
 
 
 def test_refined_scores_are_those_of_the_softmax_refined(logits, features, four_areas):
-    refined = refine(logits, features, four_areas, "pixels", rivals=None, dilations=(1, 3), rounds=2)
+    refined = refine(logits, features, four_areas, "quick", rivals=None, dilations=(1, 3), rounds=2)
     blocks = [block for _, _, block in readout.PatchReader(logits.layout, logits.values).blocks()]
     scores = (torch.cat(blocks, dim=1) * readout.LOGIT_SCALE).softmax(dim=0)
     image = torch.from_numpy(four_areas.copy()).permute(2, 0, 1) / 255
@@ -157,10 +157,10 @@ def test_queries_that_win_nowhere_keep_their_logits(logits, features, four_areas
     values[:, 2] += 0.1
     values[:, 4] += 0.06
     ahead = replace(logits, values=values)
-    reduced = refine(ahead, features, four_areas, "pixels", on="logits")
-    exact = refine(ahead, features, four_areas, "pixels", on="logits", rivals=None)
+    reduced = refine(ahead, features, four_areas, "pixels")
+    exact = refine(ahead, features, four_areas, "pixels", rivals=None)
     assert reduced.queries.tolist() == [2, 4] and exact.queries.tolist() == [0, 1, 2, 3, 4]
-    assert torch.equal(reduced.values, exact.values[[2, 4]])
+    assert torch.allclose(reduced.values, exact.values[[2, 4]], atol=1e-6)
     assert torch.equal(reduced.reader().at((40, 20))[2:], ahead.reader().at((40, 20))[[0, 1, 3]])
     assert np.array_equal(reduced.segment().labels, exact.segment().labels)
     assert reduced.segment().confidence == pytest.approx(exact.segment().confidence, abs=0.03)
@@ -236,6 +236,12 @@ def test_equal_scores_stay_what_they_are(rng):
     scores = torch.tensor([[0.3], [0.7]]).expand(2, 30).contiguous()
     assert torch.allclose(propagate(graph, scores, 0.95), scores, atol=1e-5)
     assert solve(graph, scores, 0.95).min() > 1  # what it is divided for
+
+
+def test_quick_is_pixels_with_other_settings(logits, features, four_areas):
+    ways = {"dilations": (1, 2, 4, 8, 12, 24), "on": "scores", "long_side": 448}
+    expected = refine(logits, features, four_areas, "pixels", **ways).values
+    assert torch.equal(refine(logits, features, four_areas, "quick").values, expected)
 
 
 def test_within_one_window_the_whole_picture_is_the_window(tiny_model, four_areas):

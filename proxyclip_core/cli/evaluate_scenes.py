@@ -52,7 +52,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=whole_number(0), default=0, metavar="N", help="of the distractor words (default: 0)"
     )
     parser.add_argument(
-        "--refinements", action="store_true", help="a row for each refinement, besides the one that --refine names"
+        "--refinements",
+        nargs="*",
+        choices=SETTINGS["refine"].values,
+        metavar="NAME",
+        help="a row for each of these, besides the one of --refine; for each that there is, where none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
     add_settings(parser, ["clip", "vfm", *EVALUATED])
@@ -105,9 +109,10 @@ def run(options: argparse.Namespace) -> int:
                 record[part][title] = value
 
     def proxy(vfm: str) -> dict[Way, str]:
-        others = [str(name) for name in SETTINGS["refine"].values if name != settings["refine"]]
+        asked = SETTINGS["refine"].values if options.refinements == [] else options.refinements or ()
         titles: dict[Way, str] = {"proxy": f"proxy, {vfm}"}
-        for method in _at_hand(others, str(settings["sam"]), vfm) if options.refinements else ():
+        others = [str(name) for name in asked if name != settings["refine"]]
+        for method in _at_hand(others, str(settings["sam"]), vfm):
             titles["proxy", method] = f"proxy, {vfm}, {method}"
         return titles
 

@@ -23,6 +23,7 @@ FOLDER: dict[str, Any] = {**BUILTIN, "repeats": 2, "at_least": 0.0}
 RAY_TIMES = 4
 # Row -> (method, picture, classes, seconds it may take on two cores).
 REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
+    "quick": ("quick", (384, 512), 15, 0.15),
     "pixels": ("pixels", (384, 512), 15, 0.15),
     "patches": ("patches", (384, 512), 15, 0.05),
     "pixels-many": ("pixels", (480, 640), 150, 1.5),

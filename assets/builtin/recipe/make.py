@@ -34,6 +34,7 @@ from assets.builtin.recipe.scoring import (
     close_up_accuracy,
     distractors_for,
     pair,
+    refinements,
     split_bank,
     split_scenes,
     table,
@@ -42,6 +43,7 @@ from assets.builtin.recipe.train_clip import CONFIG, STAGES, ClipTrainer
 from assets.builtin.recipe.train_vfm import CONFIGS, VfmTrainer
 from assets.builtin.recipe.tune import Watch, balance, choose_settings
 from assets.builtin.recipe.weights import VFMS, digest, export, read_networks
+from proxyclip_core.evaluation import read_scenes
 from proxyclip_core.models.registry import BUILTIN_FOLDER
 
 CARD_FOLDER = Path(__file__).parents[1]
@@ -139,7 +141,11 @@ def score(work: Path, weights: Path, figures: Path, scenes: int) -> None:
             "close-ups, 1 of 5": close_up_accuracy(pair(networks["clip"]), bank, split),
         }
         print(split, splits[split], flush=True)
-    scores = {"tuned": tuned, "scenes a split": scenes, "splits": splits, "tried on val": tried}
+    near, ways = list(read_scenes(ROOT / "assets" / "examples" / "eval" / "scenes.json")), [PAPER, tuned]
+    refined = refinements(networks, labelled["val"], "val", ways)
+    refined += refinements(networks, near, "near, the repository's", ways)
+    refined += refinements(networks, labelled["test-far"], "far", ways)
+    scores = {"refined": refined, "tuned": tuned, "scenes a split": scenes, "splits": splits, "tried on val": tried}
     if weights == BUILTIN_FOLDER:  # those that the command line knows
         scores["app"] = {
             settings: score_command_line(work, of) for settings, of in (("paper", PAPER), ("tuned", tuned))

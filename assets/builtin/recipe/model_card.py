@@ -19,6 +19,18 @@ def app_table(scores: dict) -> str:
     return "\n".join(lines)
 
 
+def refined_table(scores: dict) -> str:
+    """What refinements give, one line a split, patch size and method, as Markdown."""
+    keys = FIGURES | {"seconds": "ms on one core"}
+    lines = ["| | beta, gamma | " + " | ".join(keys.values()) + " |", "|---" * (len(keys) + 2) + "|"]
+    for row in scores["refined"]:
+        cells = [f"{100 * row[key]:.1f}" if row[key] is not None else "" for key in FIGURES]
+        title = f"{row['split']} ({row['scenes']} scenes), patch {row['patch']}, {row['refine']}"
+        ways = f"{row['beta']:g}, {row['gamma']:g}"
+        lines.append(f"| {title} | {ways} | " + " | ".join([*cells, f"{1000 * row['seconds']:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
 def score_table(scores: dict) -> str:
     """One column a split and settings, one line a row and figure, as Markdown, after a line that says what was done."""
     columns = [(split, settings) for settings in ("paper", "tuned") for split in scores["splits"]]
@@ -56,6 +68,7 @@ def log_table(log: dict) -> str:
 # between which markers, on which page, of which file and which part of it
 TABLES = (
     ("app", "README.md", "scores.json", "app", app_table),
+    ("refined", "README.md", "scores.json", "refined", refined_table),
     ("scores", "README.md", "scores.json", "splits", score_table),
     ("curve", "TRAINING.md", "log.json", "clip", curve_table),
     ("log", "TRAINING.md", "log.json", "clip", log_table),

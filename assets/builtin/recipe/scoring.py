@@ -27,6 +27,7 @@ SPLIT_STYLES = {"test-near": ["twemoji"], "test-far": ["openmoji"]}
 SEEDS = {"val": 11, "test-near": 23, "test-far": 37}
 SIZES = ((320, 320), (320, 448), (320, 384))
 PAPER: dict[str, Any] = {name: default(name) for name in ("beta", "gamma", "side", "windows")}
+REFINED = ["none", "quick", "pixels", "patches"]  # the others take seconds a scene, or SAM
 TEMPLATES = "simple7"  # a tenth of the time of 80, and the words' directions are nearly the same
 
 
@@ -74,6 +75,23 @@ def table(networks: dict[str, Network], scenes: Sequence[LabelledPicture], setti
             alone, among = scores[fusion, 0], scores[fusion, others]
             rows[title] = {"miou": alone.miou, "miou with others": among.miou, "border f": alone.border_f}
         titles = {}  # CLIP alone is the same with another VFM
+    return rows
+
+
+def refinements(
+    networks: dict[str, Network], scenes: Sequence[LabelledPicture], split: str, settings: Sequence[dict[str, Any]]
+) -> list[dict]:
+    """What each of REFINED gives with each VFM and some settings: a row each, with scores in 0..1."""
+    rows, others, ways = [], distractors_for(scenes), [("proxy", method) for method in REFINED]
+    for name in (name for name in VFMS if name in networks):
+        for chosen in settings:
+            scores = score_rows(pair(networks["clip"], networks[name]), scenes, ways, (0, others), **chosen)
+            for way in ways:
+                alone, among = scores[way, 0], scores[way, others]
+                row = {"split": split, "scenes": len(scenes), "patch": int(name.removeprefix("vfm_patch"))}
+                row |= {"refine": way[1], "beta": chosen["beta"], "gamma": chosen["gamma"]}
+                row |= {"miou": alone.miou, "miou with others": among.miou, "border f": alone.border_f}
+                rows.append(row | {"seconds": float(np.mean(alone.seconds))})
     return rows
 
 
