@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, presets
 
 Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
+PAPER, REFINED = "As in the paper", "Refined"  # the page's models by either preset
 ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
 OWN_ATTENTION = "CLIP's own attention"
 _FACET = pc.SETTINGS["facet"]
@@ -81,8 +82,8 @@ def _origin(spec: Spec) -> str:
 
 
 def result_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
-    """What the current result can be compared with: CLIP without a VFM, and what `vfm_names` says."""
-    return [*ALONE, *vfm_names(vfms, own)]
+    """What the current result can be compared with: CLIP without a VFM, both presets, and what `vfm_names` says."""
+    return [*ALONE, PAPER, REFINED, *vfm_names(vfms, own)]
 
 
 def vfm_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
@@ -100,8 +101,10 @@ def variant(name: str, settings: pc.Settings) -> pc.Settings:
     """The settings of a result by its name; `settings` are the current result's. Raises ValueError for no such name."""
     if name == CURRENT:
         return settings
+    if name in (PAPER, REFINED):
+        return presets.as_paper(settings) if name == PAPER else presets.refined(settings)
     if name in ALONE:
-        return replace(settings, fusion=ALONE[name])
+        return replace(settings, fusion=ALONE[name], refine="none")
     facet = next((facet for facet in FACETS if name.endswith(facet)), "")
     vfm = pc.find_vfm(name.removesuffix(facet)).name
     return replace(settings, fusion="proxy", vfm=vfm, facet=FACETS.get(facet, str(_FACET.default)))

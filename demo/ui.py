@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, presets
 from demo.answers import api, api_attention, api_words
 from demo.door import MIDDLEWARE, Door
 from demo.examples import FOLDER, read_examples
@@ -58,7 +58,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     examples: a folder for the gallery. Launch with `**LAUNCH`.
     """
     scenes = read_examples(examples)
-    default = pc.Settings(clip, vfm, scenes[0].words if scenes else "")
+    default = presets.refined(pc.Settings(clip, vfm, scenes[0].words if scenes else ""))
     with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
         demo.models = models
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")

@@ -26,7 +26,7 @@ ENTRY = 200
 TOKENS_BESIDE = 4  # of a prompt beside the word's own, as what prompts begin with is read once
 CHARACTERS = 4  # of a token
 # Longer side of the working size; entries at each of its pixels, whatever the queries; and for each query.
-REFINING = {"pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
+REFINING = {"quick": (448, 300, 10), "pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
 LINKS = 400 * 2 * 40 * 10  # of a patch: scores move along them, both ways, in all steps of the solver
 # What a stage is made of.

@@ -54,8 +54,8 @@ def test_a_result_is_what_the_model_gives(stages, models, asked, name):
 
 
 def test_every_name_leads_to_other_settings_and_an_unknown_one_to_none(asked):
-    names = menus.result_names(["DINO B/8", "DINO B/16"])
-    assert len({menus.variant(name, asked.settings) for name in names}) == 4
+    names, settings = menus.result_names(["DINO B/8", "DINO B/16"]), replace(asked.settings, beta=2.0)
+    assert len({menus.variant(name, settings) for name in names}) == len(names) == 6
     assert menus.variant(menus.CURRENT, asked.settings) == asked.settings
     with pytest.raises(ValueError, match="No VFM is called"):
         menus.variant("../x", asked.settings)
@@ -186,3 +186,17 @@ def test_without_a_choice_nothing_is_compared(page):
     page.set("compare-chosen", [])
     page.do("compare-run", "click")
     assert page.said("compare-note") == "Choose what to compare."
+
+
+def test_one_click_lays_the_papers_result_beside_the_refined_one(page, counter):
+    page.open_view("compare")
+    assert counter.during(lambda: page.do("compare-both", "click")) == {}
+    assert (page["compare-left"], page["compare-right"]) == (menus.PAPER, menus.REFINED)
+    assert f"Left: {menus.PAPER}" in page.said("compare-line") and f"Right: {menus.REFINED}" in page.said(
+        "compare-line"
+    )
+
+
+def test_clip_alone_is_not_refined(asked):
+    refined = replace(asked.settings, refine="patches")
+    assert menus.variant(CLIP_ALONE, refined).refine == "none"

@@ -19,7 +19,7 @@ from tests.page import Page, file
 from tests.serving import OneModel
 
 SHOWN = {"result", "overlay"}
-FROM_LOGITS = {"logits", *SHOWN}
+FROM_LOGITS = {"logits", "refined", *SHOWN}
 FROM_DENSE = {"dense", "presence", *FROM_LOGITS}
 FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
 FROM_PICTURE = {"canvas", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
@@ -55,10 +55,12 @@ SEGMENT_TAB: list[tuple] = [
     ("facet", "input", "keys", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
     ("scope", "input", "regions", {}, {"sam", "regions", *FROM_DENSE}, {"sam": 1}),
-    ("refine", "input", "pixels", {}, {"refined", *SHOWN}, NOTHING),
+    ("refine", "input", "patches", {}, {"refined", *SHOWN}, NOTHING),
     ("refine", "input", "sam", {}, {"sam", "regions", "refined", *SHOWN}, {"sam": 1}),
     ("sam", "input", "SAM L/16", {}, {"words", *FROM_PICTURE}, NOTHING),  # none asks it: what had run before is shown
-    ("load", "upload", "settings.json", {}, FROM_DENSE, NOTHING),
+    ("paper", "click", None, {}, SHOWN, NOTHING),
+    ("sharper", "click", None, {}, set(), NOTHING),
+    ("load", "upload", "settings.json", {}, {"dense", "presence", "logits", *SHOWN}, NOTHING),
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),
     ("names", "input", False, {}, set(), NOTHING),
@@ -86,6 +88,7 @@ INSIDE_TAB: list[tuple] = [
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),
     ("compare-right", "input", "CLIP alone", {}, set(), NOTHING),
+    ("compare-both", "click", None, {}, set(), NOTHING),
     ("compare-run", "click", None, {}, set(), {"vfm": 1}),  # the patch size that is not there yet
     ("compare-stop", "click", None, {}, set(), NOTHING),
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, presets
 from demo.answers.errors import UserError
 from demo.answers.segment import check
 from demo.components import MOST_IN_A_NAME
@@ -45,7 +45,8 @@ def build(page: Page) -> None:
     with gr.Column(visible=False):
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
         # reason for what cannot be.
-        given = {name: input_of(name, getattr(page.default, name)) for name in pc.SETTINGS if name != "words"}
+        opened = presets.as_paper(page.default)  # the library's defaults, with the page's models
+        given = {name: input_of(name, getattr(opened, name)) for name in pc.SETTINGS if name != "words"}
         patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")

@@ -36,7 +36,7 @@ class Shown:
 def suggested(vfm: str, vfms: Sequence[str]) -> list[str]:
     """What the sheet opens with: CLIP without a VFM, and the page's VFM at all patch sizes that are here."""
     family = vfm.rsplit("/", 1)[0]
-    return menus.result_names(name for name in vfms if name.rsplit("/", 1)[0] == family)
+    return [*menus.ALONE, *(name for name in vfms if name.rsplit("/", 1)[0] == family)]
 
 
 def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None) -> Shown:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, presets
 from demo.answers.errors import NO_RESULT, UserError, in_words
 from demo.examples import Example
 from demo.stages import Asked, Runner, Stages, Visit, file_digest
@@ -72,7 +72,10 @@ def with_known_models(settings: pc.Settings, default: pc.Settings) -> pc.Setting
 
 
 def read_settings(path: str, default: pc.Settings) -> pc.Settings:
-    """The settings in a file; `default` has what it does not say. Raises ValueError, in words for the person."""
+    """The settings in a file; `default` has what it does not say, but for the method, which is the paper's then.
+
+    Raises ValueError, in words for the person.
+    """
     if Path(path).stat().st_size > limits.SETTINGS_FILE_BYTES:
         raise ValueError(
             f"These are no settings: the file has more than {limits.SETTINGS_FILE_BYTES / 1e3:g} kB. Give the "
@@ -82,7 +85,7 @@ def read_settings(path: str, default: pc.Settings) -> pc.Settings:
         text, _ = decoded(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"These are no settings: {error}") from None
-    return with_known_models(pc.Settings.from_json(export.settings_in(text), default), default)
+    return with_known_models(pc.Settings.from_json(export.settings_in(text), presets.as_paper(default)), default)
 
 
 def read_words(path: str) -> tuple[str, str]:

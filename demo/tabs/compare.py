@@ -24,6 +24,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
     ready = ready_vfms(models, default.clip)
     names = menus.result_names(ready, default.vfm)
     note = gr.HTML(f"<p>{NO_RESULT}</p>", elem_id="compare-note")
+    both = gr.Button("The paper's result beside the refined one", size="sm", elem_id="compare-both")
     with gr.Row():
         left = Menu([menus.CURRENT, *names], value=names[0], label="Left", min_width=140, elem_id="compare-left")
         right = Menu(
@@ -55,7 +56,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         stop = gr.Button("Stop", min_width=100, elem_id="compare-stop")
     progress = gr.HTML(min_height=48, elem_id="compare-progress")
     sheet = gr.Gallery(label="Contact sheet", columns=3, elem_id="compare-sheet", **GALLERY)
-    return CompareParts(note, left, right, slider, line, chosen, run, stop, progress, sheet)
+    return CompareParts(note, left, right, slider, line, chosen, both, run, stop, progress, sheet)
 
 
 def inputs(page: Page) -> set[Any]:
@@ -83,6 +84,12 @@ def outputs(page: Page) -> list[Any]:
 def changes(page: Page) -> list[Any]:
     """The events after which the slider is filled again."""
     return [page.compare.left.input, page.compare.right.input]
+
+
+def wire_both(page: Page) -> Any:
+    """One click for the pair that most people want; -> the event, which the slider is filled after."""
+    pair, outputs = (menus.PAPER, menus.REFINED), [page.compare.left, page.compare.right]
+    return page.compare.both.click(lambda: pair, None, outputs, **QUICK)
 
 
 def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:

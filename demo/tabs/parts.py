@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import limits, menus
+from demo import limits, menus, presets
 from demo.answers.segment import Point
 from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
 from demo.examples import Example
@@ -66,6 +66,13 @@ class QuestionParts:
     scope: gr.Dropdown
     refine: gr.Dropdown
     sam: gr.Dropdown
+    paper: gr.Button
+    sharper: gr.Button
+
+    @property
+    def method(self) -> list[Any]:
+        """The controls of `presets.METHOD`, in its order."""
+        return [getattr(self, name) for name in presets.METHOD]
 
     @property
     def inputs(self) -> set[Any]:
@@ -155,6 +162,7 @@ class CompareParts:
     slider: gr.ImageSlider
     line: gr.HTML
     chosen: Names
+    both: gr.Button
     run: gr.Button
     stop: gr.Button
     progress: gr.HTML

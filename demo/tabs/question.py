@@ -32,18 +32,18 @@ def _named(row: Setting) -> dict[str, Any]:
     return {"label": row.label, "info": row.tip, "elem_id": row.name}
 
 
-def _slider(name: str, **more: Any) -> gr.Slider:
+def _slider(name: str, default: pc.Settings, **more: Any) -> gr.Slider:
     row: Any = pc.SETTINGS[name]
-    return gr.Slider(row.low, row.high, row.default, step=row.step, **_named(row), **more)
+    return gr.Slider(row.low, row.high, getattr(default, name), step=row.step, **_named(row), **more)
 
 
-def _menu(name: str) -> gr.Dropdown:
-    row = pc.SETTINGS[name]
-    return gr.Dropdown(list(row.choices), value=row.default, min_width=180, **_named(row))  # type: ignore[arg-type]
+def _menu(name: str, default: pc.Settings) -> gr.Dropdown:
+    row: Any = pc.SETTINGS[name]
+    return gr.Dropdown(list(row.choices), value=getattr(default, name), min_width=180, **_named(row))
 
 
 def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
-    """default: the models that the page opens with."""
+    """default: what the page opens with."""
     picture = Picture(
         type="filepath",
         image_mode=None,
@@ -72,9 +72,9 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
                 min_width=180,
                 elem_id="preset",
             )
-            background = _menu("background")
+            background = _menu("background", default)
         words_file = UploadButton("Words from a file", file_types=WORD_FILES, size="sm", elem_id="words-file")
-        threshold = _slider("threshold", interactive=False)
+        threshold = _slider("threshold", default, interactive=False)
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
     message = gr.HTML(visible=False, elem_id="message")
     download = gr.HTML(visible=False, elem_id="download")
@@ -82,7 +82,7 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
     asked: dict[str, Any] = finding | {"picture": picture, "words": words, "button": button, "gallery": gallery}
     asked |= {"words_file": words_file, "words_drop": words_drop, "preset": preset}
     asked |= {"background": background, "threshold": threshold}
-    return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings())
+    return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings(default))
 
 
 def _gallery(examples: Sequence[Example]) -> gr.Gallery:
@@ -118,19 +118,23 @@ def _models(default: pc.Settings) -> dict[str, Any]:
     return {"clip": clip, "family": family, "patch": patch, "about": about}
 
 
-def _settings() -> dict[str, Any]:
+def _settings(default: pc.Settings) -> dict[str, Any]:
     row = pc.SETTINGS["side"]
     with gr.Accordion("Settings", open=False, elem_id="settings"):
-        beta, gamma = _slider("beta"), _slider("gamma")
+        with gr.Row():
+            paper = gr.Button("As in the paper", size="sm", min_width=130, elem_id="paper")
+            sharper = gr.Button("Refined", size="sm", min_width=130, elem_id="sharper")
+        beta, gamma = _slider("beta", default), _slider("gamma", default)
         with gr.Row():
             side = Menu(side_choices(), value=row.as_text(row.default), min_width=180, **_named(row))
-            windows = _menu("windows")
+            windows = _menu("windows", default)
         with gr.Row():
-            templates, fusion = _menu("templates"), _menu("fusion")
+            templates, fusion = _menu("templates", default), _menu("fusion", default)
         with gr.Row():
-            facet, reach = _menu("facet"), _menu("reach")
+            facet, reach = _menu("facet", default), _menu("reach", default)
         with gr.Row():
-            scope, refine = _menu("scope"), _menu("refine")
-        sam = _menu("sam")
-    rows = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "scope": scope}
-    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, "refine": refine, "sam": sam, **rows}
+            scope, refine = _menu("scope", default), _menu("refine", default)
+        sam = _menu("sam", default)
+    rows: dict[str, Any] = {"templates": templates, "fusion": fusion, "facet": facet, "reach": reach, "scope": scope}
+    rows |= {"refine": refine, "sam": sam, "paper": paper, "sharper": sharper}
+    return {"beta": beta, "gamma": gamma, "side": side, "windows": windows, **rows}

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import menus
+from demo import menus, presets
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import read_liked
@@ -80,7 +80,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     changes += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
     done.append(gr.on(changes, on_change, **busy))
     chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
-    done.append(chosen.then(on_change, **busy))
+    done += [filled.then(on_change, **busy) for filled in (chosen, *_wire_presets(page))]
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
@@ -165,13 +165,28 @@ def download_html(part: Download) -> str:
 def _choosing(page: Page) -> dict[str, Any]:
     q = page.question
 
-    def on_model(clip: str, family: str, patch: int | None) -> tuple[Any, str]:
-        """A model was chosen -> the patch sizes of its family, and where the weights come from."""
+    def on_model(clip: str, family: str, patch: int | None, *method: Any) -> list[Any]:
+        """A model was chosen -> the patch sizes of its family, where the weights come from, the preset that follows."""
         vfm = menus.vfm_name(family, patch)
-        return gr.update(choices=menus.patch_choices(family), value=pc.find_vfm(vfm).patch), menus.about(clip, vfm)
+        sizes = gr.update(choices=menus.patch_choices(family), value=pc.find_vfm(vfm).patch)
+        values = presets.followed(clip, vfm, dict(zip(presets.METHOD, method)))
+        return [sizes, menus.about(clip, vfm), *values.values()]
 
-    wiring = {"fn": on_model, "inputs": [q.clip, q.family, q.patch], "outputs": [q.patch, q.about]}
+    wiring = {"fn": on_model, "inputs": [q.clip, q.family, q.patch, *q.method]}
+    wiring |= {"outputs": [q.patch, q.about, *q.method]}
     return {**wiring, "queue": False, **EVERY, **QUICK}
+
+
+def _wire_presets(page: Page) -> list[Any]:
+    """All settings of the method at once: as in the paper, or what measures best with the models that are chosen."""
+    q = page.question
+
+    def on_sharper(clip: str, family: str, patch: int | None) -> list[Any]:
+        return list(presets.sharper(clip, menus.vfm_name(family, patch)).values())
+
+    wiring: dict[str, Any] = {"outputs": q.method, "queue": False, **EVERY, **QUICK}
+    paper = q.paper.click(lambda: list(presets.PAPER.values()), None, **wiring)
+    return [paper, q.sharper.click(on_sharper, [q.clip, q.family, q.patch], **wiring)]
 
 
 def _moves_threshold(background: str) -> Any:
