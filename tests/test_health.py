@@ -38,7 +38,7 @@ def test_it_answers_while_a_long_job_runs(tiny_model, blocks_file):
 
 
 def test_it_names_the_models_in_memory(tiny_clip, tiny_vfm):
-    models = Models("cpu", fetch=lambda spec: None, load_clip=lambda *a: tiny_clip, load_vfm=lambda *a: tiny_vfm)
+    models = Models("cpu", find=lambda spec: None, load_clip=lambda *a: tiny_clip, load_vfm=lambda *a: tiny_vfm)
     assert models.loaded() == []
     models.get("OpenAI B/16", "DINO B/8")
     assert models.loaded() == ["OpenAI B/16", "DINO B/8"]

@@ -70,7 +70,7 @@ def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
 
         return loading
 
-    models = Models("cpu", fetch=lambda spec: None, load_clip=load(tiny_clip), load_vfm=load(tiny_vfm))
+    models = Models("cpu", find=lambda spec: None, load_clip=load(tiny_clip), load_vfm=load(tiny_vfm))
 
     @in_one_thread
     def compute():
