@@ -12,6 +12,7 @@ Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
 PAPER, REFINED = "As in the paper", "Refined"  # the page's models by either preset
 ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
+PHOTO_MODELS = ("OpenAI B/16", "DINO B/8")  # what the paper takes, and small
 OWN_ATTENTION = "CLIP's own attention"
 _FACET = pc.SETTINGS["facet"]
 # Of a VFM's patches, as its name goes on: "DINO B/8, keys". The paper's go without saying.
@@ -62,6 +63,13 @@ def state(spec: Spec) -> str:
 
 def size(spec: Spec) -> str:
     return f"{spec.megabytes / 1000:.1f} GB" if spec.megabytes >= 1000 else f"{max(spec.megabytes, 1)} MB"
+
+
+def photo_models() -> str:
+    """What the button that takes PHOTO_MODELS says."""
+    clip, vfm = specs = pc.find_clip(PHOTO_MODELS[0]), pc.find_vfm(PHOTO_MODELS[1])
+    absent = sum(spec.megabytes for spec in specs if not pc.is_available(spec))
+    return f"Use {clip.name} and {vfm.name}: " + (f"{absent} MB, downloaded once" if absent else "they are here")
 
 
 def _origin(spec: Spec) -> str:

@@ -23,6 +23,7 @@ import torch
 import proxyclip_core as pc
 from demo import limits, time_limit, work
 from demo.answers.errors import UserError, in_words
+from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
 from demo.models import NOT_NOW, Provider
 from demo.request_log import note
@@ -39,7 +40,7 @@ from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_pres
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
 DISPENSABLE = (
-    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "canvas", "words"),
+    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
@@ -228,6 +229,10 @@ class Stages:
         """The result on the page, as the Segment tab draws it."""
         return self._value(self._keys()["overlay"], lambda: self.drawing(least=LEAST_OVERLAY_SIDE))
 
+    def layers(self) -> Layers:
+        """What the browser draws the result on the page from."""
+        return self._value(self._keys()["layers"], lambda: Layers.of(self.overlay(), self.result()))
+
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
         result = self.result(settings)
@@ -412,7 +417,8 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
     stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
-    stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result, "overlay": result}
+    stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result}
+    stages |= {"overlay": result, "layers": result}
     stages["presence"] = (dense, words)
     return {stage: (stage, key) for stage, key in stages.items()}
 
@@ -454,10 +460,10 @@ def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def nbytes(value: Any) -> int:
-    """Bytes of the arrays and tensors in a value and in the fields of a dataclass."""
+    """Bytes of the arrays, tensors and texts in a value and in the fields of a dataclass."""
     if is_dataclass(value):
         return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
-    return int(getattr(value, "nbytes", 0))
+    return len(value) if isinstance(value, str) else int(getattr(value, "nbytes", 0))
 
 
 def file_digest(path: str) -> str:

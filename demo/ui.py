@@ -29,9 +29,9 @@ THEME = gr.themes.Default(
     primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=FONT, radius_size="lg"
 ).set(
     button_primary_background_fill="*primary_700",  # white on it reads well, light and dark
-    button_primary_background_fill_hover="*primary_600",
+    button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
-    button_primary_background_fill_hover_dark="*primary_600",
+    button_primary_background_fill_hover_dark="*primary_800",
     body_text_color_subdued="*neutral_500",  # the theme's own grey is too faint on white
     block_info_text_color="*neutral_500",
     button_primary_text_color="white",

@@ -47,7 +47,6 @@ class Page:
         self.named = {block.elem_id: block for block in demo.blocks.values() if getattr(block, "elem_id", None)}
         self._pending: set[int] = set()
         self._deferred: set[int] = set()
-        self._settled: list[Any] = []
         self._groups: dict[Any, asyncio.Semaphore] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -234,29 +233,16 @@ class Page:
                 self._spawn(self._dispatch([after], key))
 
     def _script(self, script: str, sent: list[Any], data: dict[str, Any]) -> list[Any]:
-        """What the page's scripts give: a constant, an address without more, the chips that are off, or what they are
-        given."""
-        if "#redraw" in script:
-            self._settle(*sent)
-            return []
+        """What the page's scripts give: a constant, an address without more, what they found or what they are given."""
+        if "dataset." in script:  # what a script of the component has found
+            return [json.dumps(data)]
         if "location.search" in script:
             return ["", *sent[1:]]
-        if "aria-pressed" in script:
-            return [json.dumps(data["hidden"])]
+        if "view.look" in script:
+            return [dict(zip(("opacity", "outlines", "names"), sent))]
         constant = re.fullmatch(r"\(\) => (\[?\"[^`]*\]?)", script)
         value = json.loads(constant[1]) if constant else sent
         return value if isinstance(value, list) else [value]
-
-    def _settle(self, shown: Any, *rest: Any) -> None:
-        """As draw/settle.js: what was drawn from something else than what the page asks for is drawn again, once."""
-        *look, hidden, point, drawn = rest
-        result = (json.loads(shown or "null") or {}).get("result")
-        wanted = [result, *look, json.loads(hidden or "null") or [], json.loads(point or "null")]
-        if not result or wanted == json.loads(drawn or "null") or self._settled == [wanted, drawn]:
-            return
-        self._settled = [wanted, drawn]
-        key = self.named["redraw"]._id
-        self._spawn(self._dispatch(self._listeners("click", key), key))
 
 
 def _limit(fn: Any) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits
-from demo.draw.legend import percent
+from demo.draw.legend import legend_rows, percent
 from demo.stages import keys_of
 from demo.ui import build_demo
 from proxyclip_core.drawing.overlay import picture_at
@@ -106,7 +109,7 @@ def test_segment_shows_picture_legend_and_time(page):
     ],
 )
 def test_what_cannot_be_used_is_said_and_the_rest_stays(page, control, value, message):
-    before = {name: page[name] for name in ("overlay", "legend", "status")}
+    before = {name: page[name] for name in ("overlay", "layers", "legend", "status")}
     page.set(control, value)
     page.do("segment", "click")
     assert message in page.said().replace("&lt;", "<") and "<b>" not in page["message"]
@@ -171,10 +174,10 @@ def test_a_slider_brings_the_result_up_to_date(page):
 
 
 def test_going_back_shows_the_earlier_result_again_and_runs_nothing(page, counter):
-    before = page.pixels("overlay"), page["legend"]
+    before = page["layers"], page["legend"]
     page.do("words", "submit", "horse, hill")
     assert counter.during(lambda: page.do("words", "submit", "sky, tree")) == {} and not page.visit.ran
-    assert (page.pixels("overlay") == before[0]).all() and page["legend"] == before[1]
+    assert (page["layers"], page["legend"]) == before
 
 
 def test_other_windows_say_how_much_they_change(page):
@@ -199,28 +202,32 @@ def test_a_model_says_with_its_result_what_it_cannot_do(page, monkeypatch):
     assert "Knows drawn things, not photographs." in page["status"]
 
 
-def test_at_no_opacity_the_picture_is_shown(page, portrait):
-    page.set("outlines", False)
-    page.set("names", False)
-    page.do("opacity", "input", 0.0)
+def test_the_browser_gets_the_picture_and_once_a_result_the_layers_to_draw_on_it(page, portrait):
     assert (page.pixels("overlay") == picture_at(pc.read_image(portrait), (1200, 783))).all()
-
-
-def test_hidden_classes_stay_hidden_when_words_change(page, portrait):
-    page.do("legend", "click", data={"hidden": ["sky", "hill"]})
+    shown, layers = page["overlay"], json.loads(page["layers"])
+    assert layers["picture"] in shown["path"] and layers["names"] == ["sky", "tree"]
     page.do("words", "submit", "sky, hill")
-    assert (page.pixels("overlay") == picture_at(pc.read_image(portrait), (1200, 783))).all()
-    assert 'aria-pressed="true"' not in page["legend"]
+    assert page["overlay"] is shown and json.loads(page["layers"])["names"] == ["sky", "hill"]
 
 
-def test_regions_are_sought_once_a_result_and_not_once_a_look(page, monkeypatch):
+def test_how_a_result_looks_asks_the_server_nothing_and_is_what_a_download_shows(page, portrait):
+    page.requests.clear()
+    page.do("opacity", "input", 0.3)
+    page.do("names", "input", False)
+    page.do("legend", "click", data=["sky", "hill"])
+    assert page.requests == []
+    page.do("words", "submit", "sky, hill")
+    page.do("save", "click")
+    with zipfile.ZipFile(page["zip-file"]["path"]) as archive:
+        drawn = np.asarray(Image.open(io.BytesIO(archive.read("overlay.png"))))
+    assert (drawn == pc.read_image(portrait)).all()  # all of its classes are hidden
+
+
+def test_regions_are_sought_once_a_result(page, monkeypatch):
     from proxyclip_core.drawing import drawing
 
     sought, seek = [], drawing.inner_points
     monkeypatch.setattr(drawing, "inner_points", lambda labels: sought.append(1) or seek(labels))
-    for opacity in (0.1, 0.3, 0.5):
-        page.do("opacity", "input", opacity)
-    assert not sought
     page.do("beta", "input", 1.4)
     assert len(sought) == 1
 
@@ -236,21 +243,26 @@ def test_a_result_too_large_to_keep_is_looked_at_and_downloaded_all_the_same(pag
     assert not page.said() and page["zip-file"]["path"].endswith("portrait_segmented.zip")
 
 
-def test_a_click_gives_the_scores_there_and_marks_the_point(page):
-    before = page.pixels("overlay")
-    page.do("overlay", "select", data={"index": [100, 200], "value": None})
-    assert {row["label"] for row in page["top"]["confidences"]} == {"sky", "tree"}
-    rows, columns = np.nonzero((page.pixels("overlay") != before).any(axis=-1))
-    assert abs(rows.mean() - 200) < 2 and abs(columns.mean() - 100) < 2
+def test_a_click_gives_the_best_classes_there_in_bars_of_their_colours(page):
+    page.do("top", "click", data={"x": 0.6, "y": 0.2, "picture": page.visit.picture})
+    scores = page.visit.held("logits").scores_at((0.6 * 150, 0.2 * 230))
+    assert re.findall(r"<li><span>(\w+)</span>", page["top"]) == list(scores)
+    colours = {row["name"]: row["colour"] for row in legend_rows_of(page)}
+    assert [colours[name] in page["top"] for name in scores] == [True, True]
+    assert percent(next(iter(scores.values()))) in page["top"]
+
+
+def legend_rows_of(page: Page) -> list[dict]:
+    drawing = page.visit.held("overlay")
+    return legend_rows(drawing.coverage, drawing.colours)
 
 
 def test_a_click_belongs_to_its_picture(page, tmp_path):
-    page.do("overlay", "select", data={"index": [100, 200], "value": None})
+    page.do("top", "click", data={"x": 0.6, "y": 0.2, "picture": page.visit.picture})
+    assert page["top"]
     Image.new("RGB", (230, 150), "navy").save(tmp_path / "other.png")
     page.do("picture", "input", file(tmp_path / "other.png"))
-    other = page.pixels("overlay")
-    page.do("opacity", "input", 0.6)
-    assert not page["top"] and (page.pixels("overlay") == other).all()
+    assert not page["top"]
 
 
 def test_a_class_has_its_score_map_and_one_that_is_gone_has_none(page):

@@ -18,7 +18,7 @@ from proxyclip_core.settings import Settings
 from tests.page import Page, file
 from tests.serving import OneModel
 
-SHOWN = {"result", "overlay"}
+SHOWN = {"result", "overlay", "layers"}
 FROM_LOGITS = {"logits", "refined", *SHOWN}
 FROM_DENSE = {"dense", "presence", *FROM_LOGITS}
 FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
@@ -64,13 +64,15 @@ SEGMENT_TAB: list[tuple] = [
     ("opacity", "input", 0.2, {}, set(), NOTHING),
     ("outlines", "input", False, {}, set(), NOTHING),
     ("names", "input", False, {}, set(), NOTHING),
-    ("legend", "click", None, {"hidden": ["sky"]}, set(), NOTHING),
-    ("redraw", "click", None, {}, set(), NOTHING),  # pressed by the page's own script
-    ("overlay", "select", None, POINT, set(), NOTHING),
+    ("words", "input", "sky, hil", {}, set(), NOTHING),  # as it is typed
+    ("picture", "clear", None, {}, set(), NOTHING),
+    ("back", "click", None, {}, set(), NOTHING),
+    ("use-photo-models", "click", None, {}, set(), NOTHING),  # which are the test's
+    ("legend", "click", None, ["sky"], set(), NOTHING),
+    ("top", "click", None, {"x": 0.1, "y": 0.2, "picture": "another"}, set(), NOTHING),
     ("score-class", "input", "sky", {}, set(), NOTHING),
     ("save", "click", None, {}, set(), NOTHING),
     ("copy", "click", None, {}, set(), NOTHING),
-    ("redraw", "click", None, {}, set(), NOTHING),  # pressed by a script alone
 ]
 # The other tabs' controls stand in rows of their own: (control, event, ...) as above.
 INSIDE_TAB: list[tuple] = [

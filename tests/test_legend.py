@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from demo.draw import legend
 
@@ -39,21 +36,21 @@ def test_legend_names_are_text():
     assert "<i>" not in shown and "Not found: &lt;i&gt;" in shown
 
 
-def test_a_hidden_class_is_said_to_be_so():
-    rows = legend.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS, {})
-    shown = legend.legend_html(rows, hidden=["sky"])
+def test_chips_say_what_a_click_and_a_double_click_do():
+    shown = legend.legend_html(legend.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS))
     assert re.findall(r'data-name="(\w+)" data-index="(\d)" aria-pressed="(\w+)"', shown) == [
         ("horse", "1", "true"),
-        ("sky", "0", "false"),
+        ("sky", "0", "true"),
     ]
+    assert "Double click: only this" in shown and "Show all" in shown
 
 
-def test_the_legends_label_map_holds_every_index():
-    labels = np.array([[0, 255], [256, 700]], dtype=np.uint16)
-    code = legend.label_address(labels).removeprefix("data:image/png;base64,")
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))).astype(int)
-    assert (pixels[..., 0] + 256 * pixels[..., 1] == labels).all()
-    assert len(legend.label_address(np.zeros((3000, 4000), dtype=np.uint16))) < 10_000
+def test_bars_are_the_five_best_and_their_names_are_text():
+    names = ["<b>a</b>", *"bcdef"]
+    scores = dict(zip(names, (0.6, 0.3, 0.06, 0.03, 0.0099, 0.0001)))
+    shown = legend.bars_html(scores, dict.fromkeys(names, COLOURS[1]))
+    assert shown.count("<li>") == 5 and "<b>" not in shown and "&lt;b&gt;a" in shown
+    assert "width:60.00%;background:#00c8ff" in shown and "60 %" in shown
 
 
 @pytest.mark.parametrize(

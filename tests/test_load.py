@@ -23,7 +23,6 @@ def test_nobody_gets_what_is_anothers_and_nothing_fails(crowd):
         "on_segment",
         "on_result",
         "on_change",
-        "on_look",
         "on_point",
         "on_seed",
         "on_save",

@@ -7,7 +7,7 @@ import pytest
 
 from proxyclip_core import Segmentation
 from proxyclip_core.drawing.drawing import Drawing, Look
-from proxyclip_core.drawing.overlay import borders, labels_at, mark, overlay, picture_at, size_within
+from proxyclip_core.drawing.overlay import borders, labels_at, overlay, picture_at, size_within
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 LABELS = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=np.uint16)
@@ -53,12 +53,6 @@ def test_shown_labels_are_those_under_the_pixels():
     labels = np.arange(36, dtype=np.uint16).reshape(6, 6)
     assert (labels_at(labels, (2, 3)) == labels[np.ix_([1, 4], [1, 3, 5])]).all()
     assert (labels_at(labels, (6, 6)) == labels).all()
-
-
-def test_a_mark_is_where_the_point_is():
-    marked = mark(np.full((100, 200, 3), 90, dtype=np.uint8), (150.0, 30.0))
-    rows, columns = np.nonzero((marked != 90).any(axis=2))
-    assert (abs(rows.mean() - 30) < 1) and (abs(columns.mean() - 150) < 1)
 
 
 def test_small_pictures_can_be_shown_larger():

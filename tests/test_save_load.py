@@ -228,3 +228,12 @@ def test_copy_link_gives_what_differs(page):
     page.do("copy", "click")
     query = dict(parse_qsl(page["link"]))
     assert query == {"words": AWKWARD, "beta": "1.3", "windows": "whole", "templates": "simple7"}
+
+
+@pytest.mark.parametrize(
+    "kept", [None, 3, {}, {"words": 3}, {"words": "sky", "clip": "OpenAI B/99"}, {"words": "a", "x": 1}]
+)
+def test_what_a_browser_kept_is_read_with_care(kept):
+    assert save_load.reopening(kept, "farm.png", DEFAULT) is None
+    assert save_load.reopening({"words": "sky"}, None, DEFAULT) is None
+    assert save_load.reopening({"words": "sky", "beta": 1.5}, "farm.png", DEFAULT).settings.beta == 1.5

@@ -56,10 +56,13 @@ def outward(text: str) -> str:
 
 
 def message(text: str) -> Any:
-    """A message box with an error, or gone. Text is text: what a person typed may be part of it."""
+    """A message box with an error, or gone; what follows its first line is folded. Text is text: what a person typed
+    may be part of it."""
     if text:
         ended("refused")
-    return gr.update(value=f'<div role="alert">{html.escape(outward(text))}</div>' if text else "", visible=bool(text))
+    line, _, more = html.escape(outward(text)).partition("\n")
+    folded = f"<details><summary>Details, and what to do</summary>{more}</details>" if more else ""
+    return gr.update(value=f'<div role="alert">{line}{folded}</div>' if text else "", visible=bool(text))
 
 
 def note(text: str) -> Any:

@@ -8,11 +8,10 @@ from dataclasses import replace
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import UserError, in_words
-from demo.answers.segment import Answer, Point, segment
+from demo.answers.segment import Answer, segment
 from demo.models import Say
 from demo.stages import Asked, Runner, Stages, Visit
 from proxyclip_core import presence
-from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.words import as_text, read_vocabulary
 
 EVERY_WORD, MY_WORDS = "All words at hand", "The words in the box"
@@ -26,8 +25,6 @@ def choices() -> list[str]:
 def find(
     runner: Runner,
     asked: Asked,
-    look: Look,
-    point: Point | None,
     before: Visit | None,
     say: Say,
     among: str | None = None,
@@ -46,7 +43,7 @@ def find(
     nothing = Asked(replace(asked.settings, words=""), asked.picture)
     visit = replace(visit, asked=nothing)
     asked = replace(asked, settings=replace(asked.settings, words=words))
-    return segment(runner, asked, look, point, visit, say)
+    return segment(runner, asked, visit, say)
 
 
 def found(runner: Runner, asked: Asked, among: str) -> str:

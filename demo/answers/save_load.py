@@ -5,6 +5,7 @@ A link is an address with the settings as its query. No picture travels in it; a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,16 @@ def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[E
         return Asked(from_query(query, own), picture), ""
     except ValueError as error:
         return Asked(own, picture), f"The link could not be used in full. {error}"
+
+
+def reopening(kept: Any, picture: str | None, default: pc.Settings) -> Asked | None:
+    """What a page that is loaded again was about, from what its browser kept; None where that cannot be."""
+    if not picture:
+        return None
+    try:
+        return Asked(with_known_models(pc.Settings.from_json(json.dumps(kept), default), default), picture)
+    except ValueError:
+        return None
 
 
 def query_of(asked: Asked, default: pc.Settings, examples: Sequence[Example]) -> str:

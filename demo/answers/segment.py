@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +14,12 @@ import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import GONE, UserError, in_words
 from demo.draw.heat_map import heat_map
-from demo.draw.legend import label_address, legend_html, legend_rows, percent
+from demo.draw.layers import Layers
+from demo.draw.legend import bars_html, legend_html, legend_rows, percent
+from demo.examples import Example
 from demo.models import Say
-from demo.stages import Asked, Runner, Stages, Visit, words_of
-from proxyclip_core.drawing.drawing import Look
-from proxyclip_core.drawing.overlay import mark, picture_at, size_within
+from demo.stages import Asked, Runner, Stages, Visit, file_digest, words_of
+from proxyclip_core.drawing.overlay import picture_at, size_within
 
 STAGE_WORDS = {
     "words": ("words",),
@@ -51,10 +53,14 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a new result changes on the page; None for what stays. error: for the person, "" for none."""
+    """What a new result changes on the page; None for what stays. error: for the person, "" for none.
+
+    picture: (H, W, 3) uint8, as it is drawn on; layers: what the browser draws on it.
+    """
 
     error: str | None = None
-    overlay: np.ndarray | None = None
+    picture: np.ndarray | None = None
+    layers: str | None = None
     legend: str | None = None
     status: str | None = None
     visit: Visit | None = None
@@ -81,8 +87,6 @@ def check(asked: Asked) -> None:
 def segment(
     runner: Runner,
     asked: Asked,
-    look: Look,
-    point: Point | None,
     before: Visit | None,
     say: Say = lambda done, text: None,
 ) -> Answer:
@@ -104,22 +108,22 @@ def segment(
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
-    ran, notes, device = found
+    ran, notes, device, layers = found
     visit, spent = replace(visit, ran=ran, notes=notes), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
-    return Answer("", draw(visit, look, point), legend(visit, look), line, visit)
+    drawing = visit.held("overlay")
+    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {})
+    return Answer("", drawing.picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 
-def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str]:
+def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
     notes = stages.words().notes  # first: a slip is found before the slow encoders have run
     stages.overlay()
     stages.presence()
-    return stages.ran, notes, str(stages.model().device)
+    return stages.ran, notes, str(stages.model().device), stages.layers()
 
 
-def refresh(
-    runner: Runner, asked: Asked, look: Look, point: Point | None, before: Visit | None, say: Say, shown: str
-) -> Answer:
+def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown: str) -> Answer:
     """A setting was changed: as `segment`, but only where a result is shown that is to be brought up to date.
 
     While models that were chosen are still to be downloaded, the present ones go on. A result that is shown but no
@@ -132,33 +136,7 @@ def refresh(
             return Answer(GONE)
         present = {name: getattr(before.asked.settings, name) for name in ("clip", "vfm")}
         asked = replace(asked, settings=replace(asked.settings, **present))
-    return segment(runner, asked, look, point, before, say)
-
-
-def draw(visit: Visit, look: Look, point: Point | None = None) -> np.ndarray:
-    """(H, W, 3) uint8: the overlay, with the clicked point where it belongs to this picture. No stage runs."""
-    drawn = visit.held("overlay").draw(look)
-    if point is None or point.picture != visit.picture:
-        return drawn
-    return mark(drawn, (point.x * drawn.shape[1], point.y * drawn.shape[0]))
-
-
-def legend(visit: Visit, look: Look) -> str:
-    drawing = visit.held("overlay")
-    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {})
-    return legend_html(rows, look.hidden, label_address(drawing.labels))
-
-
-def clicked(visit: Visit, shown: str, index_xy: tuple[float, float]) -> Point | None:
-    """A click on the overlay of the picture `shown` -> the point; None where that is not the visit's picture.
-
-    A click may be answered late, after another picture has come.
-    """
-    if shown != visit.picture:
-        return None
-    height, width = visit.held("overlay").labels.shape
-    x, y = (index_xy[0] + 0.5) / width, (index_xy[1] + 0.5) / height
-    return Point(x, y, shown) if 0 <= x < 1 and 0 <= y < 1 else None
+    return segment(runner, asked, before, say)
 
 
 def logits_of(runner: Runner, visit: Visit) -> pc.Refined | None:
@@ -166,12 +144,14 @@ def logits_of(runner: Runner, visit: Visit) -> pc.Refined | None:
     return visit.logits or runner(Stages.refined, visit, may_encode=False)[0]
 
 
-def scores_at(logits: pc.Refined, point: Point | None, picture: str) -> dict[str, float] | None:
-    """Class -> score in 0..1 at a point of the picture with this digest; None where it is of another one."""
-    if point is None or point.picture != picture:
-        return None
+def scores_at(logits: pc.Refined, point: Point | None, visit: Visit) -> str:
+    """The best classes at a point, as bars; "" where it is of another picture: a click may be answered late."""
+    if point is None or point.picture != visit.picture:
+        return ""
     height, width = logits.layout.size_hw
-    return logits.scores_at((point.x * width, point.y * height))
+    drawing = visit.held("overlay")
+    scores = logits.scores_at((point.x * width, point.y * height))
+    return bars_html(scores, dict(zip(drawing.coverage, drawing.colours)))
 
 
 def score_map(logits: pc.Refined, name: str | None) -> np.ndarray | None:
@@ -212,6 +192,13 @@ def against_other_windows(visit: Visit, before: Visit | None) -> str:
         ratio = max(earlier, later) / max(min(earlier, later), 1e-3)
         text += f"encoders {ratio:.1f} × {'faster' if earlier > later else 'slower'}, "
     return f'<p class="status">{html.escape(text + differ)} of the labels differ.</p>'
+
+
+def is_beyond(visit: Visit, examples: Sequence[Example]) -> bool:
+    """Whether a picture that is none of the examples was given to the built-in CLIP, which knows only such."""
+    if not pc.find_clip(visit.asked.settings.clip).builtin:
+        return False
+    return all(file_digest(example.picture) != visit.picture for example in examples)
 
 
 def known_limit(settings: pc.Settings) -> str:

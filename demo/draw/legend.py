@@ -5,21 +5,18 @@ Axes: K classes, H x W pixels. Colours are (K, 3) uint8 RGB in the order of the 
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from proxyclip_core.drawing.colours import hex_colour, text_on
 from proxyclip_core.drawing.label_placement import lettering
-from proxyclip_core.drawing.overlay import labels_at, size_within
 from proxyclip_core.presence import PERHAPS_ABSENT
 
-INDEX_SIDE = 512  # pixels of the longer side of the small label map that the legend brings along
+MOST_BARS = 5
+HINT = "Point at a word: alone. Click: hide. Double click: only this."
 
 
 def legend_rows(
@@ -44,37 +41,36 @@ def legend_rows(
     return sorted(rows, key=lambda row: -row["share"])
 
 
-def legend_html(rows: Sequence[Mapping[str, Any]], hidden: Collection[str] = (), label_map: str = "") -> str:
-    """The legend as a list of buttons. Names are what a person typed: they are text here, never markup.
-
-    hidden: names of classes that are not drawn. label_map: a data address from `label_address`, by which the page's
-    script leaves one class alone in the picture.
-    """
-    chips = "".join(_chip(row, row["name"] not in hidden) for row in rows if row["share"] > 0)
+def legend_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The legend as a list of buttons, which `legend.js` answers. Names are what a person typed: they are text here,
+    never markup."""
+    chips = "".join(_chip(row) for row in rows if row["share"] > 0)
     absent = [str(row["name"]) for row in rows if row["share"] <= 0]
     rest = f'<p class="missing">Not found: {html.escape(", ".join(absent))}</p>' if absent else ""
-    return f'<ul class="legend" aria-label="Legend" data-map="{label_map}">{chips}</ul>{rest}'
+    hint = f'<p class="hint">{HINT} <button type="button" class="all" hidden>Show all</button></p>'
+    return f'<ul class="legend" aria-label="Legend">{chips}</ul>{hint}{rest}'
 
 
-def _chip(row: Mapping[str, Any], is_shown: bool) -> str:
+def bars_html(scores: Mapping[str, float], colours: Mapping[str, np.ndarray]) -> str:
+    """The best classes at a point, each with a bar in its colour. scores: class -> score in 0..1, the best first."""
+    rows = "".join(
+        f'<li><span>{html.escape(name)}</span><span class="bar"><span style="width:{score:.2%};'
+        f'background:{hex_colour(colours[name])}"></span></span><span>{html.escape(percent(score))}</span></li>'
+        for name, score in list(scores.items())[:MOST_BARS]
+    )
+    return f'<ol class="bars">{rows}</ol>'
+
+
+def _chip(row: Mapping[str, Any]) -> str:
     colour, name, share = row["colour"], html.escape(str(row["name"])), html.escape(percent(float(row["share"])))
     written = name if lettering(str(row["name"])) else f"{row['index']} · {name}"  # the picture has its number alone
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
     chip = (
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
-        f'data-index="{row["index"]}" aria-pressed="{str(is_shown).lower()}" title="Hide or show">{written}</button>'
+        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}">{written}</button>'
     )
     doubt = '<span class="doubt">perhaps not there</span>' if row["perhaps_absent"] else ""
     return f'<li>{chip}<span class="share">{share}</span>{doubt}</li>'
-
-
-def label_address(labels: np.ndarray) -> str:
-    """(H, W) labels -> data address of a small PNG: red is the low byte of a pixel's class, green the high one."""
-    small = labels_at(labels, size_within(labels.shape, most=INDEX_SIDE)).astype(np.uint16)
-    pixels = np.stack([small & 255, small >> 8, np.zeros_like(small)], axis=-1).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def percent(share: float) -> str:

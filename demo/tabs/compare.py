@@ -40,7 +40,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
     )
     line = gr.HTML(min_height=72, elem_id="compare-line")
     gr.Markdown(
-        "### Contact sheet\n"
+        "## Contact sheet\n"
         "The time is that of the vision model and of what follows; CLIP reads the picture once for all."
     )
     chosen = Names(

@@ -10,7 +10,7 @@ import gradio as gr
 
 from demo.answers import find, segment
 from demo.answers.errors import message
-from demo.tabs.parts import EVERY, PROGRESS, SCRIPTS, Page, Values
+from demo.tabs.parts import EVERY, PROGRESS, Page, Values, script
 
 
 def layout() -> dict[str, Any]:
@@ -25,8 +25,8 @@ def layout() -> dict[str, Any]:
             scale=2,
             elem_id="among",
         )
-    script = (SCRIPTS / "found.js").read_text(encoding="utf-8")
-    return {"find": button, "among": among, "found": gr.HTML(js_on_load=script, visible="hidden", elem_id="found")}
+    found = gr.HTML(js_on_load=script("found"), visible="hidden", elem_id="found")
+    return {"find": button, "among": among, "found": found}
 
 
 def wire(page: Page, answer: Callable[..., Values], busy: dict[str, Any]) -> list[Any]:

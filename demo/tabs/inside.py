@@ -18,7 +18,7 @@ from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Drawn, Menu, Names, Upload, in_files, spot
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, SCRIPTS, InsideParts, Page, Values
+from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, InsideParts, Page, Values, script
 
 # What moves the seeds: a name -> what its button says, and how wide it is at least.
 PAD = {"left": ("← left", 64), "up": ("↑ up", 64), "down": ("↓ down", 64), "right": ("→ right", 64)}
@@ -58,8 +58,7 @@ def _attention() -> dict[str, Any]:
         alt_text="The picture; a click chooses the patch whose attention is shown",
         elem_id="inside-picture",
     )
-    keys = (SCRIPTS / "keys.js").read_text(encoding="utf-8")
-    where = gr.HTML(js_on_load=keys, elem_id="inside-where")
+    where = gr.HTML(js_on_load=script("keys"), elem_id="inside-where")
     with gr.Row(elem_id="inside-pad"):
         pad = [
             gr.Button(text, size="sm", min_width=width, elem_id=f"inside-{how}") for how, (text, width) in PAD.items()

@@ -27,9 +27,15 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
 EVERY: dict[str, Any] = {"trigger_mode": "multiple"}
 GALLERY: dict[str, Any] = {"height": "auto", "object_fit": "contain", "format": "png", "interactive": False}
+GALLERY |= {"buttons": ["download", "fullscreen"]}  # sharing works on Spaces alone
 PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
 
-SCRIPTS = Path(__file__).parents[1] / "draw"
+
+def script(name: str) -> str:
+    """A script for the browser, from demo/draw/."""
+    return (Path(__file__).parents[1] / "draw" / f"{name}.js").read_text(encoding="utf-8")
+
+
 Values = dict[Any, Any]  # component -> value: what gradio hands over where inputs are a set, and takes as outputs
 
 
@@ -44,6 +50,7 @@ class QuestionParts:
     found: gr.HTML
     button: gr.Button
     message: gr.HTML
+    back: gr.Button
     download: gr.HTML
     preset: gr.Dropdown
     words_file: UploadButton
@@ -108,6 +115,8 @@ class QuestionParts:
 
 @dataclass(frozen=True)
 class SegmentParts:
+    own_note: gr.HTML
+    use_photo_models: gr.Button
     overlay: gr.Image
     opacity: gr.Slider
     outlines: gr.Checkbox
@@ -116,8 +125,7 @@ class SegmentParts:
     status: gr.HTML
     notes: gr.HTML
     add_background: gr.Button
-    scores: gr.Accordion
-    top: gr.Label
+    top: gr.HTML
     score_class: Menu
     score_map: gr.Image
     save: gr.Button
@@ -128,7 +136,7 @@ class SegmentParts:
     link: gr.Textbox
     zip_file: gr.DownloadButton
     query: gr.Textbox
-    redraw: gr.Button
+    layers: gr.HTML
     liked: gr.BrowserState
 
 
@@ -173,31 +181,32 @@ class CompareParts:
 class HeldParts:
     """What a visit holds: on the server only `visit`, which may be gone at any time; the rest in the browser.
 
-    shown: which result is on the page, and the digest of its picture; drawn: what the picture of it was drawn from.
-    view: which tab, and which section of Look inside, is open; section: the one that was open last. hidden, point,
-    seeds: classes that are not drawn, the point last clicked, and the patches that are looked at.
+    shown: which result is on the page, the digest of its picture, and what was asked. view: which tab, and which
+    section of Look inside, is open; section: the one that was open last. hidden, point, seeds: classes that are not
+    drawn, the point last clicked, and the patches that are looked at. kept: the settings of
+    a page that is loaded again.
     """
 
     visit: gr.State
     shown: Held
-    drawn: Held
     view: Held
     section: Held
     hidden: Held
     point: Held
     seeds: Held
+    kept: Held
 
     @classmethod
     def make(cls) -> HeldParts:
         return cls(
             gr.State(time_to_live=limits.KEPT_SECONDS),
             shown=held("shown"),
-            drawn=held("drawn"),
             view=held("view", "segment"),
             section=held("section", "inside/attention"),
             hidden=held("hidden", []),
             point=held("point"),
             seeds=held("seeds"),
+            kept=held("kept"),
         )
 
 
@@ -216,13 +225,8 @@ class Page:
 
     @property
     def look(self) -> set[Any]:
-        """The components that `read_look`, `point` and `shown` need."""
-        return {*self._look, self.held.shown}
-
-    @property
-    def _look(self) -> list[Any]:
-        parts, held = self.segment, self.held
-        return [parts.opacity, parts.outlines, parts.names, held.hidden, held.point]
+        """The components that `read_look` needs."""
+        return {self.segment.opacity, self.segment.outlines, self.segment.names, self.held.hidden}
 
     def read_look(self, values: Values) -> Look:
         parts, hidden = self.segment, values[self.held.hidden]
@@ -236,16 +240,6 @@ class Page:
         """Digest of the picture whose result is on the page, "" where there is none."""
         shown = values[self.held.shown]
         return str(shown.get("picture")) if isinstance(shown, dict) else ""
-
-    def drawn(self, values: Values, visit: Visit) -> list[Any]:
-        """What a picture of the visit's result is drawn from, as `draw/settle.js` compares it."""
-        return [visit.name, *(values[part] for part in self._look)]
-
-    def settle(self, drawing: Any) -> Any:
-        """To be called for every listener that draws the result: what is drawn too late is drawn again."""
-        script = (SCRIPTS / "settle.js").read_text(encoding="utf-8")
-        inputs = [self.held.shown, *self._look, self.held.drawn]
-        return drawing.then(None, inputs, None, js=script, **PRIVATE)
 
     def visit(self, values: Values) -> Visit | None:
         visit: Visit | None = values[self.held.visit]

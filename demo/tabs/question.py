@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits, menus
@@ -18,6 +19,7 @@ from demo.tabs import found
 from demo.tabs.parts import QuestionParts
 from proxyclip_core.settings import Setting
 
+THUMBNAIL_SIDE = 320  # pixels: twice what the gallery shows, for fine screens
 WORD_FILES = [".txt", ".csv", ".tsv", ".json", ".yaml", ".yml"]
 
 
@@ -77,20 +79,24 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
         threshold = _slider("threshold", default, interactive=False)
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
     message = gr.HTML(visible=False, elem_id="message")
+    back = gr.Button("Back to models that are here", size="sm", visible=False, elem_id="back")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
     asked: dict[str, Any] = finding | {"picture": picture, "words": words, "button": button, "gallery": gallery}
     asked |= {"words_file": words_file, "words_drop": words_drop, "preset": preset}
     asked |= {"background": background, "threshold": threshold}
-    return QuestionParts(**asked, message=message, download=download, **_models(default), **_settings(default))
+    return QuestionParts(
+        **asked, message=message, back=back, download=download, **_models(default), **_settings(default)
+    )
 
 
 def _gallery(examples: Sequence[Example]) -> gr.Gallery:
     gr.Markdown("Or take an example: one click.", elem_id="examples-note")
     return gr.Gallery(
-        [(example.picture, example.title) for example in examples],
+        [(_thumbnail(example.picture), example.title) for example in examples],
         label="Examples",
         show_label=False,
+        format="webp",
         columns=5,
         height="auto",
         object_fit="cover",
@@ -99,6 +105,13 @@ def _gallery(examples: Sequence[Example]) -> gr.Gallery:
         buttons=[],
         elem_id="examples",
     )
+
+
+def _thumbnail(path: str) -> Image.Image:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    return small
 
 
 def _models(default: pc.Settings) -> dict[str, Any]:

@@ -18,23 +18,37 @@ import proxyclip_core as pc
 from demo import menus, presets
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
-from demo.components import read_liked
+from demo.components import as_file, read_liked
 from demo.models import Download
-from demo.stages import Asked, asks_sam, sam_of
+from demo.stages import Asked, Visit, asks_sam, sam_of
 from demo.tabs import found as finding
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, SCRIPTS, Page, Values
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
 
 # Their controls show the value itself.
 PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "facet", "reach", "scope", "refine", "sam")
-OPENING = "(_, liked) => [location.search, liked]"
+OWN_PICTURE = (
+    "<p>The built-in models know drawn things only, such as in the examples: in a photograph they see what is not "
+    "there. Other models know photographs.</p>"
+)
+OPENING = """async (_, liked) => {
+    const kept = JSON.parse(sessionStorage.getItem("proxyclip") ?? "null");
+    if (kept?.address !== location.search) return [location.search, liked, null, null];
+    const there = await fetch(kept.picture.url, { method: "HEAD" }).catch(() => null);
+    return [location.search, liked, there?.ok ? JSON.stringify(kept.settings) : null, there?.ok ? kept.picture : null];
+}"""
+KEEP = """(shown, picture) => {
+    const { settings, asked } = JSON.parse(shown || null) ?? {};
+    if (!settings || picture?.path !== asked.picture) return;
+    sessionStorage.setItem("proxyclip", JSON.stringify({ address: location.search, settings, picture }));
+}"""
 
 
 def wire(page: Page, demo: gr.Blocks) -> None:
     q = page.question
-    inputs = q.inputs | page.look | {page.held.visit}
+    inputs = q.inputs | {page.held.visit, page.held.shown}
     busy = {"inputs": inputs, "outputs": _outputs(page), "show_progress_on": page.segment.overlay, **LATEST, **ON_MODEL}
-    fetching = {"inputs": q.inputs, "outputs": [q.message, q.download, q.clip, q.family], **QUICK}
+    fetching = {"inputs": q.inputs, "outputs": [q.message, q.back, q.download, q.clip, q.family], **QUICK}
     # Not one at a time with the models: everybody goes on while weights come.
     fetching |= {"concurrency_limit": 4, **LATEST}
 
@@ -69,8 +83,13 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     def on_fetch(values: Values) -> Iterator[Any]:
         yield from _fetch(page, values)
 
-    done = [gr.on([q.button.click, q.words.submit], on_fetch, **fetching).success(on_segment, **busy)]
-    done += [filled.success(on_fetch, **fetching).success(on_filled, **busy) for filled in _wire_fills(page)]
+    asked = [q.button.click, q.words.submit]
+    fetched = [gr.on(asked, on_fetch, **fetching)]
+    done = [fetched[0].success(on_segment, **busy)]
+    for moment in (*asked, fetched[0].failure, done[0].then):  # on a phone the result is below what asks for it
+        moment(None, None, None, js=script("reveal"), **EVERY, **PRIVATE)
+    fetched += [filled.success(on_fetch, **fetching) for filled in _wire_fills(page)]
+    done += [fetch.success(on_filled, **busy) for fetch in fetched[1:]]
     loaded = {"inputs": {page.segment.load, page.held.visit}, "outputs": q.message, **QUICK, **ON_MODEL}
     done[-1].success(on_loaded, **loaded)
     done.append(_wire_opening(page, demo).then(on_opened, **busy))
@@ -85,18 +104,35 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
     done += finding.wire(page, partial(_answer, page), busy)
-    for segmented in done:
-        page.settle(segmented)
+    _wire_belonging(page, [*(segmented.then for segmented in done), *(fetch.failure for fetch in fetched)])
     # Without a background there is nothing that the threshold could do.
     q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
 
 
+def _wire_belonging(page: Page, ends: list[Callable[..., Any]]) -> None:
+    """Whether the result on the page is of what the question says. ends: what is called at the end of a chain."""
+    q = page.question
+    asked = [page.held.shown, q.picture, q.words, q.clip, q.family, q.patch]
+    belonging = {"inputs": asked, "outputs": None, "js": script("belongs"), **PRIVATE}
+    for follow in (q.words.input, q.picture.clear, *ends):
+        follow(None, **belonging)
+    for follow in ends:  # until its tab is closed, the browser knows what a page that is loaded again is to show
+        follow(None, [page.held.shown, q.picture], None, js=KEEP, **PRIVATE)
+
+
 def _outputs(page: Page) -> list[Any]:
     parts, held = page.segment, page.held
-    shown = [parts.overlay, parts.legend, parts.status, parts.notes, parts.add_background]
-    shown += [held.visit, held.shown, held.drawn]
-    shown += [page.compare.sheet, page.compare.progress]
-    return [page.question.message, page.question.about, page.question.found, *shown]
+    shown = [parts.overlay, parts.layers, parts.legend, parts.status, parts.notes, parts.add_background]
+    shown += [parts.own_note, parts.use_photo_models]
+    shown += [held.visit, held.shown]
+    return [
+        page.question.message,
+        page.question.about,
+        page.question.found,
+        *shown,
+        page.compare.sheet,
+        page.compare.progress,
+    ]
 
 
 def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progress: Any, **more: Any) -> Values:
@@ -105,30 +141,44 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         asked = page.question.read(values)
     except ValueError as error:
         return {page.question.message: message(str(error))}
-    look, point, before = page.read_look(values), page.point(values), page.visit(values)
-    found = do(page.runner, asked, look, point, before, progress, **more)
+    before = page.visit(values)
+    found = do(page.runner, asked, before, progress, **more)
     parts, held = page.segment, page.held
     changed: Values = {}
     if found.error is not None:
         changed[page.question.message] = message(found.error)
     if found.visit is not None:
-        shown = {"picture": found.visit.picture, "result": found.visit.name}
-        changed |= {held.visit: found.visit, held.shown: shown, held.drawn: page.drawn(values, found.visit)}
-    if found.visit is not None and found.overlay is not None:
-        changed |= {parts.overlay: found.overlay, parts.legend: found.legend, parts.status: found.status}
+        changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
+    if found.visit is not None and found.layers is not None:
+        if found.picture is not None and (before is None or before.picture != found.visit.picture):
+            changed[parts.overlay] = as_file(parts.overlay, found.picture, found.visit.picture)
+        changed |= {parts.layers: found.layers, parts.legend: found.legend, parts.status: found.status}
         changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
         changed[parts.add_background] = gr.update(visible=found.is_alone)
         if before is None or before.asked.settings.words != found.visit.asked.settings.words:
             changed[page.question.found] = gr.update(visible="hidden")  # what was found is another's
+        beyond = segment.is_beyond(found.visit, page.examples)
+        changed[parts.own_note] = gr.update(value=OWN_PICTURE if beyond else "", visible=beyond)
+        changed[parts.use_photo_models] = gr.update(value=menus.photo_models(), visible=beyond)
         # A contact sheet of an earlier result would be taken for one of this.
         changed |= {page.compare.sheet: None, page.compare.progress: ""}
     return changed
 
 
+def _shown(visit: Visit) -> dict[str, Any]:
+    """What the browser holds of a result, as `belongs.js` compares it."""
+    s = visit.asked.settings
+    vfm = pc.find_vfm(s.vfm)
+    asked = {"picture": visit.asked.picture, "words": s.words, "models": [s.clip, vfm.family, vfm.patch]}
+    settings = {name: getattr(s, name) for name in pc.SETTINGS}
+    return {"picture": visit.picture, "result": visit.name, "asked": asked, "settings": settings}
+
+
 def _fetch(page: Page, values: Values) -> Iterator[Any]:
     """Downloads the weights that are missing, if any. Where that fails it says so and ends the chain."""
     q = page.question
-    yield gr.skip()  # from a generator that never yields gradio would take None for every output
+    # From a generator that never yields gradio would take None for every output.
+    yield {q.back: gr.update(visible=False)}
     try:
         asked = q.read(values)
         segment.check(asked)
@@ -143,7 +193,8 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
         for part in chain.from_iterable(page.runner.models.fetch(s.clip, name) for name in missing):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        yield {q.message: message(in_words(error)), q.download: gr.update(visible=False)}
+        hidden, shown = gr.update(visible=False), gr.update(visible=True)
+        yield {q.message: message(in_words(error)), q.back: shown, q.download: hidden}
         raise _stop() from None
     here = {q.clip: gr.update(choices=menus.clip_choices()), q.family: gr.update(choices=menus.family_choices())}
     yield {q.message: message(""), q.download: gr.update(visible=False), **here}
@@ -213,6 +264,14 @@ def fill(page: Page, asked: Asked, said: str = "") -> Values:
     }
 
 
+def _with_models(page: Page, clip: str, vfm: str) -> Values:
+    """The question with other models, and nothing said of those before."""
+    q, row = page.question, pc.find_vfm(vfm)
+    patch = gr.update(choices=menus.patch_choices(row.family), value=row.patch)
+    models = {q.clip: clip, q.family: row.family, q.patch: patch, q.about: menus.about(clip, vfm)}
+    return {**models, q.message: message(""), q.back: gr.update(visible=False)}
+
+
 def _filled(page: Page) -> list[Any]:
     """All that `fill` fills."""
     q = page.question
@@ -252,7 +311,18 @@ def _wire_fills(page: Page) -> list[Any]:
             raise _stop() from None
         yield fill(page, Asked(settings, picture or ""))
 
-    fills = [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
+    def on_photo() -> Values:
+        return _with_models(page, *menus.PHOTO_MODELS)
+
+    def on_back(values: Values) -> Values:
+        visit = page.visit(values)
+        s = visit.asked.settings if visit else page.default
+        return _with_models(page, s.clip, s.vfm)
+
+    models = [q.clip, q.family, q.patch, q.about, q.message, q.back]
+    back = q.back.click(on_back, {page.held.visit}, models, **EVERY, **QUICK)
+    fills = [back, parts.use_photo_models.click(on_photo, None, models, **EVERY, **QUICK)]
+    fills += [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
     for given in (q.words_file, q.words_drop):
         fills.append(given.upload(on_words, given, [q.words, q.message], **EVERY, **QUICK))
     outputs = [q.background, q.threshold, q.message]
@@ -263,20 +333,25 @@ def _wire_fills(page: Page) -> list[Any]:
 
 
 def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
-    """The page opens: filled in from its address, and looking as the person liked it last."""
+    """The page opens: filled in from its address, or as it was before it was loaded again, and looking as the person
+    liked it last."""
     parts = page.segment
 
-    def on_load(query: str, liked: Any) -> Values:
+    def on_load(query: str, liked: Any, kept: Any, picture: str | None) -> Values:
         said = dict(parse_qsl(query.removeprefix("?")))
-        asked, problem = save_load.opening(said, page.default, page.examples)
+        asked, problem = save_load.reopening(kept, picture, page.default), ""
+        if asked is None:
+            asked, problem = save_load.opening(said, page.default, page.examples)
         read = read_liked(liked)
         look = {parts.opacity: read["opacity"], parts.outlines: read["outlines"], parts.names: read["names"]}
         return fill(page, asked, problem) | look
 
     outputs = [*_filled(page), parts.opacity, parts.outlines, parts.names]
-    opened = demo.load(on_load, [parts.query, parts.liked], outputs, js=OPENING, **QUICK)
+    told = [parts.query, parts.liked, page.held.kept, page.question.picture]
+    opened = demo.load(on_load, told, outputs, js=OPENING, **QUICK)
+    opened.then(None, outputs[-3:], None, js=script("look"), **PRIVATE)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
-    for script in ("drop.js", "names.js"):
-        opened.then(None, js=(SCRIPTS / script).read_text(encoding="utf-8"), **PRIVATE)
+    for name in ("drop", "names"):
+        opened.then(None, js=script(name), **PRIVATE)
     return opened

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from demo.answers import save_load, segment
-from demo.answers.errors import GONE, UserError, message, missing
-from demo.components import LIKED, Drawn, Menu, Names, UploadButton, liked, spot
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, SCRIPTS, Page, SegmentParts, Values
+from demo.answers.errors import UserError, message, missing
+from demo.components import Drawn, Menu, Names, UploadButton, liked
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values, script
 from proxyclip_core import export
 
 COPY = """(query) => {
@@ -19,9 +18,10 @@ COPY = """(query) => {
     navigator.clipboard?.writeText(address).catch(() => {});
     return address;
 }"""
-HIDDEN = """() => JSON.stringify(
-    [...document.querySelectorAll('#legend .chip[aria-pressed="false"]')].map((chip) => chip.dataset.name)
-)"""
+# What scripts of these components have found, as they trigger an event.
+HIDDEN = "() => document.querySelector('#legend').dataset.hidden"
+POINT = "() => document.querySelector('#top').dataset.point"
+TAKE = "() => document.querySelector('#drawn')?.take()"
 CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?.click()"
 
 
@@ -30,55 +30,65 @@ def layout() -> SegmentParts:
 
 
 def _result() -> dict[str, Any]:
-    overlay = Drawn(
+    own_note = gr.HTML(visible=False, elem_id="own-note")
+    use = gr.Button(visible=False, size="sm", elem_id="use-photo-models")
+    take = gr.Button("Save as PNG", elem_id="take")
+    overlay = Drawn(  # the picture alone, on which canvas.js draws
         # A box of one size, so that nothing jumps when a result comes.
         label="Result: click for the scores at a point",
         height="clamp(320px, 58vh, 1100px)",
         format="png",
         interactive=False,
-        buttons=["download", "fullscreen"],
+        buttons=[take, "fullscreen"],
         alt_text="The picture with the region of each word in the colour of the legend",
         elem_id="overlay",
     )
+    take.click(None, None, None, js=TAKE, **PRIVATE)
+    layers = gr.HTML(html_template="", js_on_load=script("canvas"), visible="hidden", elem_id="layers")
+    top = gr.HTML(js_on_load=script("point"), visible="hidden", elem_id="top")
     with gr.Row(elem_id="look"):
         opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity", min_width=160, scale=3, elem_id="opacity")
         with gr.Column(min_width=120, scale=1, elem_id="ticks"):
             outlines = gr.Checkbox(True, label="Outlines", container=False, elem_id="outlines")
             names = gr.Checkbox(True, label="Names", container=False, elem_id="names")
-    legend = gr.HTML(js_on_load=(SCRIPTS / "legend.js").read_text(encoding="utf-8"), elem_id="legend")
+    legend = gr.HTML(js_on_load=script("legend"), elem_id="legend")
     notes = gr.HTML(visible=False, elem_id="notes")
     offer = gr.Button("Let a background take the rest", size="sm", visible=False, elem_id="add-background")
-    shown = {"overlay": overlay, "opacity": opacity, "outlines": outlines, "names": names}
+    shown: dict[str, Any] = {"own_note": own_note, "use_photo_models": use}
+    shown |= {
+        "overlay": overlay,
+        "layers": layers,
+        "top": top,
+        "opacity": opacity,
+        "outlines": outlines,
+        "names": names,
+    }
     shown |= {"legend": legend, "notes": notes, "add_background": offer}
     return {**shown, "status": gr.HTML(elem_id="status")}
 
 
 def _scores() -> dict[str, Any]:
-    with gr.Accordion("Scores", open=False, elem_id="scores") as scores, gr.Row(equal_height=False):
-        with gr.Column(min_width=260, scale=2):
-            top = gr.Label(
-                label="At the point last clicked: the five best classes",
-                num_top_classes=5,
-                show_heading=False,
-                elem_id="top",
-            )
-        with gr.Column(min_width=260, scale=3):
-            score_class = Menu(
-                [],
-                label="Map of one class",
-                info="Its score at every pixel, 0 to 1; all classes share 1.",
-                elem_id="score-class",
-            )
-            score_map = Drawn(
-                label="Score map",
-                format="png",
-                interactive=False,
-                height=330,
-                buttons=["download", "fullscreen"],
-                alt_text="Score of the chosen class at every pixel, with its colour bar",
-                elem_id="score-map",
-            )
-    return {"scores": scores, "top": top, "score_class": score_class, "score_map": score_map}
+    with gr.Accordion("Scores of one class", open=False, elem_id="scores"), gr.Row(equal_height=False):
+        score_class = Menu(
+            [],
+            label="Class",
+            info="Its score at every pixel, 0 to 1; all classes share 1.",
+            min_width=200,
+            scale=2,
+            elem_id="score-class",
+        )
+        score_map = Drawn(
+            label="Score map",
+            format="png",
+            interactive=False,
+            height=330,
+            buttons=["download", "fullscreen"],
+            alt_text="Score of the chosen class at every pixel, with its colour bar",
+            min_width=260,
+            scale=3,
+            elem_id="score-map",
+        )
+    return {"score_class": score_class, "score_map": score_map}
 
 
 def _save_and_share() -> dict[str, Any]:
@@ -106,9 +116,8 @@ def _save_and_share() -> dict[str, Any]:
         link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="link")
         zip_file = gr.DownloadButton("Download", visible="hidden", elem_id="zip-file")
         query = gr.Textbox(visible=False)
-        redraw = gr.Button(visible="hidden", elem_id="redraw")  # pressed by a script
     taken = {"save": save, "formats": formats, "wishes": wishes, "load": load, "copy": copy, "link": link}
-    return {**taken, "zip_file": zip_file, "query": query, "redraw": redraw}
+    return {**taken, "zip_file": zip_file, "query": query}
 
 
 def wire(page: Page) -> None:
@@ -118,51 +127,33 @@ def wire(page: Page) -> None:
 
 
 def _wire_look(page: Page) -> None:
-    """How the result looks: it is only drawn again."""
-    q, parts, held = page.question, page.segment, page.held
-
-    def on_look(values: Values) -> Values:
-        look, visit = page.read_look(values), page.visit(values)
-        changed: Values = {parts.liked: {name: getattr(look, name) for name in LIKED}}
-        if visit is None:
-            return changed | ({q.message: message(GONE)} if page.shown(values) else {})
-        drawn = segment.draw(visit, look, page.point(values))
-        return changed | {parts.overlay: drawn, held.drawn: page.drawn(values, visit)}
-
-    looked = [parts.opacity.input, parts.outlines.input, parts.names.input, parts.redraw.click]
-    outputs = [q.message, parts.overlay, held.drawn, parts.liked]
-    page.settle(gr.on(looked, on_look, page.look | {held.visit}, outputs, **LATEST, **QUICK))
-    page.settle(parts.legend.click(None, None, held.hidden, js=HIDDEN, **PRIVATE))
+    """How the result looks is the browser's affair; a download asks for it."""
+    parts = page.segment
+    look = [parts.opacity, parts.outlines, parts.names]
+    changes = [parts.opacity.input, parts.outlines.input, parts.names.input]
+    gr.on(changes, None, look, parts.liked, js=script("look"), **EVERY, **PRIVATE)
+    parts.legend.click(None, None, page.held.hidden, js=HIDDEN, **EVERY, **PRIVATE)
 
 
 def _wire_scores(page: Page) -> None:
     """Scores are read from the classes that are there; no encoder runs."""
     q, parts, held = page.question, page.segment, page.held
 
-    def on_point(values: Values, event: gr.SelectData) -> Any:
-        visit = page.visit(values)
+    def on_point(values: Values) -> Any:
+        visit, point = page.visit(values), page.point(values)
         if visit is None:
             return {q.message: message(missing(page.shown(values)))}
-        index = spot(event.index)
-        point = segment.clicked(visit, page.shown(values), index) if index else None
-        logits = segment.logits_of(page.runner, visit) if point else None
-        if point is None or logits is None:
-            return gr.skip()
-        return {
-            parts.overlay: segment.draw(visit, page.read_look(values), point),
-            held.point: asdict(point),
-            held.drawn: page.drawn(values | {held.point: asdict(point)}, visit),
-            parts.top: segment.scores_at(logits, point, visit.picture),
-            parts.scores: gr.update(open=True),
-        }
+        logits = segment.logits_of(page.runner, visit) if point and point.picture == visit.picture else None
+        return {parts.top: segment.scores_at(logits, point, visit)} if logits else gr.skip()
 
     def on_class(values: Values) -> Values:
         visit = page.visit(values)
         logits = segment.logits_of(page.runner, visit) if visit else None
         return {parts.score_map: segment.score_map(logits, values[parts.score_class]) if logits else None}
 
-    outputs = [q.message, parts.overlay, held.point, held.drawn, parts.top, parts.scores]
-    page.settle(parts.overlay.select(on_point, page.look | {held.visit}, outputs, **EVERY, **QUICK))
+    pointed = parts.top.click(None, None, held.point, js=POINT, **EVERY, **PRIVATE)
+    asked: set[Any] = {held.visit, held.shown, held.point}
+    pointed.then(on_point, asked, [q.message, parts.top], **LATEST, **QUICK)
     inputs: set[Any] = {parts.score_class, held.visit}
     parts.score_class.input(on_class, inputs, [parts.score_map], show_progress_on=parts.score_map, **LATEST, **PRIVATE)
 

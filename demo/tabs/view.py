@@ -19,7 +19,7 @@ from demo.tabs.parts import LATEST, ON_MODEL, PRIVATE, Page, Values
 def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     """tabs: "segment", "inside" and "compare" -> the page's tabs."""
     held, parts = page.held, page.segment
-    inputs = page.look | inside.inputs(page) | compare.inputs(page) | {held.visit, held.view, parts.score_class}
+    inputs = inside.inputs(page) | compare.inputs(page) | {held.visit, held.view, held.point, parts.score_class}
     scores = [parts.top, parts.score_class, parts.score_map]
     outputs = [held.visit, *scores, *inside.outputs(page), *compare.outputs(page)]
     busy = [page.inside.maps, page.inside.histogram, page.inside.pictures, page.inside.curves, page.compare.slider]
@@ -67,7 +67,7 @@ def _scores(page: Page, values: Values, visit: Visit) -> Values:
         return {}
     names, name = list(logits.vocabulary.names), values[parts.score_class]
     return {
-        parts.top: segment.scores_at(logits, page.point(values), visit.picture),
+        parts.top: segment.scores_at(logits, page.point(values), visit),
         parts.score_class: gr.update(choices=names, value=name if name in names else None),
         parts.score_map: segment.score_map(logits, name),
     }

@@ -12,7 +12,7 @@ from numbers import Real
 import numpy as np
 
 from proxyclip_core.drawing.colours import colours_of
-from proxyclip_core.drawing.label_placement import inner_points, write_names
+from proxyclip_core.drawing.label_placement import Plate, inner_points, lay, name_plates
 from proxyclip_core.drawing.overlay import borders, labels_at, overlay
 from proxyclip_core.types import Segmentation
 
@@ -43,15 +43,15 @@ class Drawing:
     """All of a result that does not depend on how it is looked at. Make it with `prepare`.
 
     picture (H, W, 3) uint8, labels (H, W), colours (K, 3), edges (H, W) bool: the borders of regions.
-    places: class -> (x, y) where its name is written, the largest region's class first. coverage: name -> share of the
-    picture, in 0..1. size_hw: of the picture itself.
+    plates: the classes' names, the largest region's class first. coverage: name -> share of the picture, in 0..1.
+    size_hw: of the picture itself.
     """
 
     picture: np.ndarray
     labels: np.ndarray
     colours: np.ndarray
     edges: np.ndarray
-    places: Mapping[int, tuple[float, float]]
+    plates: tuple[Plate, ...]
     coverage: Mapping[str, float]
     size_hw: tuple[int, int]
 
@@ -62,13 +62,14 @@ class Drawing:
         beside: the drawing of another result of the same words; what is in both has the same colour.
         """
         settled = beside.found() if beside else None
-        labels = labels_at(result.labels, (picture.shape[0], picture.shape[1]))
+        size_hw = (picture.shape[0], picture.shape[1])
+        labels, colours = labels_at(result.labels, size_hw), colours_of(result, settled)
         return cls(
             picture=picture,
             labels=labels,
-            colours=colours_of(result, settled),
+            colours=colours,
             edges=borders(labels),
-            places=inner_points(labels),
+            plates=name_plates(inner_points(labels), result.names, colours, size_hw),
             coverage=result.coverage(),
             size_hw=(result.labels.shape[0], result.labels.shape[1]),
         )
@@ -85,5 +86,4 @@ class Drawing:
         drawn = overlay(self.picture, self.labels, self.colours, look.opacity, edges, hidden)
         if not look.names:
             return drawn
-        places = {label: place for label, place in self.places.items() if label not in hidden}
-        return write_names(drawn, places, names, self.colours)
+        return lay(drawn, [plate for plate in self.plates if plate.label not in hidden])

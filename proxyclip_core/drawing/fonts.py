@@ -97,7 +97,7 @@ def length(pieces: Pieces, size: int) -> float:
 
 
 def write(image: Image.Image, left_middle: tuple[float, float], pieces: Pieces, size: int, ink: str) -> None:
-    """Writes what `runs` gave into the picture, which is in RGB."""
+    """Writes what `runs` gave into the picture, which is in RGB or RGBA."""
     x, y = left_middle
     for face, text in pieces:
         font, scale = face.at(size)
@@ -108,7 +108,7 @@ def write(image: Image.Image, left_middle: tuple[float, float], pieces: Pieces, 
             whole = Image.new("RGBA", (math.ceil(font.getlength(text)), round(font.size * 1.3)))
             ImageDraw.Draw(whole).text((0, whole.height / 2), text, **style)
             small = whole.resize((max(1, round(whole.width * scale)), max(1, round(whole.height * scale))))
-            image.paste(small, (round(x), round(y - small.height / 2)), small)
+            image.paste(small.convert("RGB"), (round(x), round(y - small.height / 2)), small)
         x += font.getlength(text) * scale
 
 

@@ -5,10 +5,12 @@ Axes: H x W pixels of a label map.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from proxyclip_core.drawing.colours import hex_colour, text_on
 from proxyclip_core.drawing.fonts import Pieces, length, runs, write
@@ -78,29 +80,65 @@ def lettering(name: str) -> Pieces:
     return runs(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…")
 
 
-def write_names(
-    drawn: np.ndarray, places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray
-) -> np.ndarray:
-    """The picture (H, W, 3) with a class's name at each of `places`, on the class's colour so that it can be read.
+@dataclass(frozen=True, eq=False)
+class Plate:
+    """A class's name as it lies on a picture.
 
-    A name that this machine has no font for is written as the class's index. A name that would cover an earlier one is
-    left out.
+    box: (left, top, right, bottom), which no other name may cover. pixels: (h, w, 4) uint8 RGBA; corner_xy: where in
+    the picture their first one lies.
     """
-    image = Image.fromarray(drawn)
-    pen = ImageDraw.Draw(image)
-    size = max(11, round(max(image.size) / 44))
-    taken: list[tuple[float, float, float, float]] = []
+
+    label: int
+    box: tuple[float, float, float, float]
+    corner_xy: tuple[int, int]
+    pixels: np.ndarray
+
+
+def name_plates(
+    places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray, size_hw: tuple[int, int]
+) -> tuple[Plate, ...]:
+    """A class's name for each of `places`, on the class's colour so that it can be read, for a picture of `size_hw`.
+
+    A name that this machine has no font for is written as the class's index.
+    """
+    size = max(11, round(max(size_hw) / 44))
+    plates = []
     for label, (x, y) in places.items():
         pieces = lettering(names[label]) or runs(str(label))
         long = length(pieces, size)
-        box = _box(long, size, x, y, image.size)
+        box = _box(long, size, x, y, size_hw[::-1])
+        # Room for letters that are taller than the box. By even numbers: what is rounded is rounded as in the picture.
+        left, top = (2 * math.floor((side - size) / 2) for side in box[:2])
+        fill, ink = hex_colour(colours[label]), text_on(colours[label])
+        room = math.ceil(box[2] + size - left), math.ceil(box[3] + size - top)
+        image = Image.new("RGBA", room, (*ImageColor.getrgb(ink)[:3], 0))
+        inside = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        ImageDraw.Draw(image).rounded_rectangle(inside, radius=(box[3] - box[1]) / 3, fill=fill, outline=ink)
+        write(image, ((inside[0] + inside[2] - long) / 2, (inside[1] + inside[3]) / 2), pieces, size, ink)
+        seen = image.getbbox()  # what is not transparent
+        corner_xy = (left + seen[0], top + seen[1]) if seen else (left, top)
+        plates.append(Plate(label, box, corner_xy, np.asarray(image.crop(seen))))
+    return tuple(plates)
+
+
+def lay(drawn: np.ndarray, plates: Iterable[Plate]) -> np.ndarray:
+    """The picture (H, W, 3) with the plates on it. One that would cover an earlier one is left out."""
+    image, taken = Image.fromarray(drawn), list[tuple[float, float, float, float]]()
+    for plate in plates:
+        box = plate.box
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
             continue
         taken.append(box)
-        fill, ink = hex_colour(colours[label]), text_on(colours[label])
-        pen.rounded_rectangle(box, radius=(box[3] - box[1]) / 3, fill=fill, outline=ink)
-        write(image, ((box[0] + box[2] - long) / 2, (box[1] + box[3]) / 2), pieces, size, ink)
+        pixels = Image.fromarray(plate.pixels)
+        image.paste(pixels, plate.corner_xy, pixels)
     return np.asarray(image)
+
+
+def write_names(
+    drawn: np.ndarray, places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray
+) -> np.ndarray:
+    """The picture (H, W, 3) with a class's name at each of `places`."""
+    return lay(drawn, name_plates(places, names, colours, (drawn.shape[0], drawn.shape[1])))
 
 
 def _box(

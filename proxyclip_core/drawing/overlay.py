@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 
 def size_within(size_hw: Sequence[int], least: float = 0, most: float = np.inf) -> tuple[int, int]:
@@ -70,13 +70,3 @@ def borders(labels: np.ndarray) -> np.ndarray:
     edges[:, 1:] |= right
     edges[:, :-1] |= right
     return edges
-
-
-def mark(drawn: np.ndarray, point_xy: tuple[float, float]) -> np.ndarray:
-    """The picture (H, W, 3) with a ring around a pixel, seen on light and on dark."""
-    image = Image.fromarray(drawn)
-    pen, (x, y), size = ImageDraw.Draw(image), point_xy, max(4, max(image.size) / 90)
-    for radius, colour, width in ((size + 1.5, "black", 1.5), (size, "white", 2), (size * 0.25, "black", 0)):
-        box = (x - radius, y - radius, x + radius, y + radius)
-        pen.ellipse(box, outline=colour, width=round(width), fill="white" if not width else None)
-    return np.asarray(image)

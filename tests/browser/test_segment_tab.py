@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tempfile
 import threading
 import zipfile
@@ -17,23 +18,10 @@ from demo.answers import save_load
 from demo.answers.errors import UserError
 from demo.models import Download
 from proxyclip_core.settings import Settings
-from tests.browser.visit import PHONE, expect, needs_browser
+from tests.browser.visit import PHONE, expect, needs_browser, opened_with_result
 from tests.serving import OneModel, page_around
 
 pytestmark = needs_browser
-
-
-def shown(opened) -> np.ndarray:
-    """The pixels of the overlay that is on the page."""
-    source = opened.page.locator("#overlay img").get_attribute("src")
-    return np.asarray(Image.open(io.BytesIO(opened.page.request.get(source).body())).convert("RGB"))
-
-
-def opened_with_result(visit, url, *more):
-    opened = visit(url, *more)
-    opened.until_decoded("#overlay img")
-    expect(opened.chips().first).to_be_visible()
-    return opened
 
 
 def test_a_result_is_there_when_the_page_opens(visit, with_examples):
@@ -110,74 +98,6 @@ def test_words_answer_to_enter_and_when_they_are_left(visit, with_examples, leav
     expect(opened.page.locator("#status")).not_to_contain_text("encoders")
 
 
-def test_a_chip_hides_its_class_and_shows_it_again(visit, with_examples):
-    opened = opened_with_result(visit, with_examples)
-    picture = opened.page.locator("#overlay img")
-    before, address = shown(opened), picture.get_attribute("src")
-    opened.chips().first.click()
-    expect(opened.chips().first).to_have_attribute("aria-pressed", "false")
-    expect(picture).not_to_have_attribute("src", address)
-    assert (shown(opened) != before).any()
-    # It stays hidden when the picture is drawn anew, and other visitors do not notice.
-    name = opened.chips().first.inner_text()
-    opened.page.fill("#words textarea", f"{name}, horse")
-    opened.page.press("#words textarea", "Enter")
-    expect(opened.page.locator("#legend")).to_contain_text("horse")
-    expect(opened.page.locator(f'#legend [data-name="{name}"]')).to_have_attribute("aria-pressed", "false")
-    other = opened_with_result(visit, with_examples)
-    assert (shown(other) == before).all()
-    address = picture.get_attribute("src")
-    opened.page.locator(f'#legend [data-name="{name}"]').press("Enter")
-    expect(picture).not_to_have_attribute("src", address)
-
-
-def test_how_results_are_drawn_is_remembered_by_the_browser(visit, with_examples):
-    opened = opened_with_result(visit, with_examples)
-    usual = shown(opened)
-    address = opened.page.locator("#overlay img").get_attribute("src")
-    opened.page.locator("#names input").uncheck()
-    expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", address)
-    without_names = shown(opened)
-    opened.page.wait_for_function("localStorage.getItem('proxyclip-look')")
-    opened.page.reload()
-    expect(opened.page.locator("body[data-opened]")).to_be_attached()
-    expect(opened.page.locator("#names input")).not_to_be_checked()
-    expect(opened.page.locator("#overlay img")).to_be_visible()
-    assert (shown(opened) == without_names).all() and (usual != without_names).any()
-    assert opened_with_result(visit, with_examples).page.locator("#names input").is_checked()  # another browser
-
-
-def test_pointing_at_a_chip_leaves_its_class_alone(visit, with_examples):
-    opened = opened_with_result(visit, with_examples)
-    veil = opened.page.locator("#veil")
-    opened.chips().first.hover()
-    expect(veil).to_be_visible()
-    clear = """(veil) => {
-        const alpha = veil.getContext("2d").getImageData(0, 0, veil.width, veil.height).data;
-        return alpha.filter((value, at) => at % 4 === 3 && value === 0).length / (veil.width * veil.height);
-    }"""
-    share = float(opened.page.locator("#legend .share").first.inner_text().split()[0]) / 100
-    assert abs(veil.evaluate(clear) - share) < 0.01
-    over, under = veil.bounding_box(), opened.page.locator("#overlay img").bounding_box()
-    assert all(abs(over[side] - under[side]) < 1 for side in over)
-    opened.page.mouse.move(1, 1)
-    expect(veil).to_have_count(0)
-    opened.page.locator("#names input").focus()
-    opened.page.keyboard.press("Tab")
-    expect(veil).to_be_visible()
-
-
-def test_a_click_gives_the_five_best_classes_and_a_class_its_map(visit, with_examples):
-    opened = opened_with_result(visit, with_examples)
-    box = opened.page.locator("#overlay img").bounding_box()
-    opened.page.locator("#overlay img").click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.7})
-    expect(opened.page.locator("#top")).to_contain_text("grass")
-    expect(opened.page.locator("#top")).to_contain_text("%")
-    opened.page.click("#score-class input")
-    opened.page.get_by_role("option", name="lake").click()
-    expect(opened.page.locator("#score-map img")).to_be_visible()
-
-
 def test_the_threshold_works_on_the_background(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
     opened.unfold("Word lists and background")
@@ -206,8 +126,8 @@ def test_the_download_holds_what_is_shown_and_what_is_ticked(visit, with_example
         assert abs(float((labels == index).mean()) - shares.get(name, 0)) < 0.006
     overlay = Image.open(io.BytesIO(archive.read("overlay.png")))
     assert overlay.size == (230, 150)  # on the page it is drawn larger
-    larger = np.asarray(overlay.resize(shown(opened).shape[1::-1])).astype(int)
-    assert np.abs(larger - shown(opened)).mean() < 25
+    larger = np.asarray(overlay.resize(opened.drawn().shape[1::-1])).astype(int)
+    assert np.abs(larger - opened.drawn()).mean() < 25
     annotations = json.loads(archive.read("coco.json"))["annotations"]  # each region by itself
     assert {one["category_id"] - 1 for one in annotations} == set(np.unique(labels).tolist())
     assert sum(one["area"] for one in annotations) >= 0.99 * labels.size  # but for single pixels
@@ -292,10 +212,9 @@ def test_settings_of_another_kind_are_refused_in_words(visit, with_examples, tmp
 
 def test_sliders_answer_to_the_keyboard(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
-    picture, status = opened.page.locator("#overlay img"), opened.page.locator("#status")
-    address = picture.get_attribute("src")
+    status, before = opened.page.locator("#status"), opened.drawn()
     opened.page.locator("#opacity input[type=range]").press("ArrowLeft")
-    expect(picture).not_to_have_attribute("src", address)
+    assert (opened.drawn() != before).any()
     opened.unfold("Settings")
     line = status.inner_text()
     opened.page.locator("#beta input[type=range]").press("ArrowRight")
@@ -331,59 +250,6 @@ def test_downloads_leave_nothing_behind(visit, with_examples):
     assert set(folders.glob("proxyclip-*")) == before
 
 
-class Gated(OneModel):
-    """Has its model only while the gate is open."""
-
-    def __init__(self, model) -> None:
-        super().__init__(model)
-        self.gate, self.asked = threading.Event(), threading.Event()
-        self.gate.set()
-
-    def get(self, *given, **more):
-        self.asked.set()
-        self.gate.wait(60)
-        return super().get(*given, **more)
-
-
-def test_what_is_changed_of_the_look_while_a_stage_runs_is_kept(visit, tiny_model, gallery):
-    gated = Gated(tiny_model)
-    with page_around(gated, gallery) as url:
-        opened = opened_with_result(visit, url)
-        expect(opened.page.locator("body[data-opened]")).to_be_attached()
-        gated.gate.clear(), gated.asked.clear()
-        opened.page.fill("#words textarea", "grass, lake, horse")
-        opened.page.press("#words textarea", "Enter")
-        assert gated.asked.wait(30)
-        chip = opened.page.locator('#legend [data-name="grass"]')
-        chip.click()
-        expect(chip).to_have_attribute("aria-pressed", "false")
-        gated.gate.set()
-        expect(opened.page.locator("#legend")).to_contain_text("horse")
-        expect(chip).to_have_attribute("aria-pressed", "false")
-
-
-@pytest.mark.parametrize("late", ["#outlines input", "#names input"])
-def test_the_look_may_be_changed_while_a_slider_is_answered(visit, tiny_model, gallery, late):
-    gated = Gated(tiny_model)
-    with page_around(gated, gallery) as url:
-        opened = opened_with_result(visit, url)
-        opened.unfold("Settings")
-        gated.gate.clear(), gated.asked.clear()
-        opened.page.locator("#beta input[type=range]").press("ArrowRight")
-        assert gated.asked.wait(30)
-        before = opened.page.locator("#overlay img").get_attribute("src")
-        opened.page.locator(late).uncheck()
-        expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", before)
-        gated.gate.set()
-        expect(opened.page.locator("#status")).to_contain_text("(fusion")
-        opened.until_quiet()
-        without = shown(opened)
-        opened.page.locator(late).check()
-        opened.page.locator(late).uncheck()
-        opened.until_quiet()
-        assert (shown(opened) == without).all()
-
-
 def test_examples_are_named_by_their_captions(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
     expect(opened.page.locator("body[data-opened]")).to_be_attached()
@@ -391,3 +257,35 @@ def test_examples_are_named_by_their_captions(visit, with_examples):
     caption = first.locator(".caption-label").text_content().strip()
     expect(first).to_have_attribute("aria-label", caption)
     expect(opened.page.locator("#status")).to_have_attribute("role", "status")
+
+
+def test_a_page_that_is_loaded_again_keeps_picture_words_and_settings(visit, with_examples, picture):
+    opened = opened_with_result(visit, with_examples)
+    opened.ask(picture, "moss, fern")
+    expect(opened.chips().first).to_have_text(re.compile("moss|fern"))
+    opened.unfold("Settings")
+    opened.slide("#beta", "1.5")
+    expect(opened.page.locator("#status")).to_contain_text("(fusion")
+    opened.until_quiet()
+    opened.page.reload()
+    opened.until_result()
+    expect(opened.page.locator("#words textarea")).to_have_value("moss, fern")
+    expect(opened.chips().first).to_have_text(re.compile("moss|fern"))
+    opened.unfold("Settings")
+    expect(opened.page.locator("#beta input[type=number]")).to_have_value("1.5")
+    expect(opened.page.locator("#picture img")).to_have_attribute("src", re.compile("blocks"))
+    other = opened_with_result(visit, with_examples)
+    expect(other.page.locator("#words textarea")).to_have_value("grass, lake, sand")
+
+
+def test_on_a_phone_segment_brings_the_result_into_view(visit, small, picture):
+    opened = visit(small, PHONE)
+    opened.ask(picture, "sky, hill")
+    opened.until_result()
+    opened.page.wait_for_function("Math.abs(document.querySelector('#overlay').getBoundingClientRect().top) < 100")
+
+
+def test_the_gallery_shows_small_pictures(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    image = opened.page.locator("#examples img").first
+    assert len(opened.page.request.get(image.get_attribute("src")).body()) < 12_000

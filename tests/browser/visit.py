@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 import shutil
 import time
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 REQUIRED = os.environ.get("PROXYCLIP_BROWSER") == "required"
 if REQUIRED:
@@ -45,6 +50,15 @@ window.fetch = async (...asked) => {
   return answer;
 };
 """
+# The result is drawn as the controls say, and its cross-fade is over.
+AS_CHOSEN = """() => {
+    const [drawn, ...more] = document.querySelectorAll("#overlay canvas");
+    const [look] = JSON.parse(drawn?.dataset.look ?? "[]");
+    const [opacity, outlines, names] = ["#opacity input[type=range]", "#outlines input", "#names input"].map(
+        (control) => document.querySelector(control));
+    return look && !more.length && look.opacity === Number(opacity.value) && look.outlines === outlines.checked
+        && look.names === names.checked;
+}"""
 DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
@@ -90,6 +104,20 @@ class Visit:
         """Until a picture on the page has its size; its box alone may be there before."""
         self.page.wait_for_function("(image) => document.querySelector(image)?.naturalWidth > 0", arg=image)
 
+    def drawn(self) -> np.ndarray:
+        """(H, W, 3): what the page has drawn of the result, once nothing moves any more."""
+        self.until_quiet()
+        self.page.wait_for_function(AS_CHOSEN)
+        address = self.page.locator("#drawn").evaluate("(canvas) => canvas.toDataURL()")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"))
+
+    def until_result(self, before: str | None = None) -> str:
+        """Until a result is drawn that is not `before`; what tells it from others."""
+        expect(self.page.locator("#drawn")).to_have_attribute("data-result", re.compile(r".+"))
+        if before:
+            expect(self.page.locator("#drawn")).not_to_have_attribute("data-result", before)
+        return str(self.page.locator("#drawn").get_attribute("data-result"))
+
     def ask(self, picture: str, words: str) -> None:
         self.page.set_input_files("#picture input[type=file]", picture)
         expect(self.page.locator("#picture img")).to_be_visible()
@@ -109,3 +137,10 @@ class Visit:
         number = self.page.locator(f"{element} input[type=number]")
         number.fill(value)
         number.blur()
+
+
+def opened_with_result(visit, url, *more) -> Visit:
+    opened = visit(url, *more)
+    opened.until_result()
+    expect(opened.chips().first).to_be_visible()
+    return opened
