@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
-import importlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -44,6 +44,9 @@ def read_arguments() -> argparse.Namespace:
         "--auth", metavar="USER", help=f"let in only who signs in as USER, with the password {PASSWORD}"
     )
     parser.add_argument("--root-path", metavar="PATH", help="where a proxy in front shows the page, such as /proxyclip")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also be an MCP server, at /gradio_api/mcp/ (needs gradio[mcp])"
+    )
     return parser.parse_args()
 
 
@@ -141,6 +144,8 @@ def main() -> None:
         clip, vfm = pc.complete_pair(arguments.clip, arguments.vfm, arguments.patch)
         models = Models(arguments.device)
         sign_in = read_sign_in(arguments.auth)
+        if arguments.mcp and importlib.util.find_spec("mcp") is None:
+            raise ValueError("--mcp needs a package more: pip install 'gradio[mcp]'.")
     except (ValueError, pc.WeightsError) as error:
         sys.exit(f"app.py: {error}")
     if models.device.type == "cpu":
@@ -152,6 +157,7 @@ def main() -> None:
         "share": arguments.share,
         "auth": sign_in,
         "root_path": arguments.root_path and read_root_path(arguments.root_path),
+        "mcp_server": arguments.mcp,
     }
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
     # The first result then comes sooner; the page is already open meanwhile.

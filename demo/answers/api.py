@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import gradio as gr
 import numpy as np
@@ -37,6 +39,7 @@ IN_ORDER = (
     "sam",
     "scope",
 )
+Function = TypeVar("Function", bound=Callable[..., Any])
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
 
@@ -82,9 +85,8 @@ def build(page: Page) -> None:
         largest first), size_hw, models, seconds, and notes: what is to be said of how the picture was read, and of the
         words, a sentence each.
 
-        words: a comma between classes, a semicolon between words for the same class. side: short side in pixels, or
-        "as-is". background: "none", "first" (the first class is the background), "short" or "long" (a list of words is
-        put in front as class 0). threshold: score below which a pixel goes to the background.
+        words: a comma between classes, a semicolon between words for the same class. background: "none", "first" (the
+        first class is the background), "short" or "long" (a list of words is put in front as class 0).
         """
         asked = {
             "words": words,
@@ -107,7 +109,15 @@ def build(page: Page) -> None:
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [parts.opacity, parts.outlines, parts.names]
-    trigger.click(segment, asking, [parts.overlay, labels, summary], api_name="segment", **PUBLIC)
+    shown = [parts.overlay, labels, summary]
+    trigger.click(documented(segment, asking), asking, shown, api_name="segment", **PUBLIC)
+
+
+def documented(function: Function, inputs: Sequence[Any]) -> Function:
+    """The function, its docstring with what each argument is, as its control says it: agents read it there."""
+    rows = (f"    {name}: {part.label}" for name, part in zip(inspect.signature(function).parameters, inputs))
+    function.__doc__ = "\n".join([inspect.getdoc(function) or "", "Parameters:", *rows])
+    return function
 
 
 def whole(patch: float | None) -> int | None:

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 import proxyclip_core as pc
-from demo.answers.api import PUBLIC, input_of, refuse_missing, whole
+from demo.answers.api import PUBLIC, documented, input_of, refuse_missing, whole
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -28,7 +28,7 @@ def build(page: Page) -> None:
         given = {name: input_of(name, getattr(page.default, name)) for name in names}
         patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
         picture = Picture(type="filepath", label="Picture")
-        x, y = (gr.Number(label=f"{axis} of the pixel, from 0 on") for axis in "xy")
+        x, y = (gr.Number(label=f"{axis} of a pixel of the picture, from 0 at the top left on") for axis in "xy")
         stages = ", ".join(name for _, name in ATTENTION_STAGES)
         stage = gr.Textbox("softmax", label=f"Stage of the attention: {stages}")
         source = gr.Textbox("vfm", label="vfm for the proxy attention, clip for CLIP's own in its last block")
@@ -55,8 +55,7 @@ def build(page: Page) -> None:
         grid of the patches of the window around the pixel (for softmax it sums to 1), grid_hw, its lowest and highest
         value, models, seconds, and for softmax its spread over patches: the exponential of its entropy.
 
-        x, y: a pixel of the picture, from 0 at the top left on. stage: "cosine" (similarity), "normalised" (by beta and
-        gamma, masked entries as 0) or "softmax". source: "vfm" or "clip". side: short side in pixels, or "as-is".
+        stage: "cosine" (similarity), "normalised" (by beta and gamma, masked entries as 0) or "softmax".
         """
         try:
             sized = {
@@ -76,7 +75,7 @@ def build(page: Page) -> None:
         return found[0], found[1] | {"seconds": round(time.perf_counter() - start, 3)}
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
-    trigger.click(attention, asking, [drawn, numbers], api_name="attention", **PUBLIC)
+    trigger.click(documented(attention, asking), asking, [drawn, numbers], api_name="attention", **PUBLIC)
 
     gr.api(models, api_name="models", api_description=models.__doc__)
 
