@@ -44,7 +44,7 @@ def call(url: str, tool: str, **given: Any) -> Any:
 
 def test_the_tools_are_the_public_endpoints_and_say_what_they_give(url):
     tools = {tool.name: tool for tool in with_session(url, lambda s: s.list_tools()).tools}
-    assert {"segment", "attention", "models"} <= set(tools)
+    assert {"segment", "attention", "models", "words"} == set(tools)
     for tool in tools.values():
         assert len(tool.description) > 100
         assert all(row["description"] for row in tool.inputSchema["properties"].values())

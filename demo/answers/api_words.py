@@ -6,7 +6,7 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo.answers import find
-from demo.answers.api import PUBLIC, input_of, refuse_missing, whole
+from demo.answers.api import PUBLIC, documented, input_of, refuse_missing, whole
 from demo.components import Picture
 from demo.stages import Asked
 from demo.tabs.parts import Page
@@ -48,4 +48,4 @@ def build(page: Page) -> None:
             raise gr.Error(str(error), print_exception=False) from None
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
-    trigger.click(words, asking, found, api_name="words", **PUBLIC)
+    trigger.click(documented(words, asking), asking, found, api_name="words", **PUBLIC)
