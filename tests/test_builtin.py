@@ -79,14 +79,13 @@ def test_proxy_attention_beats_clip_alone(miou):
     assert miou["proxy"] > max(miou["clip"], miou["values"])
 
 
-def test_it_knows_which_words_are_there(miou, words, record_property):
-    """README's figures, less two points; CLIP alone knows it less well."""
-    proxy = words["proxy"]
-    for fusion, score in words.items():
-        record_property(fusion, score.as_json())
-    assert proxy.auc >= 0.90 and proxy.auc > max(words["clip"].auc, words["values"].auc)
-    assert proxy.unmarked >= 0.8 and proxy.marked >= 0.8
-    assert proxy.precision >= 0.5 and proxy.recall >= 0.5
+def test_it_knows_which_words_are_there(miou, words):
+    """README's figures, less two points."""
+    proxy, clip, values = words["proxy"], words["clip"], words["values"]
+    assert proxy.auc >= 0.914 and proxy.auc > clip.auc + 0.2
+    assert proxy.unmarked >= 0.83 and proxy.marked >= 0.83
+    assert proxy.precision >= 0.61 and proxy.recall >= 0.65
+    assert proxy.precision > values.precision + 0.1
 
 
 def test_reduced_precision_keeps_the_score(scenes, miou):
