@@ -166,11 +166,20 @@ def main() -> None:
 
 
 def warm_up(models: Models, clip: str, vfm: str) -> None:
-    """Imports what the encoders need, two seconds, and loads the models that the page opens with, if they are here."""
+    """Imports what the encoders need, two seconds, and loads the models that the page opens with, if they are here.
+
+    Where visitors may have none downloaded, these are: whoever starts the page has named them.
+    """
+    import proxyclip_core as pc
+    from demo import limits
+    from proxyclip_core.models import weights
+
     for name in ("open_clip", "timm", "huggingface_hub"):
         importlib.import_module(name)
-    if models.ready(clip, vfm):
-        with contextlib.suppress(ValueError, OSError, RuntimeError):  # said to the person when they are asked for
+    with contextlib.suppress(ValueError, OSError, RuntimeError):  # said to the person when they are asked for
+        if not limits.DOWNLOADS:
+            weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))
+        if models.ready(clip, vfm):
             models.get(clip, vfm)
 
 

@@ -611,6 +611,17 @@ def test_whether_strangers_can_reach_the_page(monkeypatch, arguments, environmen
     assert app.is_public(app.read_arguments()) is public
 
 
+@pytest.mark.parametrize("visitors_may", [True, False])
+def test_what_visitors_may_not_have_downloaded_the_start_downloads(monkeypatch, tiny_model, visitors_may):
+    import app
+
+    fetched: list[str] = []
+    monkeypatch.setattr(limits, "DOWNLOADS", visitors_may)
+    monkeypatch.setattr("proxyclip_core.models.weights.find_weights", lambda spec: fetched.append(spec.name))
+    app.warm_up(OneModel(tiny_model), "OpenAI B/16", "DINO B/8")
+    assert fetched == ([] if visitors_may else ["OpenAI B/16", "DINO B/8"])
+
+
 def test_a_wrong_option_is_said_in_a_line():
     ended = subprocess.run(
         [sys.executable, "app.py", "--vfm", "DINO B", "--patch", "5"], cwd=ROOT, capture_output=True, text=True
