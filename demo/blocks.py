@@ -16,6 +16,7 @@ from demo.request_log import LoggedBlocks
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 SKIPPED: dict[str, Any] = gr.skip()
 NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
+MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whatever is asked of it
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
 
 
@@ -55,12 +56,14 @@ class Blocks(LoggedBlocks):
 
 
 def _is_address(value: Any) -> bool:
-    """Whether a value stands for a file, and names it by an address: gradio would fetch it, or read what stands in it
-    in ways of its own."""
+    """Whether a value stands for a file, and names it by what is no path: gradio would fetch it, or read what stands
+    in it in ways of its own."""
     if not isinstance(value, dict) or "meta" not in value:
         return False
     path = value.get("path")
-    return not isinstance(path, str) or path.lower().startswith(("http:", "https:", "data:", "file:", "ftp:"))
+    if not isinstance(path, str) or len(path) > MOST_IN_A_PATH:
+        return True
+    return path.lower().startswith(("http:", "https:", "data:", "file:", "ftp:"))
 
 
 def _listed(outputs: list[Any], predictions: Any) -> list[Any]:
