@@ -25,11 +25,10 @@ from demo import limits, time_limit, work
 from demo.answers.errors import UserError, in_words
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
-from demo.models import NOT_NOW, Provider
+from demo.models import Provider
 from demo.request_log import note
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
-from proxyclip_core.models import weights
 from proxyclip_core.models.word_cache import private_to
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
@@ -348,10 +347,9 @@ class Stages:
 
     def _read_by_sam(self, s: pc.Settings) -> pc.SamViews:
         self._check_may_encode("SAM")
-        name = sam_of(s)
-        if not self.models.ready(s.clip, name):
-            weights.find_here(pc.find_vfm(name), NOT_NOW)  # it would be downloaded while others wait
-        self._check_time(replace(s, vfm=name, fusion="proxy", windows="whole"), "vfm")  # it reads the whole picture
+        self.model(s).sam_model(s.sam)  # which says what to do where it is missing: the hub has no decoder of SAM's
+        # It reads the whole picture.
+        self._check_time(replace(s, vfm=sam_of(s), fusion="proxy", windows="whole"), "vfm")
         features = self.features(replace(s, fusion="proxy")) if is_sams_own(s) else None
         return self.model(s).sam_views(self.picture(), features, s.sam).to("cpu")
 
@@ -426,10 +424,6 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
 def sam_of(s: pc.Settings) -> str:
     """The full name of the SAM that the settings ask, where they ask any."""
     return s.vfm if is_sams_own(s) else "SAM B/16" if s.sam == pc.SETTINGS["sam"].default else s.sam
-
-
-def asks_sam(s: pc.Settings) -> bool:
-    return s.refine in BY_SAM or (s.scope == "regions" and s.fusion == "proxy")
 
 
 def is_sams_own(s: pc.Settings) -> bool:

@@ -116,7 +116,7 @@ class ProxyCLIP:
     def computed_with(self, settings: Settings | None = None) -> dict[str, Any]:
         """What decides the numbers of a result besides its settings: for the record, ready for JSON.
 
-        settings: of the result; where they ask SAM, its weights are among it.
+        settings: of the result; where they ask SAM, the record names its weights too.
         """
         encoders = [encoder for encoder in (self.clip, self.vfm) if encoder is not None]
         precisions = [str(encoder.dtype).removeprefix("torch.") for encoder in encoders]

@@ -201,6 +201,15 @@ def test_an_event_that_only_follows_another_runs_no_encoder(make, asked, counter
     assert counter.during(asks) == {}
 
 
+def test_where_sam_is_missing_it_is_said_what_to_do_also_when_the_encoders_have_run(tiny_model, asked):
+    models = OneModel(pc.ProxyCLIP(tiny_model.clip, tiny_model.vfm, templates="simple7"))
+    before = Stages(models, visit(asked))
+    before.overlay()
+    for settings in ({"refine": "sam"}, {"refine": "sam-prompts"}, {"scope": "regions"}):
+        with pytest.raises(pc.WeightsError, match=r"its decoder too.*\n.*curl -L -o sam_vit_b_01ec64.pth"):
+            Stages(models, visit(changed(asked, **settings), before)).overlay()
+
+
 class Shape:
     """As much of an encoder as its features' size depends on."""
 

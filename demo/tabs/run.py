@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,7 +19,7 @@ from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
 from demo.models import Download
-from demo.stages import Asked, Visit, asks_sam, sam_of
+from demo.stages import Asked, Visit
 from demo.tabs import found as finding
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
@@ -183,14 +182,12 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
         asked = q.read(values)
         segment.check(asked)
         s = asked.settings
-        wanted = [s.vfm, *([sam_of(s)] if asks_sam(s) else [])]
-        missing = [name for name in wanted if not page.runner.models.ready(s.clip, name)]
-        if not missing:
+        if page.runner.models.ready(s.clip, s.vfm):
             return
     except ValueError:
         return  # it is said by the segmentation that follows
     try:
-        for part in chain.from_iterable(page.runner.models.fetch(s.clip, name) for name in missing):
+        for part in page.runner.models.fetch(s.clip, s.vfm):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         hidden, shown = gr.update(visible=False), gr.update(visible=True)
