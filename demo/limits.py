@@ -59,7 +59,7 @@ MOST_PACKED_PIXELS = _limit("MOST_PACKED_PIXELS", 2_000_000_000)  # of all its m
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
 WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, half of all
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
-GPU_SECONDS = _limit("GPU_SECONDS", 60)  # asked of Hugging Face ZeroGPU for one event
+GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 
 # Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away
 # longest. The features of the result on the page must fit beside what is drawn, so that no slider ever runs an encoder.

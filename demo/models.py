@@ -46,7 +46,9 @@ class Provider(Protocol):
 
     def loaded(self) -> list[str]: ...
 
-    def on_device(self, function: Callable[..., Any]) -> Callable[..., Any]: ...
+    def on_device(
+        self, function: Callable[..., Any], seconds: Callable[..., int] | None = None
+    ) -> Callable[..., Any]: ...
 
 
 class Models:
@@ -70,16 +72,17 @@ class Models:
         self._vfms: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def on_device(self, function: Callable[..., Any], borrows: bool = True) -> Callable[..., Any]:
+    def on_device(self, function: Callable[..., Any], seconds: Callable[..., int] | None = None) -> Callable[..., Any]:
         """The function, run where models compute: in one thread on a CPU, with a lent GPU on Hugging Face ZeroGPU.
 
-        borrows: whether a GPU is lent for it. What the function takes and gives must survive pickling then, as it runs
-        in a process of its own. This is the only place that decides any of this.
+        seconds: from what the function takes to the time for which a GPU is lent; None where it needs none. What the
+        function takes and gives must survive pickling then, as it runs in a process of its own. This is the only place
+        that decides any of this.
         """
         if self.device.type == "cpu":
             return in_one_thread(function)
         spaces: Any = sys.modules.get("spaces")  # app.py imports it, where it is installed, before torch
-        return spaces.GPU(duration=limits.GPU_SECONDS)(function) if spaces and borrows else function
+        return spaces.GPU(duration=seconds)(function) if spaces and seconds else function
 
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
@@ -95,7 +98,7 @@ class Models:
                 self._find(spec)
         # The lock is taken in the one thread, and not before: otherwise one caller could hold the lock and wait for the
         # thread, while the thread waits for the lock.
-        return self.on_device(self._take_both, borrows=False)(clip_spec.name, vfm_spec.name, say)
+        return self.on_device(self._take_both)(clip_spec.name, vfm_spec.name, say)
 
     def ready(self, clip: str, vfm: str) -> bool:
         """Whether both are in memory or their weights on this machine. Raises ValueError for an unknown name."""

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ import torch
 
 import proxyclip_core as pc
 from demo import limits, time_limit, work
-from demo.answers.errors import UserError, in_words
+from demo.answers.errors import UserError
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
-from demo.request_log import note
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.word_cache import private_to
@@ -114,6 +113,19 @@ class Visit:
         if drawn:
             found["pixels"] = "{1} x {0}".format(*drawn.size_hw)
         return found | ({"words": len(words.queries)} if words else {})
+
+    @property
+    def size_hw(self) -> tuple[int, int] | None:
+        """Of the picture itself; None where nothing that tells is held."""
+        read, drawn = self.entries.get(("picture", (self.picture,))), self.held("overlay")
+        if read is not None:
+            return read.value.pixels.shape[:2]
+        return drawn and drawn.size_hw
+
+    def opened(self, models: Provider) -> Visit:
+        """With the picture read. Raises ValueError where it is none."""
+        stages = Stages(models, self)
+        return replace(self, reservations=stages.reservations(), entries=stages.entries())
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]
@@ -372,35 +384,6 @@ class Stages:
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
         return self.refined(s).to(self.model().device).segment(s.threshold)
-
-
-class Runner:
-    """Runs functions over the stages of a visit, where the models are."""
-
-    def __init__(self, models: Provider) -> None:
-        self.models, self._run = models, models.on_device(partial(_run, models))
-
-    def __call__(
-        self, do: Callable[..., Any], visit: Visit, *given: Any, may_encode: bool = True
-    ) -> tuple[Any, Visit, str]:
-        """`do(stages, *given)` -> its value, the visit with what is kept then, and ""; on an error None, and a line for
-        the person.
-
-        All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
-        its own.
-        """
-        value, entries, error = self._run(do, visit, may_encode, *given)
-        after = replace(visit, entries=entries)
-        note(**after.facts())
-        return value, after, error
-
-
-def _run(models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, *given: Any) -> tuple[Any, Any, str]:
-    stages = Stages(models, visit, may_encode)
-    try:
-        return do(stages, *given), stages.entries(), ""
-    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        return None, stages.entries(), in_words(error)
 
 
 def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:

@@ -13,7 +13,7 @@ from demo.answers import api, api_attention, api_words
 from demo.door import MIDDLEWARE, Door
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
-from demo.stages import Runner
+from demo.runner import Runner
 from demo.tabs import compare, inside, question, run, segment, view
 from demo.tabs.parts import HeldParts, Page
 

@@ -31,7 +31,7 @@ class OneModel:
     def __init__(self, model) -> None:
         self.model = model
 
-    def on_device(self, function):
+    def on_device(self, function, seconds=None):
         return as_elsewhere(function)
 
     def get(self, clip, vfm, say=lambda done, text: None):

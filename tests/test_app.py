@@ -137,7 +137,7 @@ def test_no_error_is_a_traceback(empty, models, monkeypatch, error, message):
 class Quota(OneModel):
     """A Space whose visitor has used up the GPU that is lent."""
 
-    def on_device(self, function):
+    def on_device(self, function, seconds=None):
         def lent(*given):
             raise gr.Error("You have exceeded your GPU quota (60s requested vs. 12s left).")
 

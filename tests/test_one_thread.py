@@ -91,6 +91,6 @@ def test_models_say_where_functions_compute(monkeypatch):
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lambda function: duration))
     assert models.on_device(plain)() == who()
     models.device = torch.device("cuda")
-    assert models.on_device(plain) == 60 and models.on_device(plain, borrows=False) is plain
+    assert models.on_device(plain, plain) is plain and models.on_device(who) is who
     monkeypatch.delitem(sys.modules, "spaces")
-    assert models.on_device(plain) is plain
+    assert models.on_device(who, plain) is who

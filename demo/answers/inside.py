@@ -74,11 +74,11 @@ class View:
     def own_attention(self) -> bool:
         return menus.OWN_ATTENTION in self.sources
 
-    def vfms(self, stages: Stages, most: int) -> list[pc.Settings]:
-        """The settings of the page's own VFM and of the other ticked ones, `most` in all."""
-        known = menus.vfm_names(pc.VFM_MODELS, stages.settings.vfm)
-        names = dict.fromkeys([menus.vfm_title(stages.settings), *(name for name in self.sources if name in known)])
-        return [menus.variant(name, stages.settings) for name in list(names)[:most]]
+    def vfms(self, settings: pc.Settings, most: int = limits.MOST_SOURCES) -> list[pc.Settings]:
+        """The settings of the page's own VFM, for these of the page, and of the other ticked ones, `most` in all."""
+        known = menus.vfm_names(pc.VFM_MODELS, settings.vfm)
+        names = dict.fromkeys([menus.vfm_title(settings), *(name for name in self.sources if name in known)])
+        return [menus.variant(name, settings) for name in list(names)[:most]]
 
 
 def size_of(stages: Stages) -> tuple[int, int]:
@@ -190,7 +190,7 @@ def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     seeds = Seeds.read(view.seeds, stages.digest)
     size_hw, s = drawn_size(stages, MAP_SIDE), stages.settings
     picture, model, maps = picture_at(stages.overlay().picture, size_hw), stages.model(), []
-    variants = view.vfms(stages, limits.MOST_SOURCES - view.own_attention)
+    variants = view.vfms(s, limits.MOST_SOURCES - view.own_attention)
     sources = [(menus.vfm_title(v), "vfm", view.stage, stages.features(v)) for v in variants]
     if view.own_attention:
         sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
@@ -241,7 +241,7 @@ def describe_seeds(seeds: Seeds) -> str:
 def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
     """The figure of all pairwise similarities, and one row of numbers a VFM."""
     s, found, rows = stages.settings, {}, []
-    for variant in view.vfms(stages, limits.MOST_SOURCES):
+    for variant in view.vfms(s):
         features = stages.features(variant)
         name = menus.vfm_title(variant)
         numbers = found[name] = stages.model().similarity_statistics(features, s.beta, s.gamma)
@@ -254,7 +254,7 @@ def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
 def feature_pictures(stages: Stages, view: View) -> Captioned:
     """(picture, caption): the main directions of each VFM's features, and of the fused ones, as red, green, blue."""
     size_hw, own = drawn_size(stages, MAP_SIDE), replace(stages.settings, fusion="proxy")
-    parts: list[Any] = [(menus.vfm_title(v), stages.features(v).vfm) for v in view.vfms(stages, limits.MOST_SOURCES)]
+    parts: list[Any] = [(menus.vfm_title(v), stages.features(v).vfm) for v in view.vfms(stages.settings)]
     dense = stages.dense(own)
     parts.append((f"CLIP's values, fused by {menus.vfm_title(own)}", dense.tokens))
     layout = replace(dense.layout, size_hw=size_hw)
@@ -281,7 +281,7 @@ def against_truth(stages: Stages, view: View) -> tuple[str, str, list[str]]:
         "CLIP's values": ground_truth.curve_of_values(model, features, true),
         menus.OWN_ATTENTION: ground_truth.curve_of_attention(model, features, true),
     }
-    for variant in view.vfms(stages, limits.MOST_SOURCES):
+    for variant in view.vfms(stages.settings):
         curves[menus.vfm_title(variant)] = ground_truth.curve_of_vfm(stages.features(variant), true)
     return miou_line(stages, true), figures.precision_recall_figure(curves), []
 

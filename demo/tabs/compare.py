@@ -14,7 +14,7 @@ from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
-from demo.stages import Stages
+from demo.stages import Stages, Visit
 from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
 
 SLIDER_HEIGHT = 500  # pixels
@@ -105,9 +105,14 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
         return changed | {parts.note: note(missing(page.shown(values)))}
     pair = [values[part] or menus.CURRENT for part in (parts.left, parts.right)]
     given = (*pair, *_true(page, values))
-    made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode)
+    made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode, wanted=_wanted(visit, *pair))
     changed |= {page.held.visit: visit, parts.note: message(error)}
     return changed if error else changed | {parts.slider: in_files(parts.slider, made[0]), parts.line: made[1]}
+
+
+def _wanted(visit: Visit, *names: str) -> list[pc.Settings]:
+    known = {menus.CURRENT, *menus.result_names(pc.VFM_MODELS)}  # of the others `compare` says what is wrong
+    return [menus.variant(name, visit.asked.settings) for name in names if name in known]
 
 
 def _pair(stages: Stages, left: str, right: str, *truth: Any) -> Any:
@@ -132,7 +137,7 @@ def wire(page: Page) -> None:
         end = time.monotonic() + limits.REQUEST_SECONDS
         for done, name in enumerate(names, 1):
             given = (name, *_true(page, values))
-            made, visit, error = page.runner(_one, visit, *given)
+            made, visit, error = page.runner(_one, visit, *given, wanted=_wanted(visit, name))
             if not error and time.monotonic() > end and done < len(names):
                 error = time_limit.TOO_LATE
             if error:

@@ -165,7 +165,9 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     if visit is None:
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]
-    made, visit, error = page.runner(show, visit, _view(page, values), may_encode=may_encode)
+    looked = _view(page, values)
+    more: dict[str, Any] = {"may_encode": may_encode, "wanted": looked.vfms(visit.asked.settings)}
+    made, visit, error = page.runner(show, visit, looked, **more)
     held = {page.held.visit: visit, parts.note: message(error), **menu}
     if error:
         return held

@@ -14,7 +14,8 @@ from demo.answers.segment import Point
 from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadButton, held
 from demo.examples import Example
 from demo.request_log import note
-from demo.stages import Asked, Runner, Visit
+from demo.runner import Runner
+from demo.stages import Asked, Visit
 from proxyclip_core.drawing.drawing import Look
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}

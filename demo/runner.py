@@ -1,0 +1,81 @@
+"""Runs functions over the stages of a visit where the models are, and says for how long a GPU is lent for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import proxyclip_core as pc
+from demo import limits, work
+from demo.answers.errors import in_words
+from demo.models import Provider
+from demo.request_log import note
+from demo.stages import Stages, Visit, keys_of, words_of
+from proxyclip_core.words import with_background
+
+# On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
+START_SECONDS = 8  # of a process
+MEGABYTES_A_SECOND = 500  # of weights that move to the GPU
+OPERATIONS_A_SECOND = 5e12
+
+
+class Runner:
+    """Runs functions over the stages of a visit, where the models are."""
+
+    def __init__(self, models: Provider) -> None:
+        self.models, self._run = models, models.on_device(partial(_run, models), lent_seconds)
+
+    def __call__(
+        self,
+        do: Callable[..., Any],
+        visit: Visit,
+        *given: Any,
+        may_encode: bool = True,
+        wanted: Sequence[pc.Settings] = (),
+    ) -> tuple[Any, Visit, str]:
+        """`do(stages, *given)` -> its value, the visit with what is kept then, and ""; on an error None, and a line for
+        the person.
+
+        wanted: the settings of the results that `do` needs, where they are not those of the visit.
+        All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
+        its own.
+        """
+        value, entries, error = self._run(do, visit, may_encode, tuple(wanted), *given)
+        after = replace(visit, entries=entries)
+        note(**after.facts())
+        return value, after, error
+
+
+def _run(
+    models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
+) -> tuple[Any, Any, str]:
+    stages = Stages(models, visit, may_encode)
+    try:
+        return do(stages, *given), stages.entries(), ""
+    except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
+        return None, stages.entries(), in_words(error)
+
+
+def lent_seconds(
+    do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
+) -> int:
+    """For how long a GPU is asked for, at most limits.GPU_SECONDS: by what the results take that are not held yet."""
+    size_hw = visit.size_hw
+    if size_hw is None:
+        return limits.GPU_SECONDS
+    operations, megabytes = {}, {}
+    for s in wanted or (visit.asked.settings,):
+        keys = keys_of(visit.picture, s)
+        try:
+            classes, _ = with_background(words_of(s.words)[0], s.background)
+            found = work.operations(s, size_hw, [word for group in classes for word in group])
+        except ValueError:  # which the function will say at once
+            continue
+        for stage in work.missing({stage for stage, key in keys.items() if key in visit.entries}):
+            operations[keys[stage]] = found[stage]
+        megabytes |= {spec.name: spec.megabytes for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm))}
+    moving, computing = sum(megabytes.values()) / MEGABYTES_A_SECOND, sum(operations.values()) / OPERATIONS_A_SECOND
+    return min(limits.GPU_SECONDS, math.ceil(START_SECONDS + moving + computing))

@@ -1,0 +1,98 @@
+"""For how long a GPU is lent: as long as what is missing takes, and no longer than a bound."""
+
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import proxyclip_core as pc
+from demo import limits
+from demo import runner as running
+from demo.models import Models
+from demo.runner import START_SECONDS, Runner
+from demo.stages import Asked, Stages, Visit
+from tests.serving import as_elsewhere
+
+SETTINGS = pc.Settings(clip="OpenAI B/16", vfm="DINO B/8", words="sky, tree", side=None, windows="whole")
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    """Seconds that Hugging Face's `spaces` was asked for, which then runs the function in a process of its own."""
+    seconds = []
+
+    def lend(duration):
+        def lent(function):
+            return lambda *given: (seconds.append(duration(*given)), as_elsewhere(function)(*given))[1]
+
+        return lent
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
+    return seconds
+
+
+@pytest.fixture
+def runner(asked_for, tiny_clip, tiny_vfm):
+    models = Models(
+        "cpu", fetch=lambda spec: None, load_clip=lambda *given: tiny_clip, load_vfm=lambda *given: tiny_vfm
+    )
+    models.device = torch.device("mps")  # any but the CPU
+    return Runner(models)
+
+
+def visit_of(tmp_path, runner, size_hw=(112, 112), **changed) -> Visit:
+    path = tmp_path / f"{size_hw}.png"
+    Image.fromarray(np.zeros((*size_hw, 3), dtype=np.uint8)).save(path)
+    return Visit.of(Asked(replace(SETTINGS, **changed), str(path))).opened(runner.models)
+
+
+def test_a_gpu_is_lent_for_what_is_missing(tmp_path, runner, asked_for, monkeypatch):
+    monkeypatch.setattr(running, "OPERATIONS_A_SECOND", 1e9)
+    visit = visit_of(tmp_path, runner)
+    _, visit, error = runner(Stages.result, visit)
+    tick = Visit.of(replace(visit.asked, settings=replace(visit.asked.settings, beta=1.0)), visit)
+    runner(Stages.result, tick)
+    first, later = asked_for
+    assert not error and START_SECONDS < later < first
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"size_hw": (1400, 1400)},
+        {"vfm": "SAM H/16", "clip": "LAION H/14"},
+        {"refine": "pixels+", "size_hw": (480, 640)},
+    ],
+)
+def test_more_work_is_more_seconds(tmp_path, runner, asked_for, monkeypatch, more):
+    monkeypatch.setattr(limits, "GPU_SECONDS", 1000)
+    for visit in (visit_of(tmp_path, runner), visit_of(tmp_path, runner, **more)):
+        runner(_nothing, visit)
+    assert asked_for[1] > asked_for[0]
+
+
+def test_no_more_than_the_bound_is_asked_for(tmp_path, runner, asked_for, monkeypatch):
+    monkeypatch.setattr(limits, "GPU_SECONDS", 9)
+    runner(_nothing, visit_of(tmp_path, runner, (1400, 1400)))
+    assert asked_for == [9]
+
+
+def test_results_beside_the_pages_own_count_too(tmp_path, runner, asked_for):
+    visit = visit_of(tmp_path, runner)
+    others = [replace(SETTINGS, vfm=name) for name in ("SAM H/16", "SAM L/16")]
+    runner(_nothing, visit)
+    runner(_nothing, visit, wanted=others)
+    assert asked_for[1] > asked_for[0]
+
+
+def test_words_that_cannot_be_read_are_said_and_no_error(tmp_path, runner, asked_for):
+    _, _, error = runner(Stages.result, visit_of(tmp_path, runner, words=" , "))
+    assert error and asked_for == [START_SECONDS]
+
+
+def _nothing(stages: Stages) -> None:
+    """A function that takes no time, for which a GPU is asked all the same."""
