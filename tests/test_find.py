@@ -11,7 +11,8 @@ import pytest
 import proxyclip_core as pc
 from demo import limits
 from demo.answers import find
-from demo.stages import Asked, Runner
+from demo.runner import Runner
+from demo.stages import Asked
 from demo.ui import build_demo
 from proxyclip_core import presence
 from proxyclip_core.words import as_text

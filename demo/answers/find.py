@@ -10,7 +10,8 @@ from demo import limits
 from demo.answers.errors import UserError, in_words
 from demo.answers.segment import Answer, segment
 from demo.models import Say
-from demo.stages import Asked, Runner, Stages, Visit
+from demo.runner import Runner
+from demo.stages import Asked, Stages, Visit
 from proxyclip_core import presence
 from proxyclip_core.words import as_text, read_vocabulary
 
