@@ -76,6 +76,7 @@ def lent_seconds(
             continue
         for stage in work.missing({stage for stage, key in keys.items() if key in visit.entries}):
             operations[keys[stage]] = found[stage]
-        megabytes |= {spec.name: spec.megabytes for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm))}
+        specs = (pc.find_clip(s.clip), pc.find_vfm(s.vfm), work.sam_of(s))
+        megabytes |= {spec.name: spec.megabytes for spec in specs if spec}
     moving, computing = sum(megabytes.values()) / MEGABYTES_A_SECOND, sum(operations.values()) / OPERATIONS_A_SECOND
     return min(limits.GPU_SECONDS, math.ceil(START_SECONDS + moving + computing))

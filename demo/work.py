@@ -19,6 +19,8 @@ import torch
 import proxyclip_core as pc
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.clip import early_layers
+from proxyclip_core.models.sam import AUTO, USUAL
+from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import templates_of
 
@@ -29,11 +31,13 @@ CHARACTERS = 4  # of a token
 REFINING = {"quick": (448, 300, 10), "pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
 LINKS = 400 * 2 * 40 * 10  # of a patch: scores move along them, both ways, in all steps of the solver
-# What a stage is made of.
+PROMPTS, PROMPT = 64, 1e10  # that SAM is asked, and operations of each
+# What a stage is made of; stages that settings do not ask for take no operations.
 NEEDS = {
-    "dense": ("clip", "vfm"),
+    "regions": ("sam",),
+    "dense": ("clip", "vfm", "regions"),
     "logits": ("dense", "words"),
-    "refined": ("logits",),
+    "refined": ("logits", "regions"),
     "result": ("refined",),
 }
 
@@ -85,6 +89,9 @@ def operations(
     found: dict[str, float] = {"words": _reading(clip, queries if new is None else new, s.templates)}
     found["clip"] = windows * clip.tower.operations(own)
     found["vfm"] = windows * vfm.operations(patches) if vfm else 0.0
+    sam = sam_of(s)
+    found["sam"] = _vfm(sam).operations(prod(_vfm(sam).grid((0, 0)))) if sam and sam.name != s.vfm else 0.0
+    found["regions"] = PROMPTS * PROMPT if sam else 0.0
     values = 4 * own * width**2 + 2 * patches * width * clip.embedding
     if s.fusion == "clip":
         values += 24 * own * width**2 + 4 * own**2 * width
@@ -101,6 +108,15 @@ def operations(
         found["refined"] += pixels * (once + each * len(queries)) * ENTRY
     found["result"] = len(queries) * (prod(size_hw) * ENTRY + 2.0 * windows * patches * size_hw[1])
     return found
+
+
+def sam_of(s: pc.Settings) -> pc.VfmSpec | None:
+    """The SAM that is asked for regions; None where none is."""
+    if s.refine not in BY_SAM and (s.scope == "all" or s.fusion != "proxy"):
+        return None
+    vfm = pc.VFM_MODELS.get(s.vfm)
+    own = vfm.name if vfm and vfm.is_sam else USUAL
+    return pc.find_vfm(own if s.sam == AUTO else s.sam)
 
 
 def missing(held: Collection[str], stage: str = "result") -> set[str]:

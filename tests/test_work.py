@@ -75,7 +75,17 @@ def test_clips_of_the_table_are_estimated(name):
     assert found == pytest.approx(counted(partial(network.encode_image, window)) * (layers - 1) / layers, rel=0.1)
 
 
-@pytest.mark.parametrize("change", [{"side": 672}, {"vfm": "Built-in/4"}, {"refine": "pixels+"}, {"reach": "picture"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"side": 672},
+        {"vfm": "Built-in/4"},
+        {"refine": "pixels+"},
+        {"reach": "picture"},
+        {"scope": "regions"},
+        {"refine": "sam"},
+    ],
+)
 def test_more_to_do_is_more_work(change):
     usual, more = (sum(work.operations(s, SIZE_HW, QUERIES).values()) for s in (SETTINGS, replace(SETTINGS, **change)))
     assert more > 1.05 * usual
@@ -94,6 +104,6 @@ def test_words_that_were_read_before_are_no_work():
 
 
 def test_what_is_held_need_not_run():
-    assert work.missing(()) == {"words", "clip", "vfm", "dense", "logits", "refined", "result"}
-    assert work.missing({"clip", "vfm", "words"}) == {"dense", "logits", "refined", "result"}
-    assert work.missing({"logits"}) == {"refined", "result"} and not work.missing({"result"})
+    assert work.missing(()) == {"words", "clip", "vfm", "sam", "regions", "dense", "logits", "refined", "result"}
+    assert work.missing({"clip", "vfm", "words", "regions"}) == {"dense", "logits", "refined", "result"}
+    assert work.missing({"logits", "regions"}) == {"refined", "result"} and not work.missing({"result"})
