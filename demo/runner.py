@@ -66,7 +66,8 @@ def lent_seconds(
     size_hw = visit.size_hw
     if size_hw is None:
         return limits.GPU_SECONDS
-    operations, megabytes = {}, {}
+    operations: dict[Any, float] = {}
+    megabytes: dict[str, int] = {}
     for s in wanted or (visit.asked.settings,):
         keys = keys_of(visit.picture, s)
         try:
