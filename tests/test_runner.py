@@ -37,9 +37,7 @@ def asked_for(monkeypatch):
 
 @pytest.fixture
 def runner(asked_for, tiny_clip, tiny_vfm):
-    models = Models(
-        "cpu", find=lambda spec: None, load_clip=lambda *given: tiny_clip, load_vfm=lambda *given: tiny_vfm
-    )
+    models = Models("cpu", find=lambda spec: None, load_clip=lambda *given: tiny_clip, load_vfm=lambda *given: tiny_vfm)
     models.device = torch.device("mps")  # any but the CPU
     return Runner(models)
 
