@@ -52,8 +52,9 @@ class Layers:
         )
 
     def as_json(self, picture: str, result: str) -> str:
-        """picture: the digest of the file; result: what tells this result from others."""
-        return json.dumps({"picture": picture, "result": result, **self.__dict__})
+        """picture: the digest of the file; result: what tells this result from others. Names may look like markup to
+        gradio, which would warn of them."""
+        return json.dumps({"picture": picture, "result": result, **self.__dict__}).replace("<", "\\u003c")
 
 
 def label_map(labels: np.ndarray, classes: int) -> np.ndarray:

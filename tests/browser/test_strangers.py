@@ -28,6 +28,8 @@ def test_words_and_file_names_are_text_everywhere_and_no_request_leaves(visit, s
     opened.chips().first.hover()  # its tip, and its class alone
     page.click("#overlay img")
     expect(page.locator("#top")).to_contain_text(HARM)
+    expect(page.locator("#card")).to_contain_text(HARM)
+    opened.unfold("Scores of one class")
     page.locator("#score-class input").click()
     page.get_by_role("option", name=HARM).click()
     expect(page.locator("#score-map img")).to_be_visible()
