@@ -71,8 +71,10 @@ def own_folder() -> None:
     also when it is ended from outside, which takes no time then. What is downloaded or written meanwhile is whole, or
     goes on at the next start."""
     folder = tempfile.mkdtemp(prefix="proxyclip-")
-    os.environ.setdefault("GRADIO_TEMP_DIR", folder)
-    tempfile.tempdir = folder
+    # Two folders: gradio takes over a file by copying it, unless it lies among its own already.
+    os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(folder, "files"))
+    tempfile.tempdir = os.path.join(folder, "work")
+    os.mkdir(tempfile.tempdir)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     def end(signal_number: int, frame: Any) -> None:

@@ -88,7 +88,7 @@ def app_and_process(cache: Path, *arguments: str, **environment: str) -> Iterato
         [sys.executable, "app.py", "--port", str(free_port()), "--device", "cpu", *arguments],
         cwd=ROOT,
         env=kept
-        | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "GRADIO_TEMP_DIR": str(cache), "PYTHONUNBUFFERED": "1"}
+        | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "TMPDIR": str(cache), "PYTHONUNBUFFERED": "1"}
         | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
