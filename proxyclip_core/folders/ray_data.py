@@ -100,12 +100,10 @@ def _data(ray: Any, pictures: Sequence[Any], folders: Sequence[str]) -> Iterator
     if pictures:
         yield ray.data.from_items([{"picture": pickle.dumps(picture)} for picture in pictures]), ""
     endings = [ending.removeprefix(".") for ending in ENDINGS]
-    no_core = {"num_cpus": 0}  # the actors may have them all, and reading would wait for ever
     for folder in folders:
         try:
-            found = ray.data.read_binary_files(
-                folder, include_paths=True, file_extensions=endings, ray_remote_args=no_core
-            )
+            # Without a core of its own: the actors may have them all, and reading would wait for ever.
+            found = ray.data.read_binary_files(folder, include_paths=True, file_extensions=endings, num_cpus=0)
         except OSError as error:
             raise ValueError(
                 f"Ray cannot read {folder}: {str(error) or type(error).__name__}. Check the address, and what the "
