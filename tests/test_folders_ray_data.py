@@ -123,7 +123,9 @@ def test_the_score_is_the_same_though_an_actor_is_killed_and_what_was_counted_st
         evaluate(model, pairs, partial=kept, ray="local", load=Mortal())
     damaged.write_bytes(sound)
     fused: list[int] = []
-    monkeypatch.setattr(ProxyCLIP, "fuse", lambda *given, do=ProxyCLIP.fuse: fused.append(1) or do(*given))
+    monkeypatch.setattr(
+        ProxyCLIP, "fuse", lambda *given, do=ProxyCLIP.fuse, **more: fused.append(1) or do(*given, **more)
+    )
     assert evaluate(model, pairs, partial=kept).as_json() == expected.as_json() and 0 < len(fused) < len(pairs.items)
 
 
