@@ -114,5 +114,5 @@ overlay.addEventListener("keydown", (event) => {
   point(keyed);
 });
 document.addEventListener("drawn", name);
-addEventListener("resize", refresh);
+new ResizeObserver(refresh).observe(overlay); // in full screen, too
 watch("value", refresh);
