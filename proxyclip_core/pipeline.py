@@ -235,8 +235,12 @@ class ProxyCLIP:
         crop: int = 336,
         stride: int = 112,
         resizing: str = "bicubic",
+        presence: bool = True,
     ) -> list[Segmentation]:
-        """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are."""
+        """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are.
+
+        presence: whether the results tell it, which no score asks for.
+        """
         pictures = [read_image(image) for image in images]
         more: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing, "facet": settings.facet}
         every = self.encode_all(pictures, settings.side, settings.windows, **more)
@@ -244,8 +248,9 @@ class ProxyCLIP:
         for picture, features in zip(pictures, every):
             dense, refined = self.answer(picture, features, settings, vocabulary)
             result = refined.segment(settings.threshold)
-            result = replace(result, presence=self.presence(dense, vocabulary))
-            results.append(replace(result, settings=settings, computed_with=self.computed_with(settings)))
+            told = self.presence(dense, vocabulary) if presence else {}
+            computed_with = self.computed_with(settings)
+            results.append(replace(result, presence=told, settings=settings, computed_with=computed_with))
         return results
 
     def answer(

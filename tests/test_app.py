@@ -245,7 +245,7 @@ def test_a_result_too_large_to_keep_is_looked_at_and_downloaded_all_the_same(pag
 
 def test_a_click_gives_the_best_classes_there_in_bars_of_their_colours(page):
     page.do("top", "click", data={"x": 0.6, "y": 0.2, "picture": page.visit.picture})
-    scores = page.visit.held("logits").scores_at((0.6 * 150, 0.2 * 230))
+    scores = page.visit.logits.scores_at((0.6 * 150, 0.2 * 230))
     assert re.findall(r"<li><span>(\w+)</span>", page["top"]) == list(scores)
     colours = {row["name"]: row["colour"] for row in legend_rows_of(page)}
     assert [colours[name] in page["top"] for name in scores] == [True, True]

@@ -333,5 +333,6 @@ def test_a_visit_changes_with_its_result_and_not_with_what_is_kept_along(make, a
 
 def test_nbytes_counts_what_a_stage_holds(make, asked):
     features = make(asked).features()
-    assert nbytes(features) == features.clip_tokens.nbytes + features.vfm.nbytes
+    held = features.clip_tokens.nbytes + features.vfm.nbytes
+    assert held <= nbytes(features) < held + 1000  # and what it is called
     assert nbytes(json) == 0

@@ -55,7 +55,8 @@ class CountJob:
 
     def __call__(self) -> Segmenter[Counted]:
         asked = self.question
-        return Segmenter(self.load(), asked.settings, self.count, vocabulary=asked.vocabulary, **asked.windows)
+        more = {"vocabulary": asked.vocabulary, "presence": False, **asked.windows}
+        return Segmenter(self.load(), asked.settings, self.count, **more)
 
     def count(self, picture: Found, pixels: np.ndarray, result: Segmentation) -> Counted:
         ground_truth = self.items[int(picture.name)].ground_truth((pixels.shape[0], pixels.shape[1]))

@@ -58,12 +58,13 @@ class Segmenter(Generic[Value]):
         crop: int = 336,
         stride: int = 112,
         resizing: str = "bicubic",
+        presence: bool = True,
         vocabulary: Vocabulary | None = None,
         progress: Progress = iter,
     ) -> None:
         self.model, self.settings, self.keep, self.known = model, settings, keep, known
         self.device = model.device
-        self.windows: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing}
+        self.more: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing, "presence": presence}
         self.vocabulary = vocabulary or model.embed_for(settings, progress)
         # On a GPU threads would not compute at once, but hold its memory at once.
         self._computing: AbstractContextManager = nullcontext() if model.device.type == "cpu" else threading.Lock()
@@ -91,7 +92,7 @@ class Segmenter(Generic[Value]):
             return []
         try:
             with self._computing:
-                return list(self.model.run_all(pictures, self.settings, self.vocabulary, **self.windows))
+                return list(self.model.run_all(pictures, self.settings, self.vocabulary, **self.more))
         except ERRORS as error:
             if len(pictures) == 1:
                 return [_of_one_picture(error)]
