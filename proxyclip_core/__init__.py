@@ -11,7 +11,8 @@ from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, Vf
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.picture import PictureWarning, read_image, read_picture
-from proxyclip_core.pipeline import FUSIONS, ProxyCLIP
+from proxyclip_core.pipeline import FUSIONS
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning
 from proxyclip_core.types import (
     ClassLogits,

@@ -14,7 +14,7 @@ from proxyclip_core.models.loading import (
     load_vfm,
 )
 from proxyclip_core.models.registry import find_clip
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, default
 
 

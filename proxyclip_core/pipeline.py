@@ -1,4 +1,4 @@
-"""ProxyCLIP as stages without state, and the map of what one patch attends to.
+"""ProxyCLIP as stages without state, and the map of what one patch attends to: `Stages`, which `ProxyCLIP` is.
 
     features = model.encode(image)            only this runs the image encoders
     dense    = model.fuse(features, beta, gamma)
@@ -15,50 +15,36 @@ Axes: B windows, h x w patches, D CLIP width, E embedding, K classes, Q queries,
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from proxyclip_core import attention, presence, seeds
-from proxyclip_core import refine as refinement
+from proxyclip_core import attention, seeds
 from proxyclip_core.cpu import chosen_kernels, fast_products
-from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.clip import ClipEncoder, Progress
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at_once
-from proxyclip_core.picture import ImageLike, PictureWarning, picture_digest, read_image, read_picture, resized
+from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine import across
-from proxyclip_core.refine.regions import paint
 from proxyclip_core.refine.scope import scopes_of
-from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning, default, differences, versions
+from proxyclip_core.settings import SETTINGS, default, versions
 from proxyclip_core.types import (
-    PREVIEW_SIDE,
     ClassLogits,
     DenseFeatures,
     ImageFeatures,
-    Refined,
     Regions,
-    SamViews,
-    Segmentation,
     Vocabulary,
 )
 from proxyclip_core.windows import WindowLayout, plan_windows
 from proxyclip_core.word_notes import notes_on
 from proxyclip_core.words import (
-    Classes,
     Read,
     Words,
-    WordsWarning,
-    as_text,
     prompts_for,
     read_vocabulary,
     templates_of,
@@ -66,17 +52,13 @@ from proxyclip_core.words import (
     with_background,
 )
 
-if TYPE_CHECKING:
-    from proxyclip_core.models.sam import SamModel
-
 FUSIONS = SETTINGS["fusion"].values
-
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _stage(method: Callable[P, R]) -> Callable[P, R]:
+def stage(method: Callable[P, R]) -> Callable[P, R]:
     """Without gradients, and with tensors that name no device on the CPU, whatever the process's default is."""
 
     @wraps(method)
@@ -88,11 +70,10 @@ def _stage(method: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-class ProxyCLIP:
+class Stages:
     """Two frozen encoders and the stages between a picture, words, and labels.
 
-    fusion and templates are the defaults of `fuse` and `embed`; ValueError is raised for unknown ones. sam: a SAM of
-    one's own, in place of those of the table, which are loaded when they are asked for regions.
+    fusion and templates are the defaults of `fuse` and `embed`. Raises ValueError for unknown ones.
     """
 
     def __init__(
@@ -101,9 +82,7 @@ class ProxyCLIP:
         vfm: PatchEncoder | None,
         fusion: str = default("fusion"),
         templates: str = default("templates"),
-        sam: SamModel | None = None,
     ) -> None:
-        self.sam = sam
         self.clip = clip
         self.vfm = vfm
         self.fusion = str(SETTINGS["fusion"].check(fusion))
@@ -113,11 +92,8 @@ class ProxyCLIP:
     def device(self) -> torch.device:
         return self.clip.device
 
-    def computed_with(self, settings: Settings | None = None) -> dict[str, Any]:
-        """What decides the numbers of a result besides its settings: for the record, ready for JSON.
-
-        settings: of the result; where they ask SAM, the record names its weights too.
-        """
+    def computed_with(self) -> dict[str, Any]:
+        """What decides the numbers of a result besides its settings: for the record, ready for JSON."""
         encoders = [encoder for encoder in (self.clip, self.vfm) if encoder is not None]
         precisions = [str(encoder.dtype).removeprefix("torch.") for encoder in encoders]
         return {
@@ -127,7 +103,6 @@ class ProxyCLIP:
             "kernels": chosen_kernels() if self.device.type == "cpu" else {},
             "clip_weights": self.clip.digest,
             "vfm_weights": self.vfm.digest if self.vfm is not None else None,
-            **({"sam_weights": self.sam_model(settings.sam).digest} if settings and settings.asks_sam else {}),
         }
 
     def __repr__(self) -> str:
@@ -136,161 +111,7 @@ class ProxyCLIP:
         kernels = [f"{name}: {choice}" for name, choice in found["kernels"].items()]
         return f"ProxyCLIP({', '.join([*parts, found['precision'], found['device'], *kernels])})"
 
-    def __call__(
-        self,
-        image: ImageLike,
-        words: Words,
-        *,
-        beta: float = default("beta"),
-        gamma: float = default("gamma"),
-        threshold: float = default("threshold"),
-        background: str = default("background"),
-        side: int | None = default("side"),
-        windows: str = default("windows"),
-        fusion: str | None = None,
-        facet: str = default("facet"),
-        reach: str = default("reach"),
-        scope: str = default("scope"),
-        refine: str = default("refine"),
-        sam: str = default("sam"),
-        templates: str | None = None,
-        crop: int = 336,
-        stride: int = 112,
-    ) -> Segmentation:
-        """All stages at once; see each for its arguments, which are in the ranges of `settings.SETTINGS`.
-
-        What is to be said of the picture and the words is in the result's `notes`, and warned of.
-        """
-        read = read_vocabulary(words)
-        settings = self.settings_of(
-            words,
-            beta=beta,
-            gamma=gamma,
-            side=side,
-            windows=windows,
-            templates=templates or self.templates,
-            background=background,
-            threshold=threshold,
-            fusion=fusion or self.fusion,
-            facet=facet,
-            reach=reach,
-            scope=scope,
-            refine=refine,
-            sam=sam,
-        )
-        return self._run(image, settings, read, crop, stride)
-
-    def settings_of(self, words: Words, **numbers: Any) -> Settings:
-        """The settings of a call with these words and numbers, which are named as in `Settings`."""
-        if not isinstance(words, str):
-            words = as_text(read_vocabulary(words)[0])
-        models: dict[str, Any] = {"clip": self.clip.name, "vfm": self.vfm.name if self.vfm is not None else ""}
-        own = {"fusion": self.fusion, "templates": self.templates}
-        return Settings(**models, words=words, **{**own, **numbers})
-
-    def run(self, image: ImageLike, settings: Settings, *, crop: int = 336, stride: int = 112) -> Segmentation:
-        """All stages with the numbers and words of `settings`, whose models must be this model's; else as a call.
-
-        Gives a `SettingsWarning` where the settings come from a file and were saved with other versions, kernels or
-        weights. Raises ValueError where they name other models.
-        """
-        return self._run(image, settings, read_vocabulary(settings.words), crop, stride)
-
-    def _run(self, image: ImageLike, settings: Settings, read: Read, crop: int, stride: int) -> Segmentation:
-        self._check_settings(settings)
-        # Words first: a slip in them should not wait for the encoders.
-        vocabulary = self.with_plain(self._embed(read, settings.background, settings.templates, iter))
-        _warn(vocabulary.notes, WordsWarning)
-        picture, reservations = read_picture(image)
-        _warn(reservations, PictureWarning)
-        (result,) = self.run_all([picture], settings, vocabulary, crop=crop, stride=stride)
-        preview = picture_at(picture, size_within(picture.shape[:2], most=PREVIEW_SIDE))
-        return replace(result, notes=(*reservations, *vocabulary.notes), preview=preview.copy())
-
-    def embed_for(self, settings: Settings, progress: Progress = iter) -> Vocabulary:
-        """The words of `settings`, embedded; what is to be said of them is warned of. ValueError as in `run`."""
-        self._check_settings(settings)
-        vocabulary = self._embed(read_vocabulary(settings.words), settings.background, settings.templates, progress)
-        _warn(vocabulary.notes, WordsWarning)
-        return self.with_plain(vocabulary)
-
-    def _check_settings(self, settings: Settings) -> None:
-        mine = (self.clip.name, self.vfm.name if self.vfm is not None else "")
-        if (settings.clip, settings.vfm if self.vfm is not None else "") != mine:
-            raise ValueError(
-                f"The settings are for {settings.clip} and {settings.vfm or 'no VFM'}, this model is "
-                f"{' and '.join(filter(None, mine))}. Load the models that the settings name."
-            )
-        if settings.asks_sam:
-            self.sam_model(settings.sam)  # nobody should wait for the encoders to hear that it is missing
-        if settings.computed_with and (differ := differences(settings.computed_with, self.computed_with(settings))):
-            warnings.warn(differ, SettingsWarning, stacklevel=4)
-
-    def run_all(
-        self,
-        images: Sequence[ImageLike],
-        settings: Settings,
-        vocabulary: Vocabulary,
-        *,
-        crop: int = 336,
-        stride: int = 112,
-        resizing: str = "bicubic",
-        presence: bool = True,
-    ) -> list[Segmentation]:
-        """As `run` for several pictures. vocabulary: from `embed_for`, once for all pictures there are.
-
-        presence: whether the results tell it, which no score asks for.
-        """
-        pictures = [read_image(image) for image in images]
-        more: dict[str, Any] = {"crop": crop, "stride": stride, "resizing": resizing, "facet": settings.facet}
-        every = self.encode_all(pictures, settings.side, settings.windows, **more)
-        results = []
-        for picture, features in zip(pictures, every):
-            dense, refined = self.answer(picture, features, settings, vocabulary)
-            result = refined.segment(settings.threshold)
-            told = self.presence(dense, vocabulary) if presence else {}
-            computed_with = self.computed_with(settings)
-            results.append(replace(result, presence=told, settings=settings, computed_with=computed_with))
-        return results
-
-    def answer(
-        self, picture: np.ndarray, features: ImageFeatures, settings: Settings, vocabulary: Vocabulary
-    ) -> tuple[DenseFeatures, Refined]:
-        """Stage 2, and what comes of stages 4 and 5: all between the encoders and `.segment(settings.threshold)`."""
-        s = settings
-        scope = s.scope if s.fusion == "proxy" else "all"  # which alone has an attention to be kept somewhere
-        seen = self.seen_by_sam(picture, features, s.refine, scope, s.sam)
-        regions = seen.get("regions") if scope == "regions" else None
-        dense = self.fuse(features, s.beta, s.gamma, s.fusion, s.reach, regions=regions)
-        return dense, self.refine(self.classify(dense, vocabulary), features, picture, s.refine, s.sam, **seen)
-
-    def batch(
-        self,
-        pictures: Iterable[str | os.PathLike] | str | os.PathLike,
-        words: Words | Settings,
-        *,
-        progress: bool = False,
-        skip_existing: str | os.PathLike | None = None,
-        workers: int | None = None,
-        crop: int = 336,
-        stride: int = 112,
-        **numbers: Any,
-    ) -> Iterator[tuple[Path, Segmentation | None, Exception | None]]:
-        """Many pictures, several at a time: yields (picture, result, None) or (picture, None, error), in order.
-
-        pictures: files, folders (with their sub-folders, by name) and patterns such as "photos/**/*.jpg".
-        words and numbers: as in a call; or `Settings`, which hold both.
-        progress: a bar with pictures a second and the time left. skip_existing: a folder in which `proxyclip segment`
-        wrote results: pictures that have one by these settings are left out. workers: pictures computed at a time.
-        What is wrong with one picture is yielded; ValueError is raised, at once, for paths, words and numbers that
-        cannot be. See `folders`.
-        """
-        from proxyclip_core import folders  # which runs this class
-
-        more: dict[str, Any] = {"progress": progress, "skip_existing": skip_existing, "workers": workers}
-        return folders.batch(self, pictures, words, crop=crop, stride=stride, **more, **numbers)
-
-    @_stage
+    @stage
     def encode(
         self,
         image: ImageLike,
@@ -319,7 +140,7 @@ class ProxyCLIP:
         known = clip_from is not None and (clip_from.layout, clip_from.clip_id) == (layout, self.clip.digest)
         return self._encode([(picture, layout)], facet, [clip_from.clip_tokens] if clip_from and known else None)[0]
 
-    @_stage
+    @stage
     def encode_all(
         self,
         images: Sequence[ImageLike],
@@ -365,7 +186,7 @@ class ProxyCLIP:
             for (picture, layout), of_clip, of_vfm in zip(pictures, clip_tokens, vfm)
         ]
 
-    @_stage
+    @stage
     def fuse(
         self,
         features: ImageFeatures,
@@ -441,7 +262,7 @@ class ProxyCLIP:
         warned(read)
         return self._embed(read, background, templates, progress)
 
-    @_stage
+    @stage
     def _embed(self, read: Read, background: str, templates: str | None, progress: Progress) -> Vocabulary:
         templates = str(SETTINGS["templates"].check(templates or self.templates))
         given, dropped = read
@@ -481,153 +302,13 @@ class ProxyCLIP:
 
         Raises ValueError where the picture and the words were not encoded by the same CLIP.
         """
-        _check_same_clip(dense, vocabulary)
+        check_same_clip(dense, vocabulary)
         vocabulary = vocabulary.to(dense.tokens.device)
         tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
         logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
         return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
 
-    @_stage
-    def presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> dict[str, float]:
-        """Whether each word is in the picture at all, 0..1 by class name, without the background; see `presence`.
-
-        Runs the text tower for words that were not read in the sentences of `presence.TEMPLATES`, and once a CLIP for
-        the reference vocabulary. Raises ValueError as `classify`.
-        """
-        _check_same_clip(dense, vocabulary)
-        found = self._presence(dense, vocabulary).tolist()
-        return dict(list(zip(vocabulary.names, found))[int(vocabulary.has_background) :])
-
-    def with_plain(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary, ready for the `presence` of many pictures."""
-        return replace(vocabulary, plain=self._plain(vocabulary))
-
-    def _plain(self, vocabulary: Vocabulary) -> torch.Tensor:
-        """(Q, E), in the sentences in which the reference vocabulary is read: others would not compare."""
-        if vocabulary.plain is not None:
-            return vocabulary.plain
-        if vocabulary.templates == presence.TEMPLATES:
-            return vocabulary.embeddings
-        return self._embed_words(vocabulary.queries, presence.TEMPLATES, iter)
-
-    def _presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> torch.Tensor:
-        """(K,) on the CPU."""
-        if self.clip.reference is None:
-            self.clip.reference = self._embed_words(presence.reference_words(), presence.TEMPLATES, iter)
-        given = (part.to(self.device) for part in (dense.tokens, self._plain(vocabulary), self.clip.reference))
-        return presence.best_of_class(presence.presence_of(*given).cpu(), vocabulary.query_class.cpu())
-
-    def find_words(
-        self,
-        image: ImageLike,
-        words: Words | None = None,
-        *,
-        beta: float = default("beta"),
-        gamma: float = default("gamma"),
-        side: int | None = default("side"),
-        windows: str = default("windows"),
-        fusion: str | None = None,
-        facet: str = default("facet"),
-        reach: str = default("reach"),
-    ) -> Classes:
-        """The words of a large vocabulary that are in the picture, which a call takes as its words; the largest first.
-
-        words: what is chosen from; None for `presence.candidate_words`. The rest as in a call. Found is what
-        `words_in` finds. Raises ValueError, and warns, as a call.
-        """
-        chosen = presence.candidate_words(self.clip.name) if words is None else words
-        vocabulary = self.embed(chosen, templates=presence.TEMPLATES)
-        picture, reservations = read_picture(image)
-        _warn(reservations, PictureWarning)
-        dense = self.fuse(self.encode(picture, side, windows, facet=facet), beta, gamma, fusion, reach)
-        return self.words_in(dense, vocabulary)
-
-    @_stage
-    def words_in(self, dense: DenseFeatures, vocabulary: Vocabulary) -> Classes:
-        """The classes of a vocabulary that win a region and are there, the largest first. ValueError as `classify`."""
-        logits = self.classify(dense, vocabulary)
-        present = self._presence(dense, vocabulary) >= presence.PERHAPS_ABSENT
-        classes = vocabulary.classes
-        won = presence.winners(logits.values.cpu(), vocabulary.query_class.cpu(), present)
-        return tuple(classes[index] for index in won)
-
-    @_stage
-    def refine(
-        self,
-        logits: ClassLogits,
-        features: ImageFeatures,
-        image: ImageLike,
-        method: str = default("refine"),
-        sam: str = default("sam"),
-        *,
-        views: SamViews | None = None,
-        regions: Regions | None = None,
-        **settings: Any,
-    ) -> Refined:
-        """Optional, past the paper: logits sharpened by the picture itself; see `refine.refine` for the methods.
-
-        views, regions: what SAM has said of the picture, for the methods that ask it; where they are not given, it is
-        asked, see `seen_by_sam`. Raises ValueError for what is of different pictures, and for a method or a setting
-        that does not exist, WeightsError where SAM is not on this machine.
-        """
-        if method in refinement.BY_SAM and views is None and (regions is None or method != "sam"):
-            views = self.sam_views(image, features, sam)
-        if method == "sam":
-            settings["regions"] = self.regions(views) if regions is None and views is not None else regions
-        elif method == "sam-prompts" and views is not None:
-            settings |= {"views": views.to(self.device), "model": self._sam_of(views)}
-        return refinement.refine(logits.to(self.device), features, image, method, **settings)
-
-    def sam_model(self, sam: str = default("sam")) -> SamModel:
-        """The SAM that one of `SETTINGS["sam"]` means; "auto" is the VFM where that is a SAM, else SAM B.
-
-        Raises WeightsError where it is not on this machine: nothing is downloaded for it.
-        """
-        SETTINGS["sam"].check(sam)
-        if self.sam is not None:
-            return self.sam
-        from proxyclip_core.models import sam as sam_models  # here, because few need it and it is slow to import
-
-        row = sam_models.sam_row(sam, self.vfm.name if self.vfm is not None else None)
-        precision = (self.vfm or self.clip).dtype
-        return sam_models.load_sam(row.name, self.device, precision, self.vfm)
-
-    @_stage
-    def sam_views(self, image: ImageLike, features: ImageFeatures | None = None, sam: str = default("sam")) -> SamViews:
-        """The picture as SAM reads it: once more and as a whole, unless it is the VFM that `features` come from."""
-        return self.sam_model(sam).views(read_image(image), features)
-
-    @_stage
-    def regions(self, views: SamViews, *, points: int = 8, iou: float = 0.4, stability: float = 0.4) -> Regions:
-        """SAM's automatic regions of a picture, the smaller ones upon the larger ones.
-
-        points: on each side of a grid over the picture, each asked for three masks. iou, stability: what a mask must
-        reach of SAM's own guess of its overlap with the truth, and of how little it depends on the threshold. The
-        defaults are CorrCLIP's quick ones; its others, 32, 0.7 and 0.7, take 16 times as long.
-        """
-        masks = self._sam_of(views).automatic_masks(views.to(self.device), points, iou, stability)
-        numbers = paint(masks, views.working_hw)
-        return Regions(torch.from_numpy(numbers).to(self.device), views.picture)
-
-    def seen_by_sam(
-        self,
-        image: ImageLike,
-        features: ImageFeatures,
-        refine: str,
-        scope: str = default("scope"),
-        sam: str = default("sam"),
-    ) -> dict[str, Any]:
-        """What these settings ask of SAM: the named arguments `views` and `regions` of `refine`, or nothing."""
-        wants_regions = refine == "sam" or SETTINGS["scope"].check(scope) == "regions"
-        if refine not in refinement.BY_SAM and not wants_regions:
-            return {}
-        views = self.sam_views(image, features, sam)
-        return {"views": views} | ({"regions": self.regions(views)} if wants_regions else {})
-
-    def _sam_of(self, views: SamViews) -> SamModel:
-        return self.sam or self.sam_model(views.sam)
-
-    @_stage
+    @stage
     def seed_attention(
         self,
         features: ImageFeatures,
@@ -644,7 +325,7 @@ class ProxyCLIP:
         self._check_features(features)
         return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on, regions)
 
-    @_stage
+    @stage
     def similarity_statistics(
         self, features: ImageFeatures, beta: float = default("beta"), gamma: float = default("gamma")
     ) -> attention.SimilarityStatistics:
@@ -659,17 +340,12 @@ class ProxyCLIP:
             )
 
 
-def _check_same_clip(dense: DenseFeatures, vocabulary: Vocabulary) -> None:
+def check_same_clip(dense: DenseFeatures, vocabulary: Vocabulary) -> None:
     if dense.clip_id != vocabulary.clip_id:
         raise ValueError(
             f"The picture was encoded by {dense.clip_name} @{dense.clip_id} and the words by "
             f"{vocabulary.clip_name} @{vocabulary.clip_id}; both must come from one CLIP. Embed the words again."
         )
-
-
-def _warn(notes: Sequence[str], category: type[Warning]) -> None:
-    for note in notes:
-        warnings.warn(note, category, stacklevel=4)  # of whoever called the model
 
 
 def _layout(picture: np.ndarray, side: int | None, windows: str, crop: int, stride: int, resizing: str) -> WindowLayout:

@@ -27,7 +27,7 @@ from proxyclip_core.evaluation.results import Scores
 from proxyclip_core.evaluation.run import evaluate
 from proxyclip_core.evaluation.tables import class_table, paper_table, summary_table
 from proxyclip_core.export.encoding import replace
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, check_threshold
 
 MODELS = ("clip", "vfm")

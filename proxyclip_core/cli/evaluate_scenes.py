@@ -27,7 +27,7 @@ from proxyclip_core.evaluation.words_present import WordScore
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
 from proxyclip_core.models.weights import is_available
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.settings import SETTINGS, check_threshold
 from proxyclip_core.types import DenseFeatures

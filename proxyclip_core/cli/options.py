@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from proxyclip_core.loader import load
 from proxyclip_core.models.loading import PRECISIONS
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Setting
 
 TEXT_NOTES = {

@@ -17,7 +17,7 @@ from proxyclip_core.cli.report import Report
 from proxyclip_core.folders import Found, Output, Segmenter, map_pictures, words_bar
 from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.models.clip import Progress
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import SETTINGS, Settings
 
 WISHES = {name: line for name, line in export.WISHES.items() if name != "logits"}  # which `segment` does not keep

@@ -26,7 +26,7 @@ from proxyclip_core.evaluation.scores import count_areas
 from proxyclip_core.folders import Found, Outcome, Segmenter, map_pictures, progress_bar
 from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.picture import PictureWarning
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Segmentation, Vocabulary
 from proxyclip_core.windows import PAPERS_WINDOWS

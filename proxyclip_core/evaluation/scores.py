@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.evaluation.scenes import LabelledPicture, is_labelled
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import check_threshold, default
 from proxyclip_core.types import DenseFeatures
 from proxyclip_core.words import BACKGROUND_NAME, Classes

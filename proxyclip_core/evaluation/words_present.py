@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from proxyclip_core.evaluation.scenes import LabelledPicture
-from proxyclip_core.pipeline import ProxyCLIP
 from proxyclip_core.presence import PERHAPS_ABSENT, TEMPLATES
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.types import DenseFeatures
 from proxyclip_core.words import Classes
 

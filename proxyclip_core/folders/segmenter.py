@@ -15,7 +15,7 @@ from proxyclip_core.folders.output import OutputError
 from proxyclip_core.models.checkpoints import ran_out_of_memory
 from proxyclip_core.models.clip import Progress
 from proxyclip_core.picture import read_picture
-from proxyclip_core.pipeline import ProxyCLIP
+from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.settings import Settings
 from proxyclip_core.types import Segmentation, Vocabulary
 
