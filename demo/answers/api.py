@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -50,7 +51,7 @@ def build(page: Page) -> None:
         # reason for what cannot be.
         opened = presets.as_paper(page.default)  # the library's defaults, with the page's models
         given = {name: input_of(name, getattr(opened, name)) for name in pc.SETTINGS if name != "words"}
-        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+        patch = patch_input()
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
         trigger = gr.Button("segment")
@@ -88,24 +89,12 @@ def build(page: Page) -> None:
         words: a comma between classes, a semicolon between words for the same class. background: "none", "first" (the
         first class is the background), "short" or "long" (a list of words is put in front as class 0).
         """
-        asked = {
-            "words": words,
-            "clip": clip[:MOST_IN_A_NAME],
-            "beta": beta,
-            "gamma": gamma,
-            "windows": windows,
-            "threshold": threshold,
-        }
+        asked = {"words": words, "beta": beta, "gamma": gamma, "windows": windows, "threshold": threshold}
         asked |= {"templates": templates, "background": background, "fusion": fusion}
         asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam, "scope": scope}
-        try:
-            asked |= {
-                "vfm": pc.find_vfm(vfm[:MOST_IN_A_NAME], whole(patch)).name,
-                "side": pc.SETTINGS["side"].from_text(str(side)),
-            }
-            return answer(page, Asked(pc.Settings(**asked), picture or ""), Look(opacity, outlines, names))  # type: ignore[arg-type]
-        except (ValueError, pc.WeightsError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
+        with reasons():
+            settings = settings_of(clip, vfm, patch, side, **asked)
+            return answer(page, Asked(settings, picture or ""), Look(opacity, outlines, names))
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [parts.opacity, parts.outlines, parts.names]
@@ -120,7 +109,27 @@ def documented(function: Function, inputs: Sequence[Any]) -> Function:
     return function
 
 
-def whole(patch: float | None) -> int | None:
+def patch_input() -> gr.Number:
+    return gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+
+
+@contextmanager
+def reasons() -> Iterator[None]:
+    """What is wrong with a call, or missing for it, is its answer."""
+    try:
+        yield
+    except (ValueError, pc.WeightsError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def settings_of(clip: str, vfm: str, patch: float | None, side: str, **more: Any) -> pc.Settings:
+    """What a call asks for, its VFM by name or family. more: the other settings, as they are. Raises ValueError."""
+    chosen = pc.find_vfm(vfm[:MOST_IN_A_NAME], _whole(patch))
+    sized = pc.SETTINGS["side"].from_text(str(side))
+    return pc.Settings(clip=clip[:MOST_IN_A_NAME], vfm=chosen.name, side=sized, **more)  # type: ignore[arg-type]
+
+
+def _whole(patch: float | None) -> int | None:
     if patch is None:
         return None
     is_number = isinstance(patch, (int, float)) and not isinstance(patch, bool)

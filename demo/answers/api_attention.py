@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 import proxyclip_core as pc
-from demo.answers.api import PUBLIC, documented, input_of, refuse_missing, whole
+from demo.answers.api import PUBLIC, documented, input_of, patch_input, reasons, refuse_missing, settings_of
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -26,7 +26,7 @@ def build(page: Page) -> None:
     with gr.Column(visible=False):
         names = ("clip", "vfm", "beta", "gamma", "side", "windows")
         given = {name: input_of(name, getattr(page.default, name)) for name in names}
-        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+        patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
         x, y = (gr.Number(label=f"{axis} of a pixel of the picture, from 0 at the top left on") for axis in "xy")
         stages = ", ".join(name for _, name in ATTENTION_STAGES)
@@ -57,12 +57,8 @@ def build(page: Page) -> None:
 
         stage: "cosine" (similarity), "normalised" (by beta and gamma, masked entries as 0) or "softmax".
         """
-        try:
-            sized = {
-                "side": pc.SETTINGS["side"].from_text(str(side)),
-                "vfm": pc.find_vfm(vfm, whole(patch)).name,
-            }
-            settings = pc.Settings(clip=clip, beta=beta, gamma=gamma, windows=windows, **sized, **NO_WORDS)  # type: ignore[arg-type]
+        with reasons():
+            settings = settings_of(clip, vfm, patch, side, beta=beta, gamma=gamma, windows=windows, **NO_WORDS)
             asked = Asked(settings, picture or "")
             check(asked)
             refuse_missing(page, asked.settings)
@@ -70,8 +66,6 @@ def build(page: Page) -> None:
             found, _, error = page.runner(_row, Visit.of(asked), (_number(x), _number(y)), stage, source)
             if error:
                 raise UserError(error)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
         return found[0], found[1] | {"seconds": round(time.perf_counter() - start, 3)}
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]

@@ -6,7 +6,7 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo.answers import find
-from demo.answers.api import PUBLIC, documented, input_of, refuse_missing, whole
+from demo.answers.api import PUBLIC, documented, input_of, patch_input, reasons, refuse_missing, settings_of
 from demo.components import Picture
 from demo.stages import Asked
 from demo.tabs.parts import Page
@@ -18,7 +18,7 @@ NUMBERS = ("beta", "gamma", "side", "windows")
 def build(page: Page) -> None:
     with gr.Column(visible=False):
         given = {name: input_of(name, getattr(page.default, name)) for name in ("clip", "vfm", *NUMBERS)}
-        patch = gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+        patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
         vocabulary = gr.Textbox(label="Words to choose from, or the name of a list; none for all that are known")
         found, trigger = gr.Textbox(label="Words"), gr.Button("words")
@@ -39,13 +39,10 @@ def build(page: Page) -> None:
         vocabulary: words as in /segment, or the name of one of the page's lists; none for what the CLIP was trained on,
         where that is known, else the words of all lists. The rest as in /segment.
         """
-        try:
-            sized = {"side": pc.SETTINGS["side"].from_text(str(side)), "vfm": pc.find_vfm(vfm, whole(patch)).name}
-            settings = pc.Settings(clip=clip, words="", beta=beta, gamma=gamma, windows=windows, **sized)  # type: ignore[arg-type]
+        with reasons():
+            settings = settings_of(clip, vfm, patch, side, words="", beta=beta, gamma=gamma, windows=windows)
             refuse_missing(page, settings)
             return find.found(page.runner, Asked(settings, picture or ""), vocabulary or "")
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from None
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
     trigger.click(documented(words, asking), asking, found, api_name="words", **PUBLIC)
