@@ -13,7 +13,8 @@ from demo import limits, work
 from demo.answers.errors import in_words
 from demo.models import Provider
 from demo.request_log import note
-from demo.stages import Stages, Visit, keys_of, words_of
+from demo.stages import Stages, words_of
+from demo.visit import Visit, keys_of
 from proxyclip_core.words import with_background
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.

@@ -7,14 +7,10 @@ with other `Settings`, and share what they have in common, such as CLIP's tokens
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +22,7 @@ from demo.answers.errors import UserError
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
+from demo.visit import Entry, Key, Visit, is_sams_own, keys_of, sam_of
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.word_cache import private_to
@@ -41,94 +38,6 @@ DISPENSABLE = (
     *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
-Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a person asks for. picture: a file, "" where there is none yet."""
-
-    settings: pc.Settings
-    picture: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """One stage's value. seconds: what it took; size: bytes."""
-
-    value: Any
-    seconds: float
-    size: int
-
-
-@dataclass(frozen=True, eq=False)
-class Visit:
-    """What one visitor's page holds, in a `gr.State`. On the CPU, and never changed once made.
-
-    asked: what the result on the page is of. picture: its digest. entries: the least recently used first.
-    ran: stage -> seconds, of those that had to run for this result. reservations, notes: what is to be said of how the
-    picture was read, and of the words. reader: a name that nobody else has.
-    """
-
-    asked: Asked
-    picture: str
-    entries: Mapping[Key, Entry]
-    ran: Mapping[str, float]
-    reservations: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    reader: str = ""
-
-    @classmethod
-    def of(cls, asked: Asked, before: Visit | None = None) -> Visit:
-        """What is asked, with what is kept of `before`. Raises ValueError where the picture is gone."""
-        digest = file_digest(asked.picture)
-        reservations = before.reservations if before and before.picture == digest else ()
-        reader = before.reader if before else secrets.token_hex(8)
-        return cls(asked, digest, before.entries if before else {}, {}, reservations, reader=reader)
-
-    def __hash__(self) -> int:
-        # gradio tells by the hash whether a state has changed, and what follows a result asks for that. Another tab's
-        # values that are kept along with it are no new result.
-        return hash((self.asked.settings, self.picture))
-
-    @property
-    def name(self) -> str:
-        """Tells results apart."""
-        return str(hash(self))
-
-    def held(self, stage: str) -> Any:
-        """A stage's value for the result on the page; None where it had to make room."""
-        entry = self.entries.get(self.key(stage))
-        return entry and entry.value
-
-    @property
-    def logits(self) -> pc.Refined | None:
-        """What the result on the page was read from; None where it had to make room."""
-        return self.held("logits" if self.asked.settings.refine == "none" else "refined")
-
-    def facts(self) -> dict[str, Any]:
-        """What the log may say of it: models and sizes."""
-        s, drawn, words = self.asked.settings, self.held("overlay"), self.held("words")
-        found: dict[str, Any] = {"models": f"{s.clip} + {s.vfm}"}
-        if drawn:
-            found["pixels"] = "{1} x {0}".format(*drawn.size_hw)
-        return found | ({"words": len(words.queries)} if words else {})
-
-    @property
-    def size_hw(self) -> tuple[int, int] | None:
-        """Of the picture itself; None where nothing that tells is held."""
-        read, drawn = self.entries.get(("picture", (self.picture,))), self.held("overlay")
-        if read is not None:
-            return read.value.pixels.shape[:2]
-        return drawn and drawn.size_hw
-
-    def opened(self, models: Provider) -> Visit:
-        """With the picture read. Raises ValueError where it is none."""
-        stages = Stages(models, self)
-        return replace(self, reservations=stages.reservations(), entries=stages.entries())
-
-    def key(self, stage: str) -> Key:
-        return keys_of(self.picture, self.asked.settings)[stage]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +71,12 @@ class Stages:
         self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
         self._entries = dict(visit.entries)
         self._used: dict[Key, None] = {}
+
+    @classmethod
+    def opened(cls, models: Provider, visit: Visit) -> Visit:
+        """The visit with its picture read. Raises ValueError where it is none."""
+        stages = cls(models, visit)
+        return replace(visit, reservations=stages.reservations(), entries=stages.entries())
 
     def model(self, settings: pc.Settings | None = None) -> pc.ProxyCLIP:
         """The model of some settings. Raises UserError rather than downloading what nobody asked for."""
@@ -386,35 +301,6 @@ class Stages:
         return self.refined(s).to(self.model().device).segment(s.threshold)
 
 
-def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
-    """Stage -> the key of its value, for the picture with this digest and some settings."""
-    words = (s.clip, s.words, s.background, s.templates)
-    clip = (picture, s.clip, s.side, s.windows)
-    vfm = (*clip, s.vfm, s.facet)  # CLIP's too: windows are padded with its mean colour
-    sam = (*vfm, s.sam) if is_sams_own(s) else (picture, s.sam)
-    within = sam if s.scope == "regions" else ()
-    dense = (vfm, s.beta, s.gamma, s.reach, within) if s.fusion == "proxy" else (clip, s.fusion)
-    logits = (dense, words)
-    refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
-    result = (refined, s.threshold)
-    stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
-    stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result}
-    stages |= {"overlay": result, "layers": result}
-    stages["presence"] = (dense, words)
-    return {stage: (stage, key) for stage, key in stages.items()}
-
-
-def sam_of(s: pc.Settings) -> str:
-    """The full name of the SAM that the settings ask, where they ask any."""
-    return s.vfm if is_sams_own(s) else "SAM B/16" if s.sam == pc.SETTINGS["sam"].default else s.sam
-
-
-def is_sams_own(s: pc.Settings) -> bool:
-    """Whether SAM, where it is asked for regions, has read the picture as the VFM already."""
-    vfm = pc.VFM_MODELS.get(s.vfm)
-    return vfm is not None and vfm.is_sam and s.sam in (pc.SETTINGS["sam"].default, s.vfm)
-
-
 @lru_cache(maxsize=1)
 def words_of_everybody() -> frozenset[str]:
     """The words of the gallery and of the lists that the page offers: nobody's secret."""
@@ -441,20 +327,3 @@ def nbytes(value: Any) -> int:
     if is_dataclass(value):
         return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
     return len(value) if isinstance(value, str) else int(getattr(value, "nbytes", 0))
-
-
-def file_digest(path: str) -> str:
-    """Tells pictures apart by their files' content, so that the same picture under another path is still the same.
-
-    Raises ValueError where there is no such file any more.
-    """
-    try:
-        found = os.stat(path)
-    except OSError:  # uploads are deleted within the hour
-        raise ValueError("The picture is no longer on the server. Upload it again.") from None
-    return _digest(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=1024)
-def _digest(path: str, changed: int, size: int) -> str:
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()

@@ -13,6 +13,7 @@ from proxyclip_core.models.weights import is_available
 from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS
 from proxyclip_core.proxyclip import ProxyCLIP
+from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning
 from proxyclip_core.types import (
     ClassLogits,
@@ -23,7 +24,6 @@ from proxyclip_core.types import (
     RegionLogits,
     Regions,
     SamViews,
-    Segmentation,
     Vocabulary,
 )
 from proxyclip_core.word_files import read_words

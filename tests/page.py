@@ -21,7 +21,7 @@ import numpy as np
 from gradio.state_holder import StateHolder
 from PIL import Image
 
-from demo.stages import Visit
+from demo.visit import Visit
 
 USER_EVENTS = {"click", "input", "release", "submit", "blur", "upload", "select", "change", "tick", "clear", "stop"}
 Action = tuple[str, str, Any, dict[str, Any] | None]

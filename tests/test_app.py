@@ -23,8 +23,8 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits
 from demo.draw.legend import legend_rows, percent
-from demo.stages import keys_of
 from demo.ui import build_demo
+from demo.visit import keys_of
 from proxyclip_core.drawing.overlay import picture_at
 from proxyclip_core.models.registry import BUILTIN_FOLDER
 from tests.page import Page, file

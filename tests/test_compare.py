@@ -11,8 +11,9 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import compare, ground_truth
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
 from demo.ui import build_demo
+from demo.visit import Asked, Visit
 from tests.page import Page, file
 from tests.serving import TwoModels
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from demo.stages import Visit
 from demo.ui import build_demo
+from demo.visit import Visit
 from proxyclip_core.settings import Settings
 from tests.page import Page, file
 from tests.serving import OneModel

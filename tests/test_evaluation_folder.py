@@ -12,7 +12,7 @@ from PIL import Image
 from proxyclip_core.evaluation import folder_data
 from proxyclip_core.evaluation.scenes import UNLABELLED_16
 from proxyclip_core.export import write_label_map
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 LABELS = np.array([[0, 1, 2, 255]], np.uint8)
 

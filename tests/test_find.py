@@ -12,8 +12,8 @@ import proxyclip_core as pc
 from demo import limits
 from demo.answers import find
 from demo.runner import Runner
-from demo.stages import Asked
 from demo.ui import build_demo
+from demo.visit import Asked
 from proxyclip_core import presence
 from proxyclip_core.words import as_text
 from tests.page import Page, file

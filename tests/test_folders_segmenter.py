@@ -15,7 +15,7 @@ from PIL import Image
 from proxyclip_core import PictureWarning, ProxyCLIP
 from proxyclip_core.folders import Found, Output, Segmenter
 from proxyclip_core.models import window_batches
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 WORDS = "red, green; lime, blue"
 FAST = {"side": None, "templates": "none"}

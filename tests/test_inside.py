@@ -13,8 +13,9 @@ from demo import limits, menus
 from demo.answers import ground_truth, inside
 from demo.answers.inside import View
 from demo.examples import Example
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
 from demo.tabs.inside import PAD
+from demo.visit import Asked, Visit
 from proxyclip_core.evaluation.scenes import UNLABELLED
 from tests.serving import TwoModels
 

@@ -14,7 +14,8 @@ from demo import limits
 from demo import runner as running
 from demo.models import Models
 from demo.runner import START_SECONDS, Runner
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
+from demo.visit import Asked, Visit
 from tests.serving import as_elsewhere
 
 SETTINGS = pc.Settings(clip="OpenAI B/16", vfm="DINO B/8", words="sky, tree", side=None, windows="whole")
@@ -45,7 +46,7 @@ def runner(asked_for, tiny_clip, tiny_vfm):
 def visit_of(tmp_path, runner, size_hw=(112, 112), **changed) -> Visit:
     path = tmp_path / f"{size_hw}.png"
     Image.fromarray(np.zeros((*size_hw, 3), dtype=np.uint8)).save(path)
-    return Visit.of(Asked(replace(SETTINGS, **changed), str(path))).opened(runner.models)
+    return Stages.opened(runner.models, Visit.of(Asked(replace(SETTINGS, **changed), str(path))))
 
 
 def test_a_gpu_is_lent_for_what_is_missing(tmp_path, runner, asked_for, monkeypatch):

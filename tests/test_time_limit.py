@@ -8,7 +8,8 @@ import torch
 import proxyclip_core as pc
 from demo import limits, time_limit, work
 from demo.answers.errors import UserError
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
+from demo.visit import Asked, Visit
 from tests.serving import OneModel
 
 SETTINGS = pc.Settings("Built-in", "Built-in/4", "sky, hill", side=1024, windows="whole")

@@ -19,8 +19,9 @@ from demo.answers.segment import check
 from demo.components import MOST_IN_A_NAME
 from demo.draw.legend import legend_rows
 from demo.models import NOT_FOR_VISITORS, NOT_NOW
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
 from demo.tabs.parts import ON_MODEL, Page
+from demo.visit import Asked, Visit
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default

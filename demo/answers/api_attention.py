@@ -14,8 +14,9 @@ from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
 from demo.components import Picture
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
 from demo.tabs.parts import Page
+from demo.visit import Asked, Visit
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.settings import default
 

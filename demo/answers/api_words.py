@@ -8,8 +8,8 @@ import proxyclip_core as pc
 from demo.answers import find
 from demo.answers.api import PUBLIC, documented, input_of, patch_input, reasons, refuse_missing, settings_of
 from demo.components import Picture
-from demo.stages import Asked
 from demo.tabs.parts import Page
+from demo.visit import Asked
 from proxyclip_core.settings import default
 
 NUMBERS = ("beta", "gamma", "side", "windows")

@@ -11,7 +11,8 @@ from demo.answers.errors import UserError, in_words
 from demo.answers.segment import Answer, segment
 from demo.models import Say
 from demo.runner import Runner
-from demo.stages import Asked, Stages, Visit
+from demo.stages import Stages
+from demo.visit import Asked, Visit
 from proxyclip_core import presence
 from proxyclip_core.words import as_text, read_vocabulary
 

@@ -11,7 +11,8 @@ import torch
 import proxyclip_core as pc
 from demo.answers.errors import UserError
 from demo.examples import Example
-from demo.stages import Stages, file_digest, words_of
+from demo.stages import Stages, words_of
+from demo.visit import file_digest
 from proxyclip_core import evaluation
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask, read_indices
 

@@ -17,7 +17,8 @@ from demo import limits, presets
 from demo.answers.errors import NO_RESULT, UserError, in_words
 from demo.examples import Example
 from demo.runner import Runner
-from demo.stages import Asked, Stages, Visit, file_digest
+from demo.stages import Stages
+from demo.visit import Asked, Visit, file_digest
 from proxyclip_core import export
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.settings import differences

@@ -19,7 +19,8 @@ from demo.draw.legend import bars_html, legend_html, legend_rows, percent
 from demo.examples import Example
 from demo.models import Say
 from demo.runner import Runner
-from demo.stages import Asked, Stages, Visit, file_digest, words_of
+from demo.stages import Stages, words_of
+from demo.visit import Asked, Visit, file_digest
 from proxyclip_core.drawing.overlay import picture_at, size_within
 
 STAGE_WORDS = {
@@ -97,7 +98,7 @@ def segment(
         check(asked)
         visit = Visit.of(asked, before)
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
-            visit = visit.opened(runner.models)
+            visit = Stages.opened(runner.models, visit)
         runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))

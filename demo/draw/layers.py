@@ -19,7 +19,7 @@ from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.label_placement import Plate
 from proxyclip_core.drawing.overlay import size_within
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 SCORES_SIDE = 192  # pixels of the longer side of the map of scores: finer than the patches that they come from
 

@@ -14,8 +14,9 @@ from demo.answers import compare, ground_truth
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
-from demo.stages import Stages, Visit
+from demo.stages import Stages
 from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
+from demo.visit import Visit
 
 SLIDER_HEIGHT = 500  # pixels
 

@@ -15,7 +15,7 @@ from demo.components import Held, Menu, Names, Number, Picture, Upload, UploadBu
 from demo.examples import Example
 from demo.request_log import note
 from demo.runner import Runner
-from demo.stages import Asked, Visit
+from demo.visit import Asked, Visit
 from proxyclip_core.drawing.drawing import Look
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}

@@ -19,10 +19,10 @@ from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
 from demo.models import Download
-from demo.stages import Asked, Visit
 from demo.tabs import found as finding
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
+from demo.visit import Asked, Visit
 
 # Their controls show the value itself.
 PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "facet", "reach", "scope", "refine", "sam")

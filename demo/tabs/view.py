@@ -11,9 +11,9 @@ import gradio as gr
 
 from demo.answers import segment
 from demo.components import SAME, set_to
-from demo.stages import Visit
 from demo.tabs import compare, inside
 from demo.tabs.parts import LATEST, ON_MODEL, PRIVATE, Page, Values
+from demo.visit import Visit
 
 
 def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:

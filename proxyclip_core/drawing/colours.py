@@ -14,7 +14,7 @@ import numpy as np
 from proxyclip_core.drawing.natural_colours import NATURAL, natural_colour
 from proxyclip_core.drawing.overlay import labels_at, size_within
 from proxyclip_core.drawing.sight import clearness, from_oklab, linear, oklab
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 BACKGROUND = np.array([0x80, 0x80, 0x80], dtype=np.uint8)
 # For words without a natural colour, by their spelling: mostly hues that nature's large regions do not have.

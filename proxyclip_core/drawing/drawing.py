@@ -14,7 +14,7 @@ import numpy as np
 from proxyclip_core.drawing.colours import colours_of
 from proxyclip_core.drawing.label_placement import Plate, inner_points, lay, name_plates
 from proxyclip_core.drawing.overlay import borders, labels_at, overlay
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.drawing import Drawing, Look
 from proxyclip_core.drawing.overlay import size_within
-from proxyclip_core.types import PREVIEW_SIDE, Segmentation
+from proxyclip_core.segmentation import PREVIEW_SIDE, Segmentation
 
 
 def as_html(result: Segmentation) -> str:

@@ -27,8 +27,9 @@ from proxyclip_core.folders import Found, Outcome, Segmenter, map_pictures, prog
 from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.picture import PictureWarning
 from proxyclip_core.proxyclip import ProxyCLIP
+from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Segmentation, Vocabulary
+from proxyclip_core.types import Vocabulary
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import BACKGROUND_NAME, Classes, as_text, with_background
 

@@ -10,7 +10,7 @@ import numpy as np
 from proxyclip_core.export.encoding import SOFTWARE
 from proxyclip_core.export.masks import box_of, found_classes
 from proxyclip_core.export.regions import needed, packed, regions
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 
 def coco(

@@ -30,7 +30,8 @@ from proxyclip_core.export.masks import cutouts, masks
 from proxyclip_core.export.npz import npz
 from proxyclip_core.export.upright import upright
 from proxyclip_core.picture import ImageLike, read_picture
-from proxyclip_core.types import Refined, Segmentation
+from proxyclip_core.segmentation import Segmentation
+from proxyclip_core.types import Refined
 
 Files = Iterable[tuple[str, bytes]]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from proxyclip_core.drawing.colours import colours_of
 from proxyclip_core.export.encoding import check_free, mode_of_ours, png, replace
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 FORMAT = 1  # of the JSON file
 PALETTE_CLASSES = 255  # the value 255 stays free: it marks pixels of no class in label maps of 8 bits

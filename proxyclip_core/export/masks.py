@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from proxyclip_core.export.encoding import png
-from proxyclip_core.types import Segmentation
+from proxyclip_core.segmentation import Segmentation
 
 LONGEST_NAME = 180  # bytes: systems take 255, and the number and the suffix come on top
 

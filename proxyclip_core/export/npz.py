@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.export.encoding import SOFTWARE
-from proxyclip_core.types import ClassLogits, PixelLogits, Refined, RegionLogits, Segmentation
+from proxyclip_core.segmentation import Segmentation
+from proxyclip_core.types import ClassLogits, PixelLogits, Refined, RegionLogits
 
 
 def npz(result: Segmentation, logits: Refined | None = None) -> bytes:

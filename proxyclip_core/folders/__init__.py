@@ -19,8 +19,8 @@ from proxyclip_core.folders.segmenter import Outcome, Segmenter
 from proxyclip_core.models.clip import Progress
 from proxyclip_core.picture import PictureWarning
 from proxyclip_core.proxyclip import ProxyCLIP
+from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Segmentation
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.words import Words
 

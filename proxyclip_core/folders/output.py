@@ -24,8 +24,8 @@ import numpy as np
 from proxyclip_core import export
 from proxyclip_core.export.encoding import replace, replacing
 from proxyclip_core.folders.find import MARK, Found
+from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Segmentation
 from proxyclip_core.windows import PAPERS_WINDOWS
 
 FORMAT = 1  # of the record

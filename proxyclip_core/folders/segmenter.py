@@ -16,8 +16,9 @@ from proxyclip_core.models.checkpoints import ran_out_of_memory
 from proxyclip_core.models.clip import Progress
 from proxyclip_core.picture import read_picture
 from proxyclip_core.proxyclip import ProxyCLIP
+from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import Settings
-from proxyclip_core.types import Segmentation, Vocabulary
+from proxyclip_core.types import Vocabulary
 
 ERRORS = (ValueError, OSError, RuntimeError, MemoryError)
 
