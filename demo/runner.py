@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import proxyclip_core as pc
-from demo import limits, work
+from demo import limits, time_limit, work
 from demo.answers.errors import in_words
 from demo.models import Provider
 from demo.request_log import note
-from demo.stages import Stages, words_of
-from demo.visit import Visit, keys_of
-from proxyclip_core.words import with_background
+from demo.stages import Stages, queries_of
+from demo.visit import Key, Visit, keys_of, size_of_file
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
 START_SECONDS = 8  # of a process
@@ -49,6 +48,33 @@ class Runner:
         note(**after.facts())
         return value, after, error
 
+    def estimate(self, visit: Visit) -> float | None:
+        """Seconds that the visit's result takes, right within a factor of two or so; None where that is not known,
+        as before anything has run. Raises ValueError for settings that cannot be."""
+        size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
+        if not size_hw or not speed:
+            return None
+        s = visit.asked.settings
+        words = keys_of(visit.picture, s)["words"]
+        known = [entry.value.queries for key, entry in visit.entries.items() if _alike(key, words)]
+        return sum(missing(visit, s, size_hw, set(queries_of(s)).difference(*known)).values()) / speed
+
+
+def missing(
+    visit: Visit, s: pc.Settings, size_hw: tuple[int, int], new: Collection[str] | None = None
+) -> dict[Key, float]:
+    """The operations of what a result still needs, by the keys of its stages. new: as `work.operations` takes it."""
+    keys = keys_of(visit.picture, s)
+    found = work.operations(s, size_hw, queries_of(s), new)
+    held = {stage for stage, key in keys.items() if key in visit.entries}
+    return {keys[stage]: found[stage] for stage in work.missing(held)}
+
+
+def _alike(key: Key, words: Key) -> bool:
+    """Whether what a key stands for are words that were read by the same CLIP in the same templates: the first and the
+    last of what they depend on."""
+    return key[0] == words[0] and key[1][:: len(key[1]) - 1] == words[1][:: len(words[1]) - 1]
+
 
 def _run(
     models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
@@ -67,17 +93,13 @@ def lent_seconds(
     size_hw = visit.size_hw
     if size_hw is None:
         return limits.GPU_SECONDS
-    operations: dict[Any, float] = {}
+    operations: dict[Key, float] = {}
     megabytes: dict[str, int] = {}
     for s in wanted or (visit.asked.settings,):
-        keys = keys_of(visit.picture, s)
         try:
-            classes, _ = with_background(words_of(s.words)[0], s.background)
-            found = work.operations(s, size_hw, [word for group in classes for word in group])
+            operations |= missing(visit, s, size_hw)
         except ValueError:  # which the function will say at once
             continue
-        for stage in work.missing({stage for stage, key in keys.items() if key in visit.entries}):
-            operations[keys[stage]] = found[stage]
         specs = (pc.find_clip(s.clip), pc.find_vfm(s.vfm), work.sam_of(s))
         megabytes |= {spec.name: spec.megabytes for spec in specs if spec}
     moving, computing = sum(megabytes.values()) / MEGABYTES_A_SECOND, sum(operations.values()) / OPERATIONS_A_SECOND

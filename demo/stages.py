@@ -212,8 +212,7 @@ class Stages:
         needed = set[str]().union(*(work.missing(held, stage) for stage in stages))
         if not needed:
             return
-        classes = with_background(words_of(s.words)[0], s.background)[0]
-        queries, clip = [word for group in classes for word in group], self.model().clip
+        queries, clip = queries_of(s), self.model().clip
         with private_to(self._reader, words_of_everybody()):
             cache = clip.word_cache
             new = [word for word in queries if cache is None or cache.get(word, s.templates) is None]
@@ -313,6 +312,11 @@ def words_of_everybody() -> frozenset[str]:
 def words_of(words: str) -> Read:
     """Text -> classes, and what is to be said of them; the same text is parsed once. Raises ValueError."""
     return read_vocabulary(words)
+
+
+def queries_of(s: pc.Settings) -> list[str]:
+    """All words and synonyms that are asked for, the background's too. Raises ValueError."""
+    return [word for group in with_background(words_of(s.words)[0], s.background)[0] for word in group]
 
 
 def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -39,6 +39,11 @@ def operations_a_second(device: torch.device, dtype: torch.dtype, again: bool = 
     return _best[key]
 
 
+def seen() -> float:
+    """The most operations a second that were measured so far, 0 for none; nothing is measured for it."""
+    return max(_best.values(), default=0.0)
+
+
 def _measured(device: torch.device, dtype: torch.dtype) -> float:
     matrix, taken = torch.ones(SIDE, SIDE, device=device, dtype=dtype), math.inf
     for _ in range(TRIES + 1):  # the first one also prepares

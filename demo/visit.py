@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 import proxyclip_core as pc
 from proxyclip_core.refine import BY_SAM
 
@@ -126,6 +128,15 @@ def is_sams_own(s: pc.Settings) -> bool:
     """Whether SAM, where it is asked for regions, has read the picture as the VFM already."""
     vfm = pc.VFM_MODELS.get(s.vfm)
     return vfm is not None and vfm.is_sam and s.sam in (pc.SETTINGS["sam"].default, s.vfm)
+
+
+def size_of_file(path: str) -> tuple[int, int] | None:
+    """(H, W) of a picture, from the beginning of its file; None where that does not say."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def file_digest(path: str) -> str:

@@ -31,6 +31,9 @@ POINT = {"index": [20, 30], "value": None}
 SEGMENT_TAB: list[tuple] = [
     ("segment", "click", None, {}, set(), NOTHING),
     ("words", "submit", "sky, hill", {}, WORDS, TEXT),
+    ("typed", "click", None, {}, set(), NOTHING),  # by a script, while words are typed
+    ("edit", "submit", None, {"name": "tree", "words": "hill"}, WORDS, TEXT),
+    ("edit", "submit", None, {"name": "tree", "onto": "sky"}, WORDS, TEXT),
     ("words", "blur", "sky, horse", {}, WORDS, TEXT),
     ("words", "blur", "sky, tree", {}, set(), NOTHING),
     ("find", "click", None, {}, WORDS, {"text": 2}),  # the list, and the words that are found

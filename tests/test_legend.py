@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import numpy as np
@@ -15,8 +16,10 @@ COLOURS = np.array([[255, 0, 10], [0, 200, 255]], dtype=np.uint8)
 def test_legend_begins_with_the_largest():
     rows = legend.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS, {"horse": 0.4})
     assert rows == [
-        {"index": 1, "name": "horse", "colour": "#00c8ff", "share": 0.8, "presence": 0.4, "perhaps_absent": True},
-        {"index": 0, "name": "sky", "colour": "#ff000a", "share": 0.2, "presence": None, "perhaps_absent": False},
+        {"index": 1, "words": "", "colour": "#00c8ff", "share": 0.8, "presence": 0.4, "perhaps_absent": True}
+        | {"name": "horse"},
+        {"index": 0, "words": "", "colour": "#ff000a", "share": 0.2, "presence": None, "perhaps_absent": False}
+        | {"name": "sky"},
     ]
 
 
@@ -28,9 +31,10 @@ def test_a_class_that_is_perhaps_not_there_is_marked_in_words():
 
 def test_legend_names_are_text():
     rows = [
-        {"index": 0, "name": '<img src=x onerror="alert(1)">', "colour": "#112233", "share": 1.0, "perhaps_absent": 0},
-        {"index": 1, "name": "<i>", "colour": "#112233", "share": 0.0, "perhaps_absent": 0},
+        {"index": 0, "name": '<img src=x onerror="alert(1)">', "share": 1.0},
+        {"index": 1, "name": "<i>", "share": 0.0},
     ]
+    rows = [{"words": "", "colour": "#112233", "perhaps_absent": 0} | row for row in rows]
     shown = legend.legend_html(rows)
     assert "<img" not in shown and "&lt;img" in shown
     assert "<i>" not in shown and "Not found: &lt;i&gt;" in shown
@@ -43,6 +47,17 @@ def test_chips_say_what_a_click_and_a_double_click_do():
         ("sky", "0", "true"),
     ]
     assert "Double click: only this" in shown and "Show all" in shown
+
+
+def test_chips_of_given_words_can_be_changed_and_that_of_a_background_cannot():
+    shares = {"background": 0.5, "sky": 0.5, '"x"': 0.0}
+    classes = (("sky", "cloud"), ('"x"',))
+    shown = legend.legend_html(legend.legend_rows(shares, np.zeros((3, 3), dtype=np.uint8), classes=classes))
+    found = [
+        tuple(map(html.unescape, row)) for row in re.findall(r'data-name="([^"]*)"[^>]* data-words="([^"]*)"', shown)
+    ]
+    assert found == [("sky", "sky; cloud"), ('"x"', '"""x"""')]
+    assert shown.count('class="edit"') == 1
 
 
 def test_bars_are_the_five_best_and_their_names_are_text():

@@ -113,7 +113,8 @@ def segment(
     visit, spent = replace(visit, ran=ran, notes=notes), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     drawing = visit.held("overlay")
-    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {})
+    classes = words_of(asked.settings.words)[0]
+    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {}, classes)
     return Answer("", drawing.picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 

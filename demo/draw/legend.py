@@ -14,23 +14,29 @@ import numpy as np
 from proxyclip_core.drawing.colours import hex_colour, text_on
 from proxyclip_core.drawing.label_placement import lettering
 from proxyclip_core.presence import PERHAPS_ABSENT
+from proxyclip_core.words import Classes, as_text
 
 MOST_BARS = 5
-HINT = "Point at a word: alone. Click: hide. Double click: only this."
+HINT = "Point at a word: alone. Click: hide. Double click: only this. Drag one onto another: one class. …: change it."
 
 
 def legend_rows(
-    coverage: Mapping[str, float], colours: np.ndarray, presence: Mapping[str, float] | None = None
+    coverage: Mapping[str, float],
+    colours: np.ndarray,
+    presence: Mapping[str, float] | None = None,
+    classes: Classes = (),
 ) -> list[dict[str, Any]]:
-    """One {index, name, colour, share, presence, perhaps_absent} a class, largest share first.
+    """One {index, name, words, colour, share, presence, perhaps_absent} a class, largest share first.
 
-    coverage: name -> share, in class order. presence: of the classes that have one, as in `pc.Segmentation`.
+    coverage: name -> share, in class order. presence: of the classes that have one, as in `pc.Segmentation`. classes:
+    as they were given; words is "" for a class that was not, such as a background.
     """
-    known = presence or {}
+    known, words = presence or {}, {group[0]: as_text((group,)) for group in classes}
     rows = [
         {
             "index": index,
             "name": name,
+            "words": words.get(name, ""),
             "colour": hex_colour(colour),
             "share": round(float(share), 6),
             "presence": round(known[name], 4) if name in known else None,
@@ -45,8 +51,8 @@ def legend_html(rows: Sequence[Mapping[str, Any]]) -> str:
     """The legend as a list of buttons, which `legend.js` answers. Names are what a person typed: they are text here,
     never markup."""
     chips = "".join(_chip(row) for row in rows if row["share"] > 0)
-    absent = [str(row["name"]) for row in rows if row["share"] <= 0]
-    rest = f'<p class="missing">Not found: {html.escape(", ".join(absent))}</p>' if absent else ""
+    absent = ", ".join(_absent(row) for row in rows if row["share"] <= 0)
+    rest = f'<p class="missing">Not found: {absent}</p>' if absent else ""
     hint = f'<p class="hint">{HINT} <button type="button" class="all" hidden>Show all</button></p>'
     return f'<ul class="legend" aria-label="Legend">{chips}</ul>{hint}{rest}'
 
@@ -67,10 +73,23 @@ def _chip(row: Mapping[str, Any]) -> str:
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
     chip = (
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
-        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}">{written}</button>'
+        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}"{_editable(row)}>{written}</button>'
     )
+    if row["words"]:
+        chip += f'<button type="button" class="edit" aria-label="Change {name}">…</button>'
     doubt = '<span class="doubt">perhaps not there</span>' if row["perhaps_absent"] else ""
     return f'<li>{chip}<span class="share">{share}</span>{doubt}</li>'
+
+
+def _absent(row: Mapping[str, Any]) -> str:
+    name = html.escape(str(row["name"]))
+    words = f' aria-label="Change {name}" data-name="{name}"{_editable(row)}'
+    return f'<button type="button"{words}>{name}</button>' if row["words"] else name
+
+
+def _editable(row: Mapping[str, Any]) -> str:
+    """What `edit.js` needs of a class whose words can be changed."""
+    return f' data-words="{html.escape(str(row["words"]))}" draggable="true"' if row["words"] else ""
 
 
 def percent(share: float) -> str:

@@ -46,6 +46,7 @@ class QuestionParts:
 
     picture: Picture
     words: gr.Textbox
+    typed: gr.Button
     find: gr.Button
     among: gr.Dropdown
     found: gr.HTML
@@ -123,6 +124,7 @@ class SegmentParts:
     outlines: gr.Checkbox
     names: gr.Checkbox
     legend: gr.HTML
+    edit: gr.HTML
     status: gr.HTML
     notes: gr.HTML
     add_background: gr.Button

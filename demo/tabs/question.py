@@ -77,12 +77,19 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
             background = _menu("background", default)
         words_file = UploadButton("Words from a file", file_types=WORD_FILES, size="sm", elem_id="words-file")
         threshold = _slider("threshold", default, interactive=False)
+    typed = gr.Button(visible="hidden", elem_id="typed")  # which a script presses
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
     message = gr.HTML(visible=False, elem_id="message")
     back = gr.Button("Back to models that are here", size="sm", visible=False, elem_id="back")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
-    asked: dict[str, Any] = finding | {"picture": picture, "words": words, "button": button, "gallery": gallery}
+    asked: dict[str, Any] = finding | {
+        "picture": picture,
+        "words": words,
+        "typed": typed,
+        "button": button,
+        "gallery": gallery,
+    }
     asked |= {"words_file": words_file, "words_drop": words_drop, "preset": preset}
     asked |= {"background": background, "threshold": threshold}
     return QuestionParts(

@@ -20,6 +20,7 @@ from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
 from demo.models import Download
 from demo.tabs import found as finding
+from demo.tabs import wording
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
 from demo.visit import Asked, Visit
@@ -102,7 +103,8 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
-    done += finding.wire(page, partial(_answer, page), busy)
+    for part in (finding, wording):
+        done += part.wire(page, partial(_answer, page), busy)
     _wire_belonging(page, [*(segmented.then for segmented in done), *(fetch.failure for fetch in fetched)])
     # Without a background there is nothing that the threshold could do.
     q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
@@ -284,7 +286,7 @@ def _wire_fills(page: Page) -> list[Any]:
         if not 0 <= chosen < len(page.examples):
             return gr.skip()
         example = page.examples[chosen]
-        return example.picture, example.words, message("")
+        return example.picture, example.words, None, message("")
 
     def on_preset(title: str | None) -> tuple[Any, ...]:
         return pc.vocabulary_presets().get(title or "") or gr.skip(), message("")
@@ -325,7 +327,7 @@ def _wire_fills(page: Page) -> list[Any]:
     outputs = [q.background, q.threshold, q.message]
     fills.append(parts.add_background.click(on_background, None, outputs, **EVERY, **QUICK))
     if q.gallery is not None:
-        fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.message], **EVERY, **QUICK))
+        fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.preset, q.message], **EVERY, **QUICK))
     return [*fills, parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK)]
 
 
@@ -349,6 +351,6 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
     opened.then(None, outputs[-3:], None, js=script("look"), **PRIVATE)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
-    for name in ("drop", "names"):
+    for name in ("drop", "typing", "names"):
         opened.then(None, js=script(name), **PRIVATE)
     return opened

@@ -25,6 +25,14 @@ TAKE = "() => document.querySelector('#drawn')?.take()"
 CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?.click()"
 
 
+EDIT_FORM = """<form hidden aria-label="Change a word">
+<label>Words, with synonyms <input name="words" type="text" autocomplete="off"></label>
+<label>or the same class as <select name="onto"></select></label>
+<button type="submit">Change</button> <button type="button" name="out">Take out</button>
+<button type="button" name="leave">Leave it</button>
+</form>"""
+
+
 def layout() -> SegmentParts:
     return SegmentParts(**_result(), **_scores(), **_save_and_share(), liked=liked())
 
@@ -52,6 +60,7 @@ def _result() -> dict[str, Any]:
             outlines = gr.Checkbox(True, label="Outlines", container=False, elem_id="outlines")
             names = gr.Checkbox(True, label="Names", container=False, elem_id="names")
     legend = gr.HTML(js_on_load=script("legend"), elem_id="legend")
+    edit = gr.HTML(EDIT_FORM, js_on_load=script("edit"), elem_id="edit")
     notes = gr.HTML(visible=False, elem_id="notes")
     offer = gr.Button("Let a background take the rest", size="sm", visible=False, elem_id="add-background")
     shown: dict[str, Any] = {"own_note": own_note, "use_photo_models": use}
@@ -63,7 +72,7 @@ def _result() -> dict[str, Any]:
         "outlines": outlines,
         "names": names,
     }
-    shown |= {"legend": legend, "notes": notes, "add_background": offer}
+    shown |= {"legend": legend, "edit": edit, "notes": notes, "add_background": offer}
     return {**shown, "status": gr.HTML(elem_id="status")}
 
 
