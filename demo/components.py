@@ -84,6 +84,14 @@ def as_file(component: gr.Image | gr.Gallery | gr.ImageSlider, pixels: np.ndarra
         return str(component.move_resource_to_block_cache(path))
 
 
+def as_download(button: gr.DownloadButton, content: bytes, name: str) -> str:
+    """Path of a file of this name among the component's files, which gradio deletes within the hour."""
+    with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
+        path = Path(folder, name)
+        path.write_bytes(content)
+        return str(button.move_resource_to_block_cache(path))
+
+
 class Upload(gr.File, metaclass=WithoutStub):
     """A file that was uploaded."""
 

@@ -1,7 +1,9 @@
 """ProxyCLIP: open-vocabulary segmentation without training. See `load` and `ProxyCLIP`."""
 
 from proxyclip_core.attention import SimilarityStatistics
+from proxyclip_core.drawing.attention_figure import AttentionFigure, attention_figure
 from proxyclip_core.evaluation import Scores, benchmark_data, evaluate, folder_data
+from proxyclip_core.likeness import Likeness, likeness
 from proxyclip_core.loader import load
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.clip import ClipEncoder
@@ -37,11 +39,13 @@ __all__ = [
     "SETTINGS",
     "TEMPLATES",
     "VFM_MODELS",
+    "AttentionFigure",
     "ClassLogits",
     "ClipEncoder",
     "ClipSpec",
     "DenseFeatures",
     "ImageFeatures",
+    "Likeness",
     "PatchEncoder",
     "PictureWarning",
     "PixelLogits",
@@ -60,6 +64,7 @@ __all__ = [
     "WeightsError",
     "WeightsWarning",
     "WordsWarning",
+    "attention_figure",
     "background_presets",
     "benchmark_data",
     "complete_pair",
@@ -69,6 +74,7 @@ __all__ = [
     "find_vfm",
     "folder_data",
     "is_available",
+    "likeness",
     "load",
     "parse_vocabulary",
     "read_image",

@@ -89,6 +89,7 @@ INSIDE_TAB: list[tuple] = [
     ("inside-label-map", "upload", "labels.png", {}, set(), NOTHING),
     ("inside-label-map", "clear", None, {}, set(), NOTHING),
     ("inside-mask-word", "input", "sky", {}, set(), NOTHING),
+    ("inside-figure-take", "click", None, {}, set(), NOTHING),
 ]
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),

@@ -11,7 +11,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SEED_COLOURS = ("#FFD400", "#00E5FF", "#FF5CE1", "#7CFF4D")  # bright: they lie on pictures and on dark heat
+from proxyclip_core.drawing.plate import SEED_COLOURS
+
 STRIP = 26  # pixels of the colour bar under a map
 UNIT_SIDE = 480  # pixels of the longer side of a picture on which a marker has its plain size
 SHARPER = 4  # markers are drawn this much larger and shrunk, for smooth edges

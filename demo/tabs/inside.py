@@ -18,6 +18,7 @@ from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Drawn, Menu, Names, Upload, in_files, spot
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
+from demo.tabs import inside_figure
 from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, InsideParts, Page, Values, script
 
 # What moves the seeds: a name -> what its button says, and how wide it is at least.
@@ -73,7 +74,7 @@ def _attention() -> dict[str, Any]:
     grid = gr.Checkbox(False, label="Show the patch grid of the chosen vision model", elem_id="inside-grid")
     label = "Attention: dark is little, yellow is much"
     maps = gr.Gallery(label=label, columns=3, elem_id="inside-maps", **GALLERY)
-    shown = {"clicked": picture, "where": where, "pad": pad}
+    shown = {"clicked": picture, "where": where, "pad": pad, "figure": inside_figure.layout()}
     return {**shown, "stage": stage, "grid": grid, "maps": maps}
 
 
@@ -165,7 +166,7 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     if visit is None:
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]
-    looked = _view(page, values)
+    looked = read_view(page, values)
     more: dict[str, Any] = {"may_encode": may_encode, "wanted": looked.vfms(visit.asked.settings)}
     made, visit, error = page.runner(show, visit, looked, **more)
     held = {page.held.visit: visit, parts.note: message(error), **menu}
@@ -177,7 +178,8 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     }
 
 
-def _view(page: Page, values: Values) -> inside.View:
+def read_view(page: Page, values: Values) -> inside.View:
+    """What is looked at, as it stands on the page."""
     parts = page.inside
     looked = (tuple(values[parts.sources]), values[parts.stage], bool(values[parts.grid]))
     truth = (values[parts.label_map], page.examples, values[parts.mask_word])
@@ -194,7 +196,7 @@ def wire_seeds(page: Page) -> Any:
         if visit is None or page.shown(values) != visit.picture:
             return gr.skip()
         how = str(event.target and event.target.elem_id).removeprefix("inside-")
-        given = (_view(page, values), how, spot(event.index) if how == "picture" else None)
+        given = (read_view(page, values), how, spot(event.index) if how == "picture" else None)
         made, visit, error = page.runner(_place, visit, *given)
         changed = {held.visit: visit, parts.note: message(error)}
         return changed if error else changed | dict(zip([held.seeds, parts.clicked, parts.where], made))

@@ -37,6 +37,12 @@ def script(name: str) -> str:
     return (Path(__file__).parents[1] / "draw" / f"{name}.js").read_text(encoding="utf-8")
 
 
+def click_on(download: gr.DownloadButton) -> str:
+    """A script for an event: has the browser save what a hidden button holds, if it holds anything."""
+    name = download.elem_id
+    return f"() => document.querySelector('#{name} a, a#{name}, #{name}')?.click()"
+
+
 Values = dict[Any, Any]  # component -> value: what gradio hands over where inputs are a set, and takes as outputs
 
 
@@ -144,6 +150,15 @@ class SegmentParts:
 
 
 @dataclass(frozen=True)
+class FigureParts:
+    """What is seen of attention, as one file. file: a hidden button that holds it."""
+
+    kind: Menu
+    take: gr.Button
+    file: gr.DownloadButton
+
+
+@dataclass(frozen=True)
 class InsideParts:
     """tabs: view -> the section's tab."""
 
@@ -156,6 +171,7 @@ class InsideParts:
     stage: gr.Radio
     grid: gr.Checkbox
     maps: gr.Gallery
+    figure: FigureParts
     histogram: gr.HTML
     table: gr.Dataframe
     pictures: gr.Gallery

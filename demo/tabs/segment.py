@@ -10,7 +10,7 @@ import gradio as gr
 from demo.answers import save_load, segment
 from demo.answers.errors import UserError, message, missing
 from demo.components import Drawn, Menu, Names, UploadButton, liked
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values, script
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values, click_on, script
 from proxyclip_core import export
 
 COPY = """(query) => {
@@ -22,7 +22,6 @@ COPY = """(query) => {
 HIDDEN = "() => document.querySelector('#legend').dataset.hidden"
 POINT = "() => document.querySelector('#top').dataset.point"
 TAKE = "() => document.querySelector('#drawn')?.take()"
-CLICK_ZIP = "() => document.querySelector('#zip-file a, a#zip-file, #zip-file')?.click()"
 
 
 EDIT_FORM = """<form hidden aria-label="Change a word">
@@ -191,6 +190,6 @@ def _wire_save(page: Page) -> None:
 
     inputs, outputs = page.look | {held.visit, parts.formats, parts.wishes}, [q.message, parts.zip_file]
     saved = parts.save.click(on_save, inputs, outputs, show_progress_on=parts.save, **ON_MODEL)
-    saved.success(None, None, None, js=CLICK_ZIP)
+    saved.success(None, None, None, js=click_on(parts.zip_file))
     linked = parts.copy.click(on_link, q.inputs, [parts.query, q.message], queue=False, **QUICK)
     linked.success(on_linked, parts.query, parts.link, js=COPY, **QUICK)
