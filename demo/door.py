@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 
-from demo import limits
+from demo import limits, stopping
 from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
 
@@ -86,7 +86,8 @@ class Door(Blocks):
         session, event = named.get("session_hash"), named.get("event_id")
         going = False
         try:
-            answer = await super().process_api(block_fn, inputs, *given, **named)
+            with stopping.answering(self._queue.event_ids_to_events.get(event or "")):
+                answer = await super().process_api(block_fn, inputs, *given, **named)
             going = answer["is_generating"]
             return answer
         except gr.Error as error:
@@ -110,6 +111,12 @@ class Door(Blocks):
 
         self._queue.push = fairly  # type: ignore[method-assign]  # gradio makes its queue itself
         return self
+
+    def stop(self, session: str) -> None:
+        """Ends all that a visitor's requests compute, or would when their turn comes: each is answered with a line."""
+        stopping.stop(
+            event for event in list(self._queue.event_ids_to_events.values()) if event.session_hash == session
+        )
 
     def turned_away(self, session: str | None, address: str | None) -> str:
         """Why one more request of a visitor is not taken; "" where it is."""

@@ -5,6 +5,7 @@ Never a picture, a word, or who asked: whoever runs a page may keep such a log, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextvars import ContextVar
@@ -60,6 +61,9 @@ class LoggedBlocks(WatchedBlocks):
             answer = await super().process_api(block_fn, inputs, state, request, iterator, *given, **named)
             to_come = answer["iterator"] if answer["is_generating"] else None
             return answer
+        except asyncio.CancelledError:  # Stop, or a client's own word for it
+            ended("cancelled")
+            raise
         except BaseException as error:
             ended("refused" if isinstance(error, gr.Error) else f"failed ({type(error).__name__})")
             raise

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits, time_limit, work
+from demo import limits, stopping, time_limit, work
 from demo.answers.errors import UserError
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
@@ -25,6 +25,7 @@ from demo.models import Provider
 from demo.visit import Entry, Key, Visit, is_sams_own, keys_of, sam_of
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.interrupt import interruptible
 from proxyclip_core.models.word_cache import private_to
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
@@ -195,16 +196,22 @@ class Stages:
 
     def _value(self, key: Key, make: Callable[[], Any]) -> Any:
         if key not in self._entries:
-            if time.monotonic() > self._end:
-                raise UserError(time_limit.TOO_LATE)
+            self._check_going_on()
             start, others = time.perf_counter(), sum(self.ran.values())
-            value = make()
+            with interruptible(self._check_going_on):
+                value = make()
             # Without the stages that ran for this one.
             spent = time.perf_counter() - start - (sum(self.ran.values()) - others)
             self.ran[key[0]] = self.ran.get(key[0], 0) + spent
             self._entries[key] = Entry(value, spent, nbytes(value))
         self._used[key] = None
         return self._entries[key].value
+
+    def _check_going_on(self) -> None:
+        """Raises UserError where the time is up, or nobody waits any more."""
+        stopping.check_wanted()
+        if time.monotonic() > self._end:
+            raise UserError(time_limit.TOO_LATE)
 
     def _check_time(self, s: pc.Settings, *stages: str) -> None:
         """Raises UserError where these stages, with what is missing for them, would take too long."""

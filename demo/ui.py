@@ -52,7 +52,7 @@ LAUNCH: dict[str, Any] = {
 }
 
 
-def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = None) -> gr.Blocks:
+def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = None) -> Door:
     """The page over a provider of models, opened with the CLIP `clip` and the VFM `vfm` (full names).
 
     examples: a folder for the gallery. Launch with `**LAUNCH`.

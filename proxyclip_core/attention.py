@@ -21,6 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.interrupt import checkpoint
+
 # Rows of W made at a time: 2 M entries are 8 MB in float32, which stays in a CPU's cache hierarchy and is still a
 # large enough matrix product to run at full speed.
 ENTRIES_AT_ONCE = 2_000_000
@@ -103,6 +105,7 @@ def proxy_attention(
         columns = values[window].T.contiguous()  # (D, N): F.linear takes V transposed, and CPUs have it quicker
         at_once = max(1, ENTRIES_AT_ONCE // count)
         for first in range(0, count, at_once):
+            checkpoint()
             rows = torch.arange(first, min(first + at_once, count), device=patches.device)
             own = None if scopes is None else scopes[window]
             weights = attention_rows(patches[window], rows, mean[window], beta, gamma, scopes=own)
@@ -149,6 +152,7 @@ def similarity_statistics(features: torch.Tensor, beta: float, gamma: float, bin
     masked = 0
     for window in range(windows):
         for rows in patches[window].split(max(1, ENTRIES_AT_ONCE // count)):
+            checkpoint()
             similarity = (rows @ patches[window].T).clamp_(-1, 1)
             scores = (similarity - beta * mean[window]) * gamma
             masked += int((scores < 0).sum())

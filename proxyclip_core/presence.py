@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import torch
 
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.registry import BUILTIN_FOLDER, CLIP_MODELS
 from proxyclip_core.words import BACKGROUND_NAME, Classes, parse_vocabulary, vocabulary_presets
 
@@ -51,6 +52,7 @@ def presence_of(tokens: torch.Tensor, queries: torch.Tensor, reference: torch.Te
     centred = torch.cat([queries, reference]) - reference.mean(dim=0)
     standing = torch.full_like(centred[:, 0], float("-inf"))
     for window in tokens:  # one at a time: all words at all patches of a large picture would fill the memory
+        checkpoint()
         scores = centred @ window.flatten(1)  # (Q + R, h * w), in an unknown unit,
         spread = scores[len(queries) :].std(dim=0)  # which is that of the reference as well
         standing = torch.maximum(standing, (scores / spread.clamp_min(1e-12)).amax(dim=1))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.windows import WindowLayout, axis_matrix
 
 # Entries of a block of pixel logits: 2 M floats are 8 MB, small enough to stay near the cores while the maximum and
@@ -170,6 +171,7 @@ def _bands(size_hw: tuple[int, int], queries: int) -> Iterator[slice]:
     height, width = size_hw
     band = max(1, ENTRIES_AT_ONCE // (width * queries))
     for top in range(0, height, band):
+        checkpoint()
         yield slice(top, min(top + band, height))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # as app.py does, before gradio is imported
 
+from demo.door import Door
 from demo.ui import LAUNCH, build_demo
 
 ROOT = Path(__file__).parents[1]
@@ -64,11 +65,18 @@ class TwoModels(OneModel):
 @contextmanager
 def page_around(model, examples: Path | None = None) -> Iterator[str]:
     """The address of the page around a model of the tests, or around a provider of models."""
+    with door_around(model, examples) as (_, url):
+        yield url
+
+
+@contextmanager
+def door_around(model, examples: Path | None = None) -> Iterator[tuple[Door, str]]:
+    """The same, with the page itself."""
     models = model if hasattr(model, "get") else OneModel(model)
     demo = build_demo(models, "OpenAI B/16", "DINO B/8", examples)
     _, url, _ = demo.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **LAUNCH)
     try:
-        yield url
+        yield demo, url
     finally:
         demo.close(verbose=False)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -87,3 +91,15 @@ def test_a_request_that_goes_on_for_too_long_ends_and_keeps_what_was_done(stages
     late.features()
     with pytest.raises(UserError, match="What was done is kept"):
         late.result()
+
+
+def test_a_request_ends_in_the_middle_of_an_encoder_when_its_time_is_up(stages, monkeypatch, counter):
+    monkeypatch.setattr(time_limit, "operations_a_second", lambda *given, **named: 1e15)
+    stages.words(), stages.picture()
+    asked = itertools.count(1)  # before CLIP, its block, before the VFM, its blocks
+    clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: 1e12 if next(asked) > 3 else 0.0)
+    monkeypatch.setattr("demo.stages.time", clock)
+    with pytest.raises(UserError, match="What was done is kept"):
+        stages.features()
+    assert counter.counts["clip"] == counter.counts["vfm"] == 1
+    assert not any(key[0] == "vfm" for key in stages.entries())

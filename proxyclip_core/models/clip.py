@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from proxyclip_core.cpu import fast_products
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
 from proxyclip_core.models.vit import RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
@@ -208,6 +209,7 @@ def run_block(
     The forward of nn.MultiheadAttention is not called, because it would not take the kernels of `fast_products`.
     mask (T, T): added to the scores.
     """
+    checkpoint()
     normed, attention = block.ln_1(tokens), block.attn
     asking = normed
     if rows is not None:

@@ -22,6 +22,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import nn
 
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.checkpoints import WeightsError, read_weights
 from proxyclip_core.models.loading import load_vfm
 from proxyclip_core.models.registry import VFM_MODELS, VfmSpec, find_vfm
@@ -124,6 +125,11 @@ class _Encoded(SamPredictor):
             self.transform = _Stretched(self.transform.target_length)
         self._embedding, self._stretched = embedding, stretched
         self.set_image(np.broadcast_to(np.uint8(0), (*size_hw, 3)))
+
+    def predict_torch(self, *given: Any, **named: Any) -> Any:
+        """As segment-anything's: a few prompts at a time."""
+        checkpoint()
+        return super().predict_torch(*given, **named)
 
     def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
         """Takes the encoding for that of `image`, of which only the size counts."""

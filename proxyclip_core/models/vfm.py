@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from proxyclip_core.cpu import fast_products
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.vit import POSITION_MODES, RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import weights_digest
 
@@ -47,6 +48,8 @@ class PatchEncoder:
         if positions not in POSITION_MODES:
             raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITION_MODES)}.")
         self.network: Network = network.eval().requires_grad_(False)
+        for block in network.blocks:  # which timm runs by itself where this class does not
+            block.norm1.register_forward_pre_hook(checkpoint)
         self.digest = weights_digest(self.network.state_dict().items())
         self.name = name
         self.mean, self.std = mean, std

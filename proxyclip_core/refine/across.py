@@ -17,6 +17,7 @@ Axes: B windows, N patches of one window, P = B N patches of all, C VFM width, D
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,7 @@ from proxyclip_core.attention import (
     proxy_attention,
     unit_patches,
 )
+from proxyclip_core.interrupt import checkpoint
 
 ALIKE = 0.6  # similarity from which a patch belongs to an anchor
 BETA_SHARE = 0.3
@@ -111,6 +113,8 @@ def _anchors(patches: torch.Tensor, rounds: int, alike: float) -> tuple[torch.Te
     return anchors, sizes
 
 
-def _chunks(count: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+def _chunks(count: int, device: torch.device) -> Iterator[torch.Tensor]:
     """Indices of `count` rows in chunks, each of which has ENTRIES_AT_ONCE entries as rows of a square matrix."""
-    return torch.arange(count, device=device).split(max(1, ENTRIES_AT_ONCE // count))
+    for rows in torch.arange(count, device=device).split(max(1, ENTRIES_AT_ONCE // count)):
+        checkpoint()
+        yield rows

@@ -19,6 +19,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.refine.solver import Product
 
 ENTRIES_AT_ONCE = 4_000_000  # of the P x P similarities, 16 MB in float32; they are never held as a whole
@@ -47,6 +48,7 @@ def patch_graph(
     neighbours = torch.empty(count, k, dtype=torch.int64, device=features.device)
     weights = torch.empty(count, k, device=features.device)
     for rows in torch.arange(count, device=features.device).split(max(1, ENTRIES_AT_ONCE // count)):
+        checkpoint()
         similarity, near = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
         distance = (places[rows, None] - places[near]).square_().sum(dim=2).sqrt_()
         weight = similarity.clamp_(min=0).pow_(gamma) * distance.pow_(power).mul_(-sigma).exp_()

@@ -25,6 +25,8 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.interrupt import checkpoint
+
 WEIGHTS_AT_ONCE = 1_000_000  # weights of a band: 4 MB
 COLOURS_AT_ONCE = 300_000  # differences of colours that are looked at together, 1 MB: a core's cache holds them
 QUERIES_AT_ONCE = 16  # floats of a cache line
@@ -94,6 +96,7 @@ def _bands(height: int, row_size: int, most: int) -> Iterator[slice]:
     """Rows of `row_size` entries, at most so many entries at a time."""
     band = max(1, most // row_size)
     for top in range(0, height, band):
+        checkpoint()
         yield slice(top, min(top + band, height))
 
 
@@ -127,6 +130,7 @@ def _rounds(scores: torch.Tensor, bands: Sequence[tuple[slice, torch.Tensor]], r
     inside = slice(reach, reach + height), slice(reach, reach + width)
     refined = scores.permute(1, 2, 0).contiguous()
     for _ in range(rounds):
+        checkpoint()
         padded[inside] = refined
         padded[inside[0], :reach], padded[inside[0], -reach:] = refined[:, :1], refined[:, -1:]
         padded[:reach], padded[-reach:] = padded[reach], padded[-reach - 1]

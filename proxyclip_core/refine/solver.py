@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 import torch
 
+from proxyclip_core.interrupt import checkpoint
+
 RELATIVE_RESIDUAL = 1e-6  # where the solution is called exact; float32 gives little more
 ENOUGH = 1e-3  # for scores: what is left moves a cosine by less than labels show
 MOST_STEPS = 500
@@ -44,6 +46,7 @@ def solve(
     squared = _dot(residual, residual)
     enough = squared * relative_residual**2
     for _ in range(MOST_STEPS if steps is None else steps):
+        checkpoint()
         if steps is None and bool((squared <= enough).all()):
             break
         moved = product(direction).mul_(-alpha).add_(direction)

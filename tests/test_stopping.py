@@ -1,0 +1,110 @@
+"""demo.stopping: what nobody waits for any more is computed no further, through the running page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from gradio.queueing import Event
+
+from demo import stopping
+from demo.stopping import STOPPED
+from proxyclip_core.interrupt import checkpoint
+from tests.serving import door_around
+from tests.stranger import Stranger
+
+PATIENCE = 60  # seconds, after which a computation that was not ended ends the test
+
+
+class Endless:
+    """An encoder that goes on until it is interrupted. error: what interrupted it."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended, self.error = threading.Event(), threading.Event(), ""
+
+    def encode_windows(self, windows):
+        self.begun.set()
+        end = time.monotonic() + PATIENCE
+        try:
+            while time.monotonic() < end:
+                checkpoint()
+        except Exception as error:
+            self.error = str(error)
+            raise
+        finally:
+            self.ended.set()
+        raise TimeoutError
+
+
+@pytest.fixture(scope="module")
+def served(tiny_model):
+    with door_around(tiny_model) as found:
+        yield found
+
+
+@pytest.fixture
+def endless(tiny_model, monkeypatch) -> Endless:
+    encoder = Endless()
+    monkeypatch.setattr(tiny_model.clip, "encode_windows", encoder.encode_windows)
+    yield encoder
+    assert encoder.ended.wait(PATIENCE) and encoder.error == STOPPED
+
+
+@pytest.fixture
+def visitor(served, picture_file, tmp_path) -> Stranger:
+    """Whose picture is being encoded once `begin` has returned; afterwards the page still serves."""
+    found = Stranger(served[1])
+    picture = found.upload("a.png", (tmp_path / picture_file).read_bytes())
+    for name, value in {"picture": picture, "words": "sky, hill", "windows": "whole", "templates": "none"}.items():
+        found.set(name, value)
+    return found
+
+
+def begin(visitor: Stranger, endless: Endless) -> str:
+    """The number of the event."""
+    event_id = visitor.join(segmenting(visitor)).json()["event_id"]
+    assert endless.begun.wait(PATIENCE)
+    return event_id
+
+
+def segmenting(visitor: Stranger) -> dict:
+    return visitor.after(visitor.event("segment", "click"))
+
+
+def test_a_cancelled_request_is_computed_no_further(visitor, endless):
+    event_id = begin(visitor, endless)
+    cancelled = {"session_hash": visitor.session, "fn_index": segmenting(visitor)["id"], "event_id": event_id}
+    assert visitor.http.post("cancel", json=cancelled).status_code == 200
+
+
+def test_a_closed_tab_ends_what_it_asked_for(visitor, endless):
+    with visitor.http.stream("GET", f"heartbeat/{visitor.session}") as alive:
+        lines = alive.iter_lines()  # whoever lets go of it closes the connection
+        next(lines)
+        begin(visitor, endless)
+
+
+def test_a_program_that_leaves_ends_what_it_asked_for(visitor, endless):
+    values = {"words": "sky, hill", "picture": visitor.values[visitor.ids["picture"]], "windows": "whole"}
+    event_id = visitor.http.post("call/v2/segment", json=values).json()["event_id"]
+    with visitor.http.stream("GET", f"call/v2/segment/{event_id}") as lines:
+        assert lines.status_code == 200 and endless.begun.wait(PATIENCE)
+
+
+def test_stop_ends_all_of_one_visitors_requests_and_says_so(visitor, endless, served):
+    begin(visitor, endless)
+    waiting = visitor.join(segmenting(visitor)).json()["event_id"]
+    served[0].stop(visitor.session)
+    assert STOPPED in str(visitor.answer(waiting)["output"])
+
+
+def test_what_another_visitor_stops_goes_on_here(served):
+    event, other = (Event(name, SimpleNamespace(concurrency_id="model"), None, None) for name in ("ann", "bob"))
+    served[0]._queue.event_ids_to_events |= {"1": event, "2": other}
+    served[0].stop("bob")
+    with stopping.answering(event):
+        stopping.check_wanted()
+    with stopping.answering(other), pytest.raises(stopping.Stopped):
+        stopping.check_wanted()
