@@ -43,16 +43,27 @@ class Blocks(LoggedBlocks):
         outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
         changed = [place for place, value in enumerate(values) if not _is_skipped(value)]
         if len(changed) == len(outputs) or len(values) != len(outputs) or len(outputs) < 2:
-            return await super().postprocess_data(block_fn, predictions, state)
+            return await self._made(block_fn, predictions, state)
         answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
         if changed:
             part = copy(block_fn)
             part.outputs = [outputs[place] for place in changed]
             given = [values[place] for place in changed]
-            made = await super().postprocess_data(part, given if len(given) > 1 else given[0], state)
+            made = await self._made(part, given if len(given) > 1 else given[0], state)
             for place, value in zip(changed, made):
                 answer[place] = value
         return answer
+
+    async def _made(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """As gradio's own `postprocess_data`, but all files that it writes are deleted when their time is up.
+
+        gradio forgets those of a component that an update has made anew for one visitor.
+        """
+        made = await super().postprocess_data(block_fn, predictions, state)
+        for block in block_fn.outputs:
+            if state is not None and block._id in state:
+                self.upload_file_set.update(getattr(state[block._id], "temp_files", ()))
+        return made
 
 
 def _is_address(value: Any) -> bool:
