@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,14 @@ class Visit:
         if read is not None:
             return read.value.pixels.shape[:2]
         return drawn and drawn.size_hw
+
+    @property
+    def has_result(self) -> bool:
+        return bool(self.asked.settings.words)
+
+    def without_result(self) -> Visit:
+        """With all that is kept, for a result that is not there: no words have this one."""
+        return replace(self, asked=Asked(replace(self.asked.settings, words=""), self.asked.picture))
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]

@@ -11,8 +11,10 @@ from gradio.queueing import Event
 
 from demo import stopping
 from demo.stopping import STOPPED
+from demo.ui import build_demo
 from proxyclip_core.interrupt import checkpoint
-from tests.serving import door_around
+from tests.page import Page, file
+from tests.serving import OneModel, door_around
 from tests.stranger import Stranger
 
 PATIENCE = 60  # seconds, after which a computation that was not ended ends the test
@@ -98,6 +100,48 @@ def test_stop_ends_all_of_one_visitors_requests_and_says_so(visitor, endless, se
     waiting = visitor.join(segmenting(visitor)).json()["event_id"]
     served[0].stop(visitor.session)
     assert STOPPED in str(visitor.answer(waiting)["output"])
+
+
+@pytest.fixture
+def page(tiny_model, picture_file, tmp_path) -> Page:
+    found = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8"))
+    for name, value in {"picture": file(tmp_path / picture_file), "words": "sky, hill", "windows": "whole"}.items():
+        found.set(name, value)
+    return found
+
+
+@pytest.fixture
+def late(tiny_model, monkeypatch) -> SimpleNamespace:
+    """Whether Stop is pressed after the encoders have run: `late.stop`."""
+    pressed, classify = SimpleNamespace(stop=False), tiny_model.classify
+
+    def stopped_or_classified(*given):
+        if pressed.stop:
+            raise stopping.Stopped(STOPPED)
+        return classify(*given)
+
+    monkeypatch.setattr(tiny_model, "classify", stopped_or_classified)
+    return pressed
+
+
+def test_what_was_done_before_a_stop_is_kept(page, counter, late):
+    late.stop = True
+    page.do("segment", "click")
+    assert page.said() == STOPPED and not page["legend"]
+    page.do("beta", "input", 1.3)  # there is no result yet that it could change
+    late.stop = False
+    page.do("segment", "click")
+    assert "sky" in page["legend"] and page["overlay"] and not page.said()
+    assert counter.counts["clip"] == counter.counts["vfm"] == 1
+
+
+def test_a_stop_leaves_the_result_that_was_there(page, late):
+    page.do("segment", "click")
+    legend, visit = page["legend"], page.visit
+    late.stop = True
+    page.do("words", "submit", "sea, cow")
+    assert page.said() == STOPPED and page["legend"] == legend
+    assert page.visit.name == visit.name and page.visit.held("overlay") is not None
 
 
 def test_what_another_visitor_stops_goes_on_here(served):

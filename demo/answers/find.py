@@ -41,11 +41,8 @@ def find(
         return Answer(in_words(error))
     if not words:
         return Answer("None of the words seems to be in the picture. Choose another list to find them among, or type.")
-    # A result that no words could have: whatever is found, it is drawn.
-    nothing = Asked(replace(asked.settings, words=""), asked.picture)
-    visit = replace(visit, asked=nothing)
     asked = replace(asked, settings=replace(asked.settings, words=words))
-    return segment(runner, asked, visit, say)
+    return segment(runner, asked, visit.without_result(), say)  # so that it is drawn, whatever is found
 
 
 def found(runner: Runner, asked: Asked, among: str) -> str:

@@ -55,7 +55,8 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a new result changes on the page; None for what stays. error: for the person, "" for none.
+    """What a new result changes on the page; None for what stays. error: for the person, "" for none; the visit is what
+    was done until then.
 
     picture: (H, W, 3) uint8, as it is drawn on; layers: what the browser draws on it.
     """
@@ -105,7 +106,7 @@ def segment(
     say(0.8, "Segmenting …")
     found, visit, failed = runner(_prepare, visit)
     if failed:
-        return Answer(failed)
+        return Answer(failed, visit=visit)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
@@ -131,7 +132,7 @@ def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown:
     While models that were chosen are still to be downloaded, the present ones go on. A result that is shown but no
     longer held is made anew.
     """
-    if not asked.picture or (before is None and not shown):
+    if not asked.picture or not (shown or (before and before.has_result)):
         return Answer()
     if not runner.models.ready(asked.settings.clip, asked.settings.vfm):
         if before is None:

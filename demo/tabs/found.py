@@ -34,7 +34,7 @@ def wire(page: Page, answer: Callable[..., Values], busy: dict[str, Any]) -> lis
     q = page.question
 
     def shown(changed: Values) -> Values:
-        visit = changed.get(page.held.visit)
+        visit = changed.get(page.held.visit) if page.held.shown in changed else None
         return changed | fill(page, visit.asked.settings.words) if visit else changed
 
     def on_find(values: Values, progress: gr.Progress = PROGRESS) -> Any:

@@ -261,7 +261,9 @@ class Page:
         return str(shown.get("picture")) if isinstance(shown, dict) else ""
 
     def visit(self, values: Values) -> Visit | None:
+        """What is kept of the result on the page, None where that is gone or none was made yet."""
         visit: Visit | None = values[self.held.visit]
-        if visit is not None:
-            note(**visit.facts())
+        if visit is None or not visit.has_result:
+            return None
+        note(**visit.facts())
         return visit

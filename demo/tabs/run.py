@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -54,7 +55,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
 
     def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         changed = _answer(page, segment.segment, values, progress)
-        if page.held.visit in changed:  # its weights may have come just now
+        if page.held.shown in changed:  # its weights may have come just now
             s = changed[page.held.visit].asked.settings
             changed[q.about] = menus.about(s.clip, s.vfm)
         return changed or gr.skip()
@@ -143,12 +144,15 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     except ValueError as error:
         return {page.question.message: message(str(error))}
     before = page.visit(values)
-    found = do(page.runner, asked, before, progress, **more)
+    found = do(page.runner, asked, values[page.held.visit], progress, **more)
     parts, held = page.segment, page.held
     changed: Values = {}
     if found.error is not None:
         changed[page.question.message] = message(found.error)
-    if found.visit is not None:
+    if found.visit is not None and found.error:  # what was done is kept, beside the result that stays
+        kept = found.visit.entries
+        changed[held.visit] = replace(before, entries=kept) if before else found.visit.without_result()
+    elif found.visit is not None:
         changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
     if found.visit is not None and found.layers is not None:
         if found.picture is not None and (before is None or before.picture != found.visit.picture):
