@@ -89,12 +89,14 @@ def app_process(cache: Path, *arguments: str, **environment: str) -> Iterator[st
 
 
 @contextmanager
-def app_and_process(cache: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The same, with the process."""
+def app_and_process(
+    cache: Path, *arguments: str, checkout: Path = ROOT, **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The same, with the process. checkout: whose page it is."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "GRADIO_", "HF_"))}
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(free_port()), "--device", "cpu", *arguments],
-        cwd=ROOT,
+        cwd=checkout,
         env=kept
         | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "TMPDIR": str(cache), "PYTHONUNBUFFERED": "1"}
         | environment,

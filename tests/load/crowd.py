@@ -22,10 +22,12 @@ TICKS = ("on_change", "on_look")  # what a slider asks for while it moves
 
 
 class Crowd:
-    """users: how many. pause: seconds between a visitor's actions."""
+    """users: how many. pause: seconds between a visitor's actions. visit: makes one, of the address and a number."""
 
-    def __init__(self, address: str, users: int, pause: float = 0) -> None:
-        self.address, self.users, self.pause = address, users, pause
+    def __init__(
+        self, address: str, users: int, pause: float = 0, visit: Callable[[str, int], Visitor] = Visitor
+    ) -> None:
+        self.address, self.users, self.pause, self.visit = address, users, pause, visit
         self.visitors: list[Visitor] = []
         self.broken: list[str] = []  # visitors whose program ended with an error
         self.memory: list[float] = []  # MB
@@ -71,7 +73,7 @@ class Crowd:
 
     def _visit(self, number: int, act: Callable[[Visitor], None]) -> None:
         try:
-            visitor = Visitor(self.address, number)
+            visitor = self.visit(self.address, number)
             self.visitors.append(visitor)
             visitor.arrive()
             act(visitor)
@@ -81,13 +83,14 @@ class Crowd:
 
     def report(self) -> str:
         made = self.requests()
+        answered = [one for one in made if one.outcome == "answered"]
         by_name = defaultdict(list)
-        for one in made:
+        for one in answered:
             by_name[one.name].append(one.seconds)
         lines = [
-            f"{self.users} visitors, {self.seconds:.0f} s: {len(made)} requests",
-            f"requests a second: {len(made) / self.seconds:.2f}",
-            _times("all", [one.seconds for one in made]),
+            f"{self.users} visitors, {self.seconds:.0f} s: {len(made)} requests, {len(answered)} answered",
+            f"answered requests a second: {len(answered) / self.seconds:.2f}",
+            _times("all", [one.seconds for one in answered]),
             _times("ticks of a slider", [seconds for name in TICKS for seconds in by_name[name]]),
             *(_times(name, seconds) for name, seconds in sorted(by_name.items())),
             f"longest wait without a word of the place in the queue: {max(one.unknown_place for one in made):.2f} s",
@@ -97,11 +100,11 @@ class Crowd:
             _counted("said on the page", [text for visitor in self.visitors for text in visitor.said]),
         ]
         if self.cpu_seconds:
-            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / len(made):.0f} ms a request")
+            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / len(answered):.0f} ms a request")
         if self.memory:
-            lines.append(
-                f"memory: {self.memory[len(self.memory) // 4]:.0f} MB after a quarter, {self.memory[-1]:.0f} MB last"
-            )
+            warm = self.memory[len(self.memory) // 4]
+            later = f"{max(self.memory):.0f} MB at most, {self.memory[-1]:.0f} MB last"
+            lines.append(f"memory: {warm:.0f} MB after a quarter, {later} ({self.memory[-1] / warm - 1:+.1%})")
         return "\n".join(lines)
 
 

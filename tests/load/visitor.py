@@ -7,7 +7,7 @@ import json
 import random
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -32,16 +32,21 @@ KNOWN = ["hill", "cow", "house", "tree", "sea", "road", "sun", "pig"]  # everybo
 
 
 class Visitor:
-    """number: tells visitors apart, from 0. wrong: answers that were another's; said: messages of the page."""
+    """number: tells visitors apart, from 0. wrong: answers that were another's; said: messages of the page.
 
-    def __init__(self, address: str, number: int) -> None:
-        self.page, self.number = RemotePage(address), number
+    settings: control -> value, what is set before anything is asked for.
+    """
+
+    def __init__(self, address: str, number: int, settings: Mapping[str, Any] | None = None) -> None:
+        self.page, self.number, self.settings = RemotePage(address), number, settings or {}
         self.random, self.round = random.Random(number), 0
         self.wrong, self.said = list[str](), list[str]()
         self.beta, self.is_behind = 1.2, True
 
     def arrive(self) -> None:
         self.page.open()
+        for name, value in self.settings.items():
+            self.page.set(name, value)
         self._do(self.new_picture)
 
     def act_once(self) -> None:
