@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import proxyclip_core as pc
 from demo import limits, presets
+from proxyclip_core.models.weights import missing_package
 
 Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
@@ -58,6 +59,8 @@ def state(spec: Spec) -> str:
     """'ready', or 'download 343 MB', or 'not here' where visitors may have nothing downloaded."""
     if pc.is_available(spec):
         return "ready"
+    if missing_package(spec):
+        return "needs a package"
     return f"download {size(spec)}" if limits.DOWNLOADS else "not here"
 
 
@@ -79,6 +82,8 @@ def _origin(spec: Spec) -> str:
         where = "is part of this repository"
     elif pc.is_available(spec):
         where = "is on this machine"
+    elif missing := missing_package(spec):
+        return f"cannot be used yet. {missing} {spec.note}".rstrip()
     elif limits.DOWNLOADS:
         where = f"will be downloaded on first use: {size(spec)} from `{spec.repo}`"
     else:
@@ -96,7 +101,12 @@ def result_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
 
 def vfm_names(vfms: Iterable[str], own: str | None = None) -> list[str]:
     """Every VFM at each of its patch sizes, and the facets of the page's `own`."""
-    return [*vfms, *(f"{own}{facet}" for facet in FACETS if own)]
+    return [*vfms, *(f"{own}{facet}" for facet, value in FACETS.items() if own and _has(pc.find_vfm(own), value))]
+
+
+def _has(vfm: pc.VfmSpec, facet: str) -> bool:
+    """Whether a facet other than the paper's is one of this model's: blocks are a UNet's, the others a ViT's."""
+    return facet.startswith("block") is vfm.is_diffusion
 
 
 def vfm_title(settings: pc.Settings) -> str:

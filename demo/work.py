@@ -19,6 +19,7 @@ import torch
 import proxyclip_core as pc
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.clip import early_layers
+from proxyclip_core.models.diffusion import WIDTH
 from proxyclip_core.models.sam import AUTO, USUAL
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
@@ -27,6 +28,7 @@ from proxyclip_core.words import templates_of
 ENTRY = 200
 TOKENS_BESIDE = 4  # of a prompt beside the word's own, as what prompts begin with is read once
 CHARACTERS = 4  # of a token
+DIFFUSION = 2.7e12  # of one window through Stable Diffusion's encoder, 80 %, and the UNet as far as its 9th block
 # Longer side of the working size; entries at each of its pixels, whatever the queries; and for each query.
 REFINING = {"quick": (448, 300, 10), "pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
@@ -52,6 +54,7 @@ class Tower:
     weights: int  # numbers in all its blocks
     reach: tuple[int, ...]  # for each block: how many tokens one attends to; 0 for all
     input_side: int = 0  # to which windows are resized; 0: not
+    operations_a_window: float = 0.0  # where they do not follow from the above, as it is no ViT
 
     def grid(self, padded_hw: tuple[int, int]) -> tuple[int, int]:
         """(h, w) patches of a window."""
@@ -60,6 +63,8 @@ class Tower:
 
     def operations(self, patches: int) -> float:
         """Of one window."""
+        if self.operations_a_window:
+            return self.operations_a_window
         attending = sum(reach or patches for reach in self.reach) * 4 * self.inner
         return patches * (2.0 * (self.weights + 3 * self.patch**2 * self.inner) + attending)
 
@@ -152,6 +157,8 @@ def _clip(spec: pc.ClipSpec) -> Clip:
 
 @lru_cache(maxsize=64)
 def _vfm(spec: pc.VfmSpec) -> Tower:
+    if spec.is_diffusion:  # whose library may not be there
+        return Tower(spec.patch, WIDTH, 0, 0, (), spec.input_side or 0, DIFFUSION)
     with torch.device("meta"):
         network: Any = build_vfm_network(spec)
     weights = sum(weight.numel() for block in network.blocks for weight in block.parameters())

@@ -182,13 +182,16 @@ _ROWS = (
         "choice",
         "tokens",
         "Features",
-        "What of the vision model's patches is compared: its output, or what its last block makes of them.",
+        "What of the vision model's patches is compared: its output, or what its last block makes of them; of Stable "
+        "Diffusion also what earlier blocks say, more finely.",
         choices=(
             ("its output, as in the paper", "tokens"),
             ("queries", "queries"),
             ("keys", "keys"),
             ("values", "values"),
             ("queries + keys", "q+k"),
+            ("UNet's 6th block", "block6"),
+            ("UNet's 3rd block", "block3"),
         ),
     ),
     Setting(

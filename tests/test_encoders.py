@@ -23,6 +23,7 @@ from proxyclip_core.models.loading import build_clip_network, build_vfm_network,
 from proxyclip_core.models.vit import resample_positions
 from proxyclip_core.words import prompts_for
 from tests.conftest import TINY_CLIP
+from tests.test_diffusion import TINY_UNET, TINY_VAE
 
 HEIGHT, WIDTH = 97, 203
 
@@ -58,14 +59,16 @@ def test_every_vfm_runs_through_all_stages(name, tiny_clip, picture):
     spec = find_vfm(name)
     torch.manual_seed(0)
     depth = {} if spec.builtin else {"depth": 1}
+    if spec.is_diffusion:
+        depth = {"unet": TINY_UNET, "vae": TINY_VAE}
     encoder = vfm_encoder(build_vfm_network(spec, **depth), spec)
     model = ProxyCLIP(tiny_clip, encoder)
     check_all_stages(model, picture)
     features = model.encode(picture, side=224, windows="whole").vfm
     padded_hw = (224, 504)
-    grid_hw = (64, 64) if spec.input_side else tuple(side // spec.patch for side in padded_hw)
+    entering = (spec.input_side,) * 2 if spec.input_side else padded_hw
     assert encoder.patch == spec.patch
-    assert features.shape[2:] == grid_hw
+    assert features.shape[2:] == tuple(side // spec.patch for side in entering)
 
 
 def in_megabytes(network: torch.nn.Module) -> float:
@@ -85,7 +88,10 @@ def test_every_clip_is_as_open_clip_knows_it(spec):
 LICENCES = {"apache-2.0": "Apache-2.0", "cc-by-nc-4.0": "CC-BY-NC-4.0", "dinov3-license": "DINOv3 licence"}
 
 
-@pytest.mark.parametrize("spec", [spec for spec in VFM_MODELS.values() if spec.repo], ids=lambda spec: spec.name)
+OF_TIMM = [spec for spec in VFM_MODELS.values() if spec.repo and not spec.is_diffusion]
+
+
+@pytest.mark.parametrize("spec", OF_TIMM, ids=lambda spec: spec.name)
 def test_every_vfm_is_as_timm_knows_it(spec):
     found = timm.models.get_pretrained_cfg(spec.architecture)
     assert spec.repo == f"timm/{spec.architecture}" == found.hf_hub_id.rstrip("/")

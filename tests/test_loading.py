@@ -173,7 +173,7 @@ def test_a_packed_clip_sees_the_same(tmp_path, clip_state, packed):
         torch.testing.assert_close(loaded.encode_windows(window), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name, spec in VFM_MODELS.items() if not spec.builtin])
+@pytest.mark.parametrize("name", [name for name, spec in VFM_MODELS.items() if not spec.builtin and not spec.together])
 def test_every_vfm_takes_its_own_weights_and_computes_with_them(tmp_path, small_rows, packed, name):
     spec = pc.find_vfm(name)
     torch.manual_seed(5)

@@ -95,7 +95,8 @@ def test_the_library_reaches_for_nothing_around_it(source):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("proxyclip_core", ["export", "figures", "heic", "ray"]), ("demo", ["page", "export"])]
+    ("folder", "extras"),
+    [("proxyclip_core", ["export", "figures", "heic", "ray", "diffusion"]), ("demo", ["page", "export"])],
 )
 def test_what_is_imported_is_declared(folder, extras):
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / folder).rglob("*.py"))

@@ -236,7 +236,8 @@ def shapes(dtype: torch.dtype) -> list[tuple[Shape, Shape]]:
              for name, spec in CLIP_MODELS.items()]  # fmt: skip
     vfms = []
     for name, spec in VFM_MODELS.items():
-        width = 128 if spec.builtin else 256 if spec.input_side else WIDTHS[spec.family.split()[-1][0]]
+        own = {"Built-in": 128, "Stable Diffusion": 1280}
+        width = own.get(spec.family) or (256 if spec.input_side else WIDTHS[spec.family.split()[-1][0]])
         vfms.append(Shape(name, spec.patch, width, dtype, spec.input_side))
     return [(clip, vfm) for clip in clips for vfm in vfms]
 

@@ -12,10 +12,11 @@ import torch
 
 from proxyclip_core.cli.options import say, show
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
-from proxyclip_core.models.checkpoints import WeightsError, problem_of, ran_out_of_memory
+from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
+from proxyclip_core.models.diffusion import WIDTH
 from proxyclip_core.models.loading import load_clip, load_vfm
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS, ClipSpec, find_vfm
-from proxyclip_core.models.weights import Spec, find_local, find_weights, local_files
+from proxyclip_core.models.weights import Spec, find_local, find_weights, local_files, missing_package, problem_with
 
 COLUMNS = ("name", "patch", "width", "licence", "MB", "weights")
 
@@ -109,7 +110,7 @@ def _row(spec: Spec) -> dict[str, Any]:
             tower = build_clip_network(spec, layers=1).visual
             patch, width = tower.patch_size[0], tower.conv1.out_channels
         else:
-            patch, width = spec.patch, build_vfm_network(spec).num_features
+            patch, width = spec.patch, WIDTH if spec.is_diffusion else build_vfm_network(spec).num_features
     return {
         "kind": "clip" if isinstance(spec, ClipSpec) else "vfm",
         "name": spec.name,
@@ -122,8 +123,8 @@ def _row(spec: Spec) -> dict[str, Any]:
 
 
 def _where_else(spec: Spec) -> str:
-    damaged = next((f"{path} {problem_of(path)}" for path in local_files(spec)), "")
-    return damaged or f"not here; on the hub: {spec.repo}"
+    damaged = next((f"{path} {problem_with(spec, path)}" for path in local_files(spec)), "")
+    return damaged or missing_package(spec) or f"not here; on the hub: {spec.repo}"
 
 
 def _problem(spec: Spec, file: Path) -> str:

@@ -41,7 +41,14 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> Network:
 
 
 def build_vfm_network(spec: VfmSpec, **options: Any) -> Network:
-    """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise."""
+    """The architecture of a row, with random weights unless `options` for timm.create_model say otherwise.
+
+    For Stable Diffusion the options are those of `diffusion.build_diffusion_network`.
+    """
+    if spec.is_diffusion:
+        from proxyclip_core.models.diffusion import build_diffusion_network
+
+        return build_diffusion_network(**options)
     import timm
     from timm.models.vision_transformer import VisionTransformer
 
@@ -76,6 +83,9 @@ def check_vfm(spec: VfmSpec) -> Network:
         )
 
     _check_colours(spec)
+    if spec.is_diffusion:
+        with torch.device("meta"):
+            return build_vfm_network(spec)
     if spec.positions not in POSITION_MODES:
         raise ValueError(f"positions is {spec.positions!r}; expected one of {', '.join(POSITION_MODES)}.")
     try:

@@ -128,6 +128,11 @@ def load_vfm(
     """A VFM by name and patch size. weights: a file or folder to take them from."""
     spec = find_vfm(name, patch)
     path = find_weights(spec, weights)
+    if spec.is_diffusion:
+        from proxyclip_core.models.diffusion import load_diffusion  # whose library is an extra, and slow to import
+
+        with _fitting(spec.name, path):
+            return load_diffusion(spec, path, device, dtype)
     state = read_weights(path, lambda name: dtype)
     if weights is not None or spec.path:
         _say_doubt(spec, path, state)
@@ -164,6 +169,10 @@ def _say_doubt(spec: ClipSpec | VfmSpec, path: Path, state: dict[str, torch.Tens
 
 def vfm_encoder(network: Network, spec: VfmSpec) -> PatchEncoder:
     """The encoder for a network built from this row."""
+    if spec.is_diffusion:
+        from proxyclip_core.models.diffusion import DiffusionEncoder
+
+        return DiffusionEncoder(network, spec)
     return PatchEncoder(network, spec.name, spec.mean, spec.std, spec.positions, spec.input_side)
 
 
@@ -193,6 +202,8 @@ def _fitting(name: str, path: Path) -> Iterator[None]:
     """Turns what is raised where weights do not fit into a message about the file."""
     try:
         yield
+    except WeightsError:
+        raise
     except (RuntimeError, LookupError, ValueError) as error:
         if ran_out_of_memory(error):
             raise MemoryError(f"The memory was not enough to load {name}.") from error

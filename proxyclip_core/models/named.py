@@ -31,7 +31,8 @@ from proxyclip_core.models.vit import Network
 from proxyclip_core.models.weights import SUFFIXES
 
 OPEN_CLIP, TIMM = "open_clip:", "timm:"
-FILES = (*CLIP_FILES, "model.safetensors", "pytorch_model.bin")  # in a folder, the preferred one first
+# In a folder, the preferred one first; the last one is Stable Diffusion's, which has others beside it.
+FILES = (*CLIP_FILES, "model.safetensors", "pytorch_model.bin", "unet/diffusion_pytorch_model.safetensors")
 
 Spec = TypeVar("Spec", ClipSpec, VfmSpec)
 _lock = threading.Lock()
@@ -98,7 +99,8 @@ def vfm_named(name: str, patch: int | None = None) -> VfmSpec:
     elif model:
         row = find_vfm(model, patch)
     else:
-        row = _matching(file, [spec for spec in list(VFM_MODELS.values()) if patch in (None, spec.patch)], check_vfm)
+        rows = [spec for spec in list(VFM_MODELS.values()) if patch in (None, spec.patch) and not spec.together]
+        row = _matching(file, rows, check_vfm)
     own = _own(row, file, VFM_MODELS)
     return _added(VFM_MODELS, replace(own, family=own.name))
 

@@ -40,7 +40,7 @@ class VfmSpec:
     name: str
     family: str  # rows of one family differ in patch size only
     patch: int  # pixels
-    architecture: str  # timm's name of the model, or a .json of arguments in models/builtin/
+    architecture: str  # timm's name of the model, a .json of arguments in models/builtin/, or "diffusion"
     repo: str
     licence: str
     megabytes: int
@@ -52,6 +52,8 @@ class VfmSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     files: tuple[str, ...] = ("model.safetensors",)
+    together: bool = False  # all `files` are needed; else they are places where one may be
+    extra: str = ""  # of pyproject.toml, where it needs one
     official_file: str = ""
     builtin: str = ""
     path: str = ""
@@ -61,6 +63,11 @@ class VfmSpec:
     def is_sam(self) -> bool:
         """Whether it is the encoder of a SAM."""
         return self.architecture.startswith("samvit")
+
+    @property
+    def is_diffusion(self) -> bool:
+        """Whether it is Stable Diffusion, see `models.diffusion`, and no ViT."""
+        return self.architecture == "diffusion"
 
 
 # The releases of the models' own authors, by repository or architecture.
@@ -155,6 +162,21 @@ _DINOV3: dict[str, Any] = {
 }
 _MAE: dict[str, Any] = {"positions": "size", **_NOT_COMMERCIAL}
 _SAM: dict[str, Any] = {"positions": "native", "input_side": 1024}
+_DIFFUSION: dict[str, Any] = {
+    "positions": "native",
+    "input_side": 704,
+    "mean": _HALF,
+    "std": _HALF,
+    "files": (
+        *("unet/diffusion_pytorch_model.safetensors", "unet/config.json"),
+        *("vae/diffusion_pytorch_model.safetensors", "vae/config.json"),
+        "text_encoder/model.safetensors",
+    ),
+    "together": True,
+    "extra": "diffusion",
+    "note": "CreativeML OpenRAIL-M: the licence names uses that are not allowed. It needs the package diffusers, and "
+    "on a CPU half a minute a window.",
+}
 
 _VFM_ROWS = (
     _vfm("DINO B", 8, "vit_base_patch8_224.dino", 343),
@@ -176,6 +198,16 @@ _VFM_ROWS = (
     _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, **_SAM),
     _vfm("SAM L", 16, "samvit_large_patch16.sa1b", 1233, **_SAM),
     _vfm("SAM H", 16, "samvit_huge_patch16.sa1b", 2548, **_SAM),
+    VfmSpec(
+        "Stable Diffusion/32",
+        "Stable Diffusion",
+        32,
+        "diffusion",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "CreativeML OpenRAIL-M",
+        4265,
+        **_DIFFUSION,
+    ),
     *(
         VfmSpec(
             f"Built-in/{patch}",

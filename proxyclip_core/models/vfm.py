@@ -6,7 +6,8 @@ paper's code. Results are float32, whatever the precision of the weights.
 
 What is taken of a patch is a facet: the network's output "tokens", as in the paper, or what the attention of its last
 block makes of the patch: "queries", "keys", "values", or "q+k", the sum of the first two. All heads lie side by side.
-They are taken as they leave their linear layers, before positions are turned or added to their products.
+They are taken as they leave their linear layers, before positions are turned or added to their products. Networks that
+are no ViTs have others, see `models.diffusion`.
 
 Axes: B windows, h x w patches, N = h * w, C width.
 """
@@ -48,8 +49,8 @@ class PatchEncoder:
         if positions not in POSITION_MODES:
             raise ValueError(f"positions is {positions!r}; expected one of {', '.join(POSITION_MODES)}.")
         self.network: Network = network.eval().requires_grad_(False)
-        for block in network.blocks:  # which timm runs by itself where this class does not
-            block.norm1.register_forward_pre_hook(checkpoint)
+        for layer in self.pauses:  # which timm runs by itself where this class does not
+            layer.register_forward_pre_hook(checkpoint)
         self.digest = weights_digest(self.network.state_dict().items())
         self.name = name
         self.mean, self.std = mean, std
@@ -59,18 +60,23 @@ class PatchEncoder:
 
     def with_facet(self, facet: str) -> PatchEncoder:
         """This encoder, giving another facet; both share the network. Raises ValueError where it has none such."""
-        if facet != TOKENS and facet not in PROJECTIONS:
-            raise ValueError(f"facet is {facet!r}; expected one of {', '.join((TOKENS, *PROJECTIONS))}.")
         if facet == self.facet:
             return self
-        if facet != TOKENS and not _has_projections(self.network):
-            raise ValueError(
-                f"{self.name} has no {facet} to compare: its last block is not that of a plain ViT. Choose its output "
-                "tokens."
-            )
+        if facet not in self.facets:
+            raise ValueError(f"{self.name} has no {facet} to compare. It has {', '.join(self.facets)}.")
         encoder = copy.copy(self)
         encoder.facet = facet
         return encoder
+
+    @property
+    def pauses(self) -> list[nn.Module]:
+        """Layers before which a computation can be ended, see `interrupt`."""
+        return [block.norm1 for block in self.network.blocks]
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """Those that it has: a ViT whose last block is no plain one has its output alone."""
+        return (TOKENS, *PROJECTIONS) if _has_projections(self.network) else (TOKENS,)
 
     @property
     def dtype(self) -> torch.dtype:

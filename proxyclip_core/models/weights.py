@@ -4,6 +4,7 @@ the Hugging Face cache and then the hub. What is in a file is read by `checkpoin
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import threading
 from collections.abc import Iterable
@@ -24,20 +25,32 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB_ANSWER_SECONDS = 2.0
 PATIENCE_VARIABLE = "HF_HUB_ETAG_TIMEOUT"
 
+PACKAGES = {"diffusion": "diffusers"}  # extra of pyproject.toml -> the package that models need of it
+
 Spec = ClipSpec | VfmSpec
 
 
 def is_available(spec: Spec) -> bool:
-    """Whether the weights are on this machine, in a file that looks whole; touches no network."""
-    return find_local(spec) is not None
+    """Whether the weights are on this machine, in a file that looks whole, and can be used; touches no network."""
+    return not missing_package(spec) and find_local(spec) is not None
+
+
+def missing_package(spec: Spec) -> str:
+    """What to install before the model can be used, as a sentence; "" where nothing is missing."""
+    extra = spec.extra if isinstance(spec, VfmSpec) else ""
+    if not extra or importlib.util.find_spec(PACKAGES[extra]):
+        return ""
+    package = PACKAGES[extra]
+    return f"{spec.name} needs {package}, which is not installed: pip install {package}, or 'proxyclip[{extra}]'."
 
 
 def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
     """The file with the weights of `spec`, downloaded first where that is needed and possible.
 
     given: a file, or a folder that holds one, which is taken in place of everything else.
-    Raises WeightsError, naming the model, what was tried, and how to get the weights.
+    Raises WeightsError, naming the model, what was tried, and how to get the weights or a package that it needs.
     """
+    _refuse_without_package(spec)
     if given is not None:
         return _find_given(spec, Path(os.path.expanduser(given)))
     return find_local(spec) or _download(spec)
@@ -45,6 +58,7 @@ def find_weights(spec: Spec, given: str | os.PathLike | None = None) -> Path:
 
 def find_here(spec: Spec, why_not_elsewhere: str) -> Path:
     """As `find_weights` without a download. Raises WeightsError, which says why the hub was not asked."""
+    _refuse_without_package(spec)
     found = find_local(spec)
     if found is None:
         raise WeightsError(missing(spec, f"not asked, {why_not_elsewhere}"))
@@ -53,7 +67,28 @@ def find_here(spec: Spec, why_not_elsewhere: str) -> Path:
 
 def find_local(spec: Spec) -> Path | None:
     """The file with the weights of `spec` if it is on this machine; files that are cut short are passed over."""
-    return next((path for path in local_files(spec) if not problem_of(path)), None)
+    return next((path for path in local_files(spec) if not problem_with(spec, path)), None)
+
+
+def problem_with(spec: Spec, path: Path) -> str:
+    """Why a file, of those in `local_files`, cannot be the one for `spec`, and what to do; "" where it looks whole."""
+    gone = [name for name in _besides(spec) if not (path.parents[1] / name).is_file()]
+    return problem_of(path) or (f"lies there without {' and '.join(gone)}. Fetch these too." if gone else "")
+
+
+def _refuse_without_package(spec: Spec) -> None:
+    if problem := missing_package(spec):
+        raise WeightsError(problem)
+
+
+def _places(spec: Spec) -> tuple[str, ...]:
+    """The files of a repository of which the first that there is is taken."""
+    return spec.files[:1] if _besides(spec) else spec.files
+
+
+def _besides(spec: Spec) -> tuple[str, ...]:
+    """The files that must be there besides."""
+    return spec.files[1:] if isinstance(spec, VfmSpec) and spec.together else ()
 
 
 def local_files(spec: Spec) -> list[Path]:
@@ -82,7 +117,7 @@ def _candidates(spec: Spec, folder: Path) -> list[Path]:
     if spec.repo:
         base = spec.repo.split("/")[1]
         for home in (folder / base, folder / spec.repo):
-            places += [home / file for file in spec.files]
+            places += [home / file for file in _places(spec)]
         places.append(folder / f"{base}.safetensors")
     if spec.official_file:
         places.append(folder / spec.official_file)
@@ -97,7 +132,7 @@ def _find_given(spec: Spec, path: Path) -> Path:
             raise WeightsError(f"{path} is no file of weights for {spec.name}; expected one of {', '.join(SUFFIXES)}.")
         return path
     if path.is_dir():
-        names = [*spec.files, spec.official_file, spec.builtin]
+        names = [*_places(spec), spec.official_file, spec.builtin]
         inside = [path / name for name in names if name] + _candidates(spec, path)
         for candidate in inside:
             if candidate.is_file():
@@ -110,13 +145,14 @@ def _find_given(spec: Spec, path: Path) -> Path:
 def _cached(spec: Spec) -> list[Path]:
     from huggingface_hub import try_to_load_from_cache  # here, because it is slow to import and often not needed
 
-    found = (try_to_load_from_cache(spec.repo, file) for file in spec.files)
+    found = (try_to_load_from_cache(spec.repo, file) for file in _places(spec))
     return [Path(path) for path in found if isinstance(path, str)]
 
 
 def _damaged(spec: Spec) -> str:
     """What is wrong with the files that are there, a line each."""
-    return "".join(f"{path} {problem_of(path)}\n" for path in local_files(spec) if problem_of(path))
+    found = ((path, problem_with(spec, path)) for path in local_files(spec))
+    return "".join(f"{path} {problem}\n" for path, problem in found if problem)
 
 
 def _download(spec: Spec) -> Path:
@@ -131,9 +167,12 @@ def _download(spec: Spec) -> Path:
     if problem:
         raise WeightsError(missing(spec, problem))
     reason = "has none of the files"
-    for file in spec.files:
+    for file in _places(spec):
         try:
-            return Path(hf_hub_download(spec.repo, file))
+            found = Path(hf_hub_download(spec.repo, file))
+            for other in _besides(spec):
+                hf_hub_download(spec.repo, other)
+            return found
         except LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError
             reason = f"could not be reached ({_in_short(error.__cause__ or error)})"
             break
@@ -190,13 +229,13 @@ def missing(spec: Spec, hub_answer: str) -> str:
     if spec.path:
         return f"{_damaged(spec)}The file of {spec.name} cannot be used any more; put it back where it was."
     folder = os.environ.get(WEIGHTS_VARIABLE)
-    base = spec.repo.split("/")[1]
+    base, files = spec.repo.split("/")[1], " ".join((*_places(spec)[:1], *_besides(spec)))
     official = f"\nThe official {spec.official_file} in that folder is taken as well." if spec.official_file else ""
     return (
         f"{_damaged(spec)}The weights of {spec.name} ({spec.megabytes} MB, {spec.licence}) are not on this machine.\n"
         f"Tried: {WEIGHTS_VARIABLE} ({folder or 'not set'}), the cache ({constants.HF_HUB_CACHE}), "
         f"the hub ({spec.repo}: {hub_answer}).\n"
         "On a machine with a connection, run\n"
-        f"  hf download {spec.repo} {spec.files[0]} --local-dir weights/{base}\n"
+        f"  hf download {spec.repo} {files} --local-dir weights/{base}\n"
         f"then copy the folder 'weights' here and start with {WEIGHTS_VARIABLE}=weights.{official}"
     )
