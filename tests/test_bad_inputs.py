@@ -25,6 +25,7 @@ from tests.serving import ROOT, page_around
 from tests.stranger import Stranger, said_by, uploaded
 
 NAN, ENDLESS = float("nan"), float("inf")
+UPLOADING = "multipart/form-data; boundary=x"
 QUICK = {"windows": "whole", "templates": "none"}  # of a request that is to be answered soon
 
 
@@ -184,7 +185,7 @@ def test_very_narrow_pictures_are_taken_or_refused_in_words(stranger, name):
 def test_a_file_of_200_megabytes_is_refused_before_it_has_come(url):
     asking = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
     asking.putrequest("POST", "/gradio_api/upload")
-    asking.putheader("content-type", "multipart/form-data; boundary=x")
+    asking.putheader("content-type", UPLOADING)
     asking.putheader("content-length", "200000000")
     asking.endheaders(b"--x\r\n")
     answer = asking.getresponse()
@@ -261,7 +262,7 @@ def test_what_is_no_whole_number_in_range_is_refused(refused):
 
 @pytest.mark.parametrize("name", ["clip", "vfm", "windows", "templates", "background", "fusion", "reach", "refine"])
 def test_what_is_no_such_name_is_refused(refused, name):
-    for sent in ("", "no such", "x" * 100_000, "<img src=x>", "../x", ["sliding"], {"a": 1}, 3, True):
+    for sent in (None, "", "no such", "x" * 100_000, "<img src=x>", "../x", ["sliding"], {"a": 1}, 3, True):
         refused(**{name: sent})
 
 
@@ -287,24 +288,23 @@ def test_results_that_there_are_none_of_are_said(page, chosen):
 # Words and files of them
 
 
-@pytest.mark.parametrize(
-    ("words", "served"),
-    [
-        ("", False),
-        (" \n\t ", False),
-        (", ".join(f"w{number}" for number in range(10_000)), False),
-        ("x" * 5_000, None),
-        ("\U0001f98a, \U0001f3f4\U000e0067\U000e0062\U000e007f", True),
-        ("\u202eyks\u202c, שמיים", True),
-        ("sky\x00\x07\x1b[31m, tree", True),
-        ("<img src=x onerror=alert(1)>, {{7*7}}, ${7*7}, %s%n", True),
-        ("\u200b, tree", None),
-        ("\ud800, tree", None),
-        ('"' * 5_000, None),
-        (";" * 10_000, False),
-    ],
-    ids=lambda value: ascii(value)[:30],
-)
+WORDS: list[tuple[str, bool | None]] = [
+    ("", False),
+    (" \n\t ", False),
+    (", ".join(f"w{number}" for number in range(10_000)), False),
+    ("x" * 5_000, None),
+    ("\U0001f98a, \U0001f3f4\U000e0067\U000e0062\U000e007f", True),
+    ("\u202eyks\u202c, שמיים", True),
+    ("sky\x00\x07\x1b[31m, tree", True),
+    ("<img src=x onerror=alert(1)>, {{7*7}}, ${7*7}, %s%n", True),
+    ("\u200b, tree", None),
+    ("\ud800, tree", None),
+    ('"' * 5_000, None),
+    (";" * 10_000, False),
+]
+
+
+@pytest.mark.parametrize(("words", "served"), WORDS, ids=lambda value: ascii(value)[:30])
 def test_words_of_any_kind(stranger, picture, words, served):
     answered, text = stranger.call(picture=picture, words=words, **QUICK)
     assert answered is served or (served is None and answered is not None)
@@ -436,12 +436,14 @@ def test_requests_that_make_no_sense_are_refused_in_words(stranger, address, bod
     assert 400 <= answer.status_code < 500 and is_fit_for_strangers(answer.text)
 
 
-def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch):
+@pytest.mark.parametrize(("address", "kind"), [("queue/join", "application/json"), ("upload", UPLOADING)])
+def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch, address, kind):
     monkeypatch.setattr(limits, "STALLED_SECONDS", 0.05)
     asking = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
-    asking.putrequest("POST", "/gradio_api/queue/join")
+    asking.putrequest("POST", f"/gradio_api/{address}")
+    asking.putheader("content-type", kind)
     asking.putheader("content-length", "100")
-    asking.endheaders(b"{")  # and no more
+    asking.endheaders(b"--x\r\n")  # and no more
     assert asking.getresponse().status in (400, 408)
 
 

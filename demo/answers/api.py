@@ -123,11 +123,12 @@ def reasons() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def settings_of(clip: str, vfm: str, patch: float | None, side: str, **more: Any) -> pc.Settings:
+def settings_of(clip: Any, vfm: Any, patch: float | None, side: str, **more: Any) -> pc.Settings:
     """What a call asks for, its VFM by name or family. more: the other settings, as they are. Raises ValueError."""
-    chosen = pc.find_vfm(vfm[:MOST_IN_A_NAME], _whole(patch))
+    clip, vfm = (str(name or "")[:MOST_IN_A_NAME] for name in (clip, vfm))  # a call may have left out their text
+    chosen = pc.find_vfm(vfm, _whole(patch))
     sized = pc.SETTINGS["side"].from_text(str(side))
-    return pc.Settings(clip=clip[:MOST_IN_A_NAME], vfm=chosen.name, side=sized, **more)  # type: ignore[arg-type]
+    return pc.Settings(clip=clip, vfm=chosen.name, side=sized, **more)  # type: ignore[arg-type]
 
 
 def _whole(patch: float | None) -> int | None:
