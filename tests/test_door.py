@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 
 from demo import limits
-from demo.door import CROWDED, UNREAD, Door, address_of, is_closed
+from demo.door import CROWDED, UNREAD, Door, address_of, in_turn, is_closed
 
 
 def request_from(host: str, forwarded: str = ""):
@@ -63,6 +63,25 @@ def test_who_fetches_no_answers_asks_no_more(door):
     unread = SimpleNamespace(qsize=lambda: limits.UNREAD + 1)
     door._queue.pending_messages_per_session["ann"] = unread
     assert door.turned_away("ann", None) == UNREAD and not door.turned_away("bob", None)
+
+
+def waiting(visitor: str, since: float, takes: float) -> SimpleNamespace:
+    return SimpleNamespace(session_hash=visitor, enqueue_time=since, takes=takes)
+
+
+@pytest.mark.parametrize(
+    ("events", "order"),
+    [
+        ([("ann", 0, 1), ("bob", 1, 1), ("eve", 2, 1)], "012"),  # of equal length: as they came
+        ([("ann", 0, 1), ("bob", 5, 0.1)], "10"),
+        ([("ann", 0, 1), ("bob", 25, 0.1)], "01"),  # ann has waited for long enough
+        ([("ann", 0, 1), ("ann", 1, 0.1), ("bob", 5, 0.1)], "201"),  # what ann asks for next is of her first
+    ],
+)
+def test_who_asks_for_little_goes_first_for_a_while(events, order):
+    events = [waiting(*event) for event in events]
+    turns = in_turn(events, lambda event: event.takes)
+    assert "".join(str(events.index(event)) for event in turns) == order
 
 
 def test_on_a_page_for_this_machine_nobody_is_turned_away(door, monkeypatch):
