@@ -98,6 +98,11 @@ class Stages:
         self._check_time(self.settings, "words")
         return self._value(self._keys()["words"], self._embed)
 
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the words, and of how the encoders compute."""
+        encoders = (self.model().clip, self.model().vfm)
+        return (*self.words().notes, *(encoder.note for encoder in encoders if encoder is not None and encoder.note))
+
     def features(self, settings: pc.Settings | None = None) -> pc.ImageFeatures:
         """Stage 1, of CLIP and of the settings' VFM; of CLIP alone where `fusion` takes no VFM."""
         s = settings or self.settings

@@ -323,6 +323,14 @@ def test_reservations_and_words_are_noted_beside_the_result_and_nowhere_else(emp
     assert capfd.readouterr().err == ""
 
 
+def test_an_encoder_that_went_on_in_another_precision_is_noted(empty, tiny_model, monkeypatch):
+    monkeypatch.setattr(tiny_model.vfm, "note", "golden overflows in float16; it goes on in float32.")
+    empty.do("segment", "click")
+    assert "golden overflows in float16" in empty.said("notes")
+    summary = empty.call("segment", picture=empty["picture"], words="sky", windows="whole", templates="none")[2]
+    assert "golden overflows in float16" in summary.root["notes"][-1]
+
+
 def test_a_picture_without_reservations_takes_the_notes_away(empty, as_openai, cut_short, portrait):
     empty.set("picture", file(cut_short))
     empty.do("words", "submit", "sky, tree")

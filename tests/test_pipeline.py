@@ -319,4 +319,5 @@ def test_an_encoder_that_overflows_in_half_precision_goes_on_in_float32(tiny_mod
         features = model.encode(blocks)
     model.encode(blocks)
     assert halved.count(True) == halved.index(False) and features.vfm.isfinite().all()
+    assert "goes on in float32" in encoder.note
     assert "float32" in model.computed_with()["precision"]

@@ -176,7 +176,7 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
 
 
 def _segment(stages: Stages) -> tuple[Any, ...]:
-    words = stages.words()  # first: a slip is found before the slow encoders have run
+    stages.words()  # first: a slip is found before the slow encoders have run
     limits.check_saved(stages.picture().shape[:2])
-    drawing, notes = stages.drawing(), (*stages.reservations(), *words.notes)
+    drawing, notes = stages.drawing(), (*stages.reservations(), *stages.notes())
     return drawing, stages.result().labels, stages.presence(), notes, stages.ran, str(stages.model().device)

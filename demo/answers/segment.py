@@ -120,10 +120,10 @@ def segment(
 
 
 def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
-    notes = stages.words().notes  # first: a slip is found before the slow encoders have run
+    stages.words()  # first: a slip is found before the slow encoders have run
     stages.overlay()
     stages.presence()
-    return stages.ran, notes, str(stages.model().device), stages.layers()
+    return stages.ran, stages.notes(), str(stages.model().device), stages.layers()
 
 
 def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown: str) -> Answer:

@@ -40,6 +40,7 @@ class ClipEncoder:
     word_cache: keeps embeddings of words between vocabularies, where one is set (`load_clip` does); else every word is
     embedded every time.
     digest, text_digest: of all weights, and of the text tower's.
+    note: what is to be said of how it computes, "" for nothing.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class ClipEncoder:
         self.text_digest = weights_digest(text)
         self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
         self.word_cache: WordCache | None = None
+        self.note = ""
         self.reference: torch.Tensor | None = None  # embeddings of `presence.reference_words`, once they were asked for
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
 

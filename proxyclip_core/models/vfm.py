@@ -35,6 +35,7 @@ class PatchEncoder:
     positions: how position embeddings follow the window's size, one of POSITION_MODES (see registry.VfmSpec).
     input_side: the side, in pixels, to which every window is resized (SAM: 1024); None for the window as it is.
     digest: of all weights. facet: what is taken of a patch, see above and `with_facet`.
+    note: what is to be said of how it computes, "" for nothing.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class PatchEncoder:
         self.positions = positions
         self.input_side = input_side
         self.facet = TOKENS
+        self.note = ""
 
     def with_facet(self, facet: str) -> PatchEncoder:
         """This encoder, giving another facet; both share the network. Raises ValueError where it has none such."""

@@ -64,7 +64,8 @@ def encode_pictures(
         check_finite(encoder.name, encoded_pictures)
     elif not all_finite(encoded_pictures):
         half = str(encoder.dtype).removeprefix("torch.")
-        warnings.warn(f"{encoder.name} overflows in {half}; it goes on in float32.", RuntimeWarning, stacklevel=2)
+        encoder.note = f"{encoder.name} overflows in {half}; it goes on in float32."
+        warnings.warn(encoder.note, RuntimeWarning, stacklevel=2)
         encoder.to(device, torch.float32)
         return encode_pictures(encoder, pictures, fill_rgb, device)
     return encoded_pictures
