@@ -25,6 +25,7 @@ def test_words_and_file_names_are_text_everywhere_and_no_request_leaves(visit, s
     page.click("#segment")
     expect(opened.chips().first).to_be_visible()
     assert HARM in page.locator("#legend").inner_text()
+    opened.until_result()  # a click on what is not drawn yet asks for nothing
     opened.chips().first.hover()  # its tip, and its class alone
     page.click("#overlay img")
     expect(page.locator("#top")).to_contain_text(HARM)
