@@ -9,8 +9,10 @@ import pytest
 
 import proxyclip_core as pc
 from proxyclip_core import Segmentation
-from proxyclip_core.drawing.colours import BACKGROUND, colours_of, text_on
+from proxyclip_core.drawing.colours import BACKGROUND, colours_of, shades_of
 from proxyclip_core.drawing.natural_colours import NATURAL, natural_colour
+from proxyclip_core.drawing.patterns import PATTERNS
+from proxyclip_core.drawing.sight import text_on
 
 PRESETS = {
     title: [wordings[0] for wordings in pc.parse_vocabulary(words)] for title, words in pc.vocabulary_presets().items()
@@ -101,6 +103,28 @@ def test_twelve_found_classes_of_any_preset_are_told_apart_by_every_sight_and_ne
         assert min(distance[pair] for pair in touching(labels)) > 1.3
 
 
+@pytest.mark.parametrize("found", [16, 20, 30, 45, 60])
+@pytest.mark.parametrize("names", PRESETS.values(), ids=PRESETS)
+def test_sixty_found_classes_of_any_preset_are_told_apart_by_colour_or_hatching_and_neighbours_first(names, found):
+    if len(names) < found:
+        pytest.skip(f"the preset has {len(names)} classes")
+    labels = regions(rng := np.random.default_rng(found), rng.choice(len(names), found, replace=False))
+    colours, patterns = shades_of(result(labels, names))
+    distance, present = np.where(patterns[:, None] == patterns, apart(colours), 9), np.unique(labels)
+    assert distance[np.ix_(present, present)].min() > 0.98
+    assert min(distance[pair] for pair in touching(labels)) > 1.3
+    assert apart(colours)[np.ix_(present, present)].min() > 0.3  # a label map has colours alone
+    assert (patterns < PATTERNS).all() and (patterns[present] == 0).sum() >= 12
+
+
+def test_larger_classes_are_not_hatched_because_of_smaller_ones():
+    labels = np.repeat(np.arange(14, dtype=np.uint16), np.arange(30, 2, -2))[None].repeat(40, axis=0)
+    before = shades_of(result(labels, MOST))[0]
+    labels[20] = np.arange(100, 130).repeat(8)[: labels.shape[1]]
+    after, patterns = shades_of(result(labels, MOST))
+    assert (before[:14] == after[:14]).all() and patterns[100:130].any() and not patterns[:14].any()
+
+
 def test_all_classes_of_the_longest_preset_differ_where_all_are_found():  # labelme 908
     colours = colours_of(result(np.arange(len(MOST))[None].repeat(5, axis=0), MOST))
     assert len(np.unique(colours, axis=0)) == len(MOST) == 171
@@ -189,7 +213,7 @@ def test_the_background_is_grey_whatever_is_found():
 
 def test_colours_that_are_settled_stay_and_others_step_aside():
     names, red = ["horse", "red"], alone("red")
-    colours = colours_of(result([[0, 1, 1, 1, 1]] * 5, names), {0: red})
+    colours = colours_of(result([[0, 1, 1, 1, 1]] * 5, names), {0: (red, 0)})
     assert (colours[0] == red).all() and apart(colours).min() > 0.98
 
 

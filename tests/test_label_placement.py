@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proxyclip_core.drawing import label_placement as regions
-from proxyclip_core.drawing.colours import text_on
+from proxyclip_core.drawing.sight import text_on
 
 MAP = np.array(
     [

@@ -16,9 +16,25 @@ COLOURS = np.array([[255, 0, 10], [0, 200, 255]], dtype=np.uint8)
 def test_legend_begins_with_the_largest():
     rows = legend.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS, {"horse": 0.4})
     assert rows == [
-        {"index": 1, "words": "", "colour": "#00c8ff", "share": 0.8, "presence": 0.4, "perhaps_absent": True}
+        {
+            "index": 1,
+            "words": "",
+            "colour": "#00c8ff",
+            "pattern": 0,
+            "share": 0.8,
+            "presence": 0.4,
+            "perhaps_absent": True,
+        }
         | {"name": "horse"},
-        {"index": 0, "words": "", "colour": "#ff000a", "share": 0.2, "presence": None, "perhaps_absent": False}
+        {
+            "index": 0,
+            "words": "",
+            "colour": "#ff000a",
+            "pattern": 0,
+            "share": 0.2,
+            "presence": None,
+            "perhaps_absent": False,
+        }
         | {"name": "sky"},
     ]
 
@@ -58,6 +74,15 @@ def test_chips_of_given_words_can_be_changed_and_that_of_a_background_cannot():
     ]
     assert found == [("sky", "sky; cloud"), ('"x"', '"""x"""')]
     assert shown.count('class="edit"') == 1
+
+
+def test_a_hatched_class_has_a_swatch_that_is_hatched_too():
+    rows = legend.legend_rows({"sky": 0.2, "horse": 0.8}, COLOURS, patterns=np.array([1, 0]))
+    assert [row["pattern"] for row in rows] == [0, 1]
+    assert re.findall(r"([▨▧▩]?)(?:</span> )?(sky|horse)</button>", legend.legend_html(rows)) == [
+        ("", "horse"),
+        ("▨", "sky"),
+    ]
 
 
 def test_bars_are_the_five_best_and_their_names_are_text():

@@ -27,6 +27,13 @@ def test_a_result_shows_its_overlay_and_its_legend(tiny_model, blocks):
         assert f"{name} {share:.1%}" in html if share else f"Not found: {name}" in html
 
 
+def test_hatched_classes_have_a_swatch_that_is_hatched_too():
+    labels = np.arange(30, dtype=np.uint16)[None].repeat(20, axis=0).repeat(20, axis=1)
+    result = pc.Segmentation(labels, tuple(f"word {n}" for n in range(30)), np.ones(labels.shape, np.float32))
+    html, _ = shown(result)
+    assert html.count("■") > 10 and html.count("■") + html.count("▨") + html.count("▧") == 30
+
+
 def test_what_is_shown_of_a_large_picture_is_small(tiny_model):
     picture = np.zeros((300, 1300, 3), np.uint8)
     assert shown(tiny_model(picture, "sky, hill", side=224, windows="whole"))[1].shape == (148, 640, 3)

@@ -83,9 +83,9 @@ def build(page: Page) -> None:
         """Divides a picture among words.
 
         Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; and a summary:
-        names, classes (name, colour, share, presence in 0..1 and whether that is so low that it is perhaps_absent,
-        largest first), size_hw, models, seconds, and notes: what is to be said of how the picture was read, and of the
-        words, a sentence each.
+        names, classes (name, colour, pattern: 0 or how it is hatched, share, presence in 0..1 and whether that is so
+        low that it is perhaps_absent, largest first), size_hw, models, seconds, and notes: what is to be said of how
+        the picture was read, and of the words, a sentence each.
 
         words: a comma between classes, a semicolon between words for the same class. background: "none", "first" (the
         first class is the background), "short" or "long" (a list of words is put in front as class 0).
@@ -165,7 +165,7 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
     drawing, labels, presence, notes, seconds, device = found
     summary = {
         "names": list(drawing.coverage),
-        "classes": legend_rows(drawing.coverage, drawing.colours, presence),
+        "classes": legend_rows(drawing.coverage, drawing.colours, presence, patterns=drawing.patterns),
         "size_hw": list(drawing.size_hw),
         "models": {"clip": s.clip, "vfm": s.vfm, "device": device},
         "notes": list(notes),

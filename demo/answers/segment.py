@@ -115,7 +115,8 @@ def segment(
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     drawing = visit.held("overlay")
     classes = words_of(asked.settings.words)[0]
-    rows = legend_rows(drawing.coverage, drawing.colours, visit.held("presence") or {}, classes)
+    presence = visit.held("presence") or {}
+    rows = legend_rows(drawing.coverage, drawing.colours, presence, classes, drawing.patterns)
     return Answer("", drawing.picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 

@@ -30,14 +30,16 @@ async function read() {
   if (props.value !== told) return; // another result has come meanwhile
   const [height, width] = next.size_hw;
   const map = pixels(labels);
-  const mask = next.names.length > 256 ? 0xffff : 0xff;
+  const mask = next.colours.length > 256 ? 0xffff : 0xff;
+  const classes = next.names.length; // a label past them is a line of a class that is hatched
   coming = Object.assign(next, {
     width, height, plates,
-    labels: Uint16Array.from(map, (value) => value & mask),
+    labels: Uint16Array.from(map, (value) => (value & mask) % classes),
     scores: { width: scores.naturalWidth, height: scores.naturalHeight, values: pixels(scores) },
     tints: next.colours.map((colour) => parseInt(colour.slice(1), 16)),
   });
   coming.codes = coded(coming.labels, width, height);
+  if (coming.tints.length > classes) map.forEach((value, i) => (coming.codes[i] += 2 * ((value & mask) - coming.labels[i])));
   show();
 }
 
@@ -104,7 +106,7 @@ function tables() {
   const grey = document.body.classList.contains("dark") ? 0 : 255;
   const share = new Int32Array(2 * count), even = new Int32Array(2 * count), odd = new Int32Array(2 * count);
   for (let code = 0; code < 2 * count; code++) {
-    const label = code >> 1, tint = scene.tints[label];
+    const label = (code >> 1) % scene.names.length, tint = scene.tints[code >> 1];
     let weight = Math.round(opacity * 256);
     if (code & 1 && outlines) weight = 256;
     if (view.hidden.has(scene.names[label])) weight = 0;

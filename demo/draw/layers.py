@@ -26,7 +26,8 @@ SCORES_SIDE = 192  # pixels of the longer side of the map of scores: finer than 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """labels: a label map as `label_map` gives it; scores: (h, w) grey PNG, the best class's score, 255 for 1; plates:
+    """colours: of the classes, then of the lines of all where some are hatched; labels: `Drawing.marks`, as `label_map`
+    gives them; scores: (h, w) grey PNG, the best class's score, 255 for 1; plates:
     the classes' names below each other in one PNG. The PNGs are data addresses.
     """
 
@@ -44,8 +45,8 @@ class Layers:
         return cls(
             size_hw=(height, width),
             names=result.names,
-            colours=tuple(hex_colour(colour) for colour in drawing.colours),
-            labels=address(label_map(drawing.labels, len(result.names))),
+            colours=tuple(hex_colour(colour) for colour in drawing.tints),
+            labels=address(label_map(drawing.marks, len(drawing.tints))),
             scores=address(_small(result.confidence)),
             plates=address(_below_each_other(drawing.plates)),
             places=tuple(_place(plate) for plate in drawing.plates),

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from proxyclip_core.drawing.colours import hex_colour, text_on
+from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.label_placement import lettering
+from proxyclip_core.drawing.patterns import SWATCHES
+from proxyclip_core.drawing.sight import text_on
 from proxyclip_core.presence import PERHAPS_ABSENT
 from proxyclip_core.words import Classes, as_text
 
@@ -25,24 +27,27 @@ def legend_rows(
     colours: np.ndarray,
     presence: Mapping[str, float] | None = None,
     classes: Classes = (),
+    patterns: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
-    """One {index, name, words, colour, share, presence, perhaps_absent} a class, largest share first.
+    """One {index, name, words, colour, pattern, share, presence, perhaps_absent} a class, largest share first.
 
     coverage: name -> share, in class order. presence: of the classes that have one, as in `pc.Segmentation`. classes:
-    as they were given; words is "" for a class that was not, such as a background.
+    as they were given; words is "" for a class that was not, such as a background. patterns: (K,), as in `Drawing`.
     """
     known, words = presence or {}, {group[0]: as_text((group,)) for group in classes}
+    hatching = [0] * len(coverage) if patterns is None else patterns.tolist()
     rows = [
         {
             "index": index,
             "name": name,
             "words": words.get(name, ""),
             "colour": hex_colour(colour),
+            "pattern": pattern,
             "share": round(float(share), 6),
             "presence": round(known[name], 4) if name in known else None,
             "perhaps_absent": known.get(name, 1.0) < PERHAPS_ABSENT,
         }
-        for index, ((name, share), colour) in enumerate(zip(coverage.items(), colours, strict=True))
+        for index, ((name, share), colour, pattern) in enumerate(zip(coverage.items(), colours, hatching, strict=True))
     ]
     return sorted(rows, key=lambda row: -row["share"])
 
@@ -70,10 +75,11 @@ def bars_html(scores: Mapping[str, float], colours: Mapping[str, np.ndarray]) ->
 def _chip(row: Mapping[str, Any]) -> str:
     colour, name, share = row["colour"], html.escape(str(row["name"])), html.escape(percent(float(row["share"])))
     written = name if lettering(str(row["name"])) else f"{row['index']} · {name}"  # the picture has its number alone
+    swatch = f'<span aria-hidden="true">{SWATCHES[row["pattern"]]}</span> ' if row.get("pattern") else ""
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
     chip = (
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
-        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}"{_editable(row)}>{written}</button>'
+        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}"{_editable(row)}>{swatch}{written}</button>'
     )
     if row["words"]:
         chip += f'<button type="button" class="edit" aria-label="Change {name}">…</button>'

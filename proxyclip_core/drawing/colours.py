@@ -8,11 +8,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
 from proxyclip_core.drawing.natural_colours import NATURAL, natural_colour
 from proxyclip_core.drawing.overlay import labels_at, size_within
+from proxyclip_core.drawing.patterns import PATTERNS
 from proxyclip_core.drawing.sight import clearness, from_oklab, linear, oklab
 from proxyclip_core.segmentation import Segmentation
 
@@ -24,39 +26,49 @@ TONES = (
 )
 BESIDE = 1.4  # regions that touch differ this many times as much as others
 COARSE, TOUCH = 192, 3  # longer side on which regions are looked at; steps along a common border from which they touch
+OTHER_PATTERN = 3  # what differs in its pattern too needs so many times less of a difference in colour
 NATURAL_FIRST = 8  # a natural colour gives way to another class only where that is so many times as large
 
+Settled: TypeAlias = Mapping[int, tuple[np.ndarray, int]]  # class -> (3,) RGB in 0..255, and its pattern
 
-def colours_of(result: Segmentation, settled: Mapping[int, np.ndarray] | None = None) -> np.ndarray:
-    """(K, 3) uint8: the colours of a result's classes wherever they are shown: overlay, legend, label map.
+
+def colours_of(result: Segmentation, settled: Settled | None = None) -> np.ndarray:
+    """(K, 3) uint8: the colours of `shades_of`."""
+    return shades_of(result, settled)[0]
+
+
+def shades_of(result: Segmentation, settled: Settled | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(K, 3) uint8: the colours of a result's classes wherever they are shown: overlay, legend, label map; and (K,)
+    uint8: their patterns, 0 for none (see `patterns`).
 
     A word's own colour is its natural one, or follows from its spelling. Of two classes in the picture that somebody
     would mix up, the smaller one steps aside, to the free colour nearest to its own; so a class that appears leaves the
-    larger ones as they are (a natural colour counts as if its regions were larger). Regions that touch differ most.
-    Classes that were not found have their own colour. With a background, class 0 is grey.
+    larger ones as they are (a natural colour counts as if its regions were larger). Where no colour is free, from some
+    twenty classes on, it is hatched, and colours can come again. Regions that touch differ most. Classes that were not
+    found have their own colour. With a background, class 0 is grey.
 
-    settled: class -> (3,) RGB, 0..255, for classes that keep a colour, such as the one they have in another result.
+    settled: class -> what it keeps, such as what it has in another result.
     """
     pool = _pool()
-    given = {**({0: BACKGROUND} if result.has_background else {}), **(settled or {})}
-    chosen = np.array([pool.own(name) for name in result.names])
-    for index, colour in given.items():
-        chosen[index] = pool.nearest(colour)
+    given = {**({0: (BACKGROUND, 0)} if result.has_background else {}), **(settled or {})}
+    chosen, patterns = np.array([pool.own(name) for name in result.names]), np.zeros(len(result.names), np.uint8)
+    for index, (colour, pattern) in given.items():
+        chosen[index], patterns[index] = pool.nearest(colour), pattern
     neighbours = _neighbours(result.labels)
     placed: set[int] = set()
-    room_for_all = np.full(len(pool.colours), np.inf)  # (M,): how clearly a colour differs from those in the picture
+    room_for_all = np.full((PATTERNS, len(pool.colours)), np.inf)  # how clearly each differs from those in the picture
     for index in _order(result, given):
-        beside = chosen[list(neighbours.get(index, set()) & placed)]
-        room = np.minimum(room_for_all, pool.clearness[beside].min(axis=0, initial=np.inf) / BESIDE)
-        if room[chosen[index]] < 1 and index not in given:
-            free = room >= 1
-            chosen[index] = np.where(free, pool.steps(chosen[index]), np.inf).argmin() if free.any() else room.argmax()
-        np.minimum(room_for_all, pool.clearness[chosen[index]], out=room_for_all)
+        room = room_for_all.copy()
+        for beside in neighbours.get(index, set()) & placed:
+            np.minimum(room, pool.differences(chosen[beside], patterns[beside]) / BESIDE, out=room)
+        if room[0, chosen[index]] < 1 and index not in given:
+            chosen[index], patterns[index] = pool.aside(chosen[index], room)
+        np.minimum(room_for_all, pool.differences(chosen[index], patterns[index]), out=room_for_all)
         placed.add(index)
     colours = pool.colours[chosen]
-    for index, colour in given.items():
+    for index, (colour, _) in given.items():
         colours[index] = colour
-    return colours
+    return colours, patterns
 
 
 def _order(result: Segmentation, given: Collection[int]) -> list[int]:
@@ -92,9 +104,23 @@ class _Pool:
         """The place of the colour that is most like an RGB colour."""
         return int(np.linalg.norm(self.lab - oklab(linear(colour)), axis=1).argmin())
 
-    def steps(self, own: int) -> np.ndarray:
-        """(M,): how far each colour is from a word's own, where another lightness counts for less than another hue."""
-        return np.linalg.norm((self.lab - self.lab[own]) * (0.45, 1, 1), axis=1)
+    def differences(self, place: int, pattern: int) -> np.ndarray:
+        """(PATTERNS, M): how clearly every colour, in every pattern, differs from one."""
+        return self.clearness[place] * np.where(np.arange(PATTERNS) == pattern, 1, OTHER_PATTERN)[:, None]
+
+    def aside(self, own: int, room: np.ndarray) -> tuple[int, int]:
+        """The colour and the pattern of a word whose own are taken. room: (PATTERNS, M), 1 and more where it is free.
+
+        The colour is the nearest to the word's own, where another lightness counts for less than another hue. Where
+        nothing is free, it is what differs most.
+        """
+        pattern, place = (int(found) for found in np.unravel_index(room.argmax(), room.shape))
+        free = room >= 1
+        if free.any():
+            pattern = int(free.any(axis=1).argmax())
+            far = np.linalg.norm((self.lab - self.lab[own]) * (0.45, 1, 1), axis=1)
+            place = int(np.where(free[pattern], far, np.inf).argmin())
+        return place, pattern
 
 
 @lru_cache(maxsize=1)
@@ -114,12 +140,6 @@ def _neighbours(labels: np.ndarray) -> dict[int, set[int]]:
         found.setdefault(one, set()).add(other)
         found.setdefault(other, set()).add(one)
     return found
-
-
-def text_on(colour: np.ndarray) -> str:
-    """'#000000' or '#ffffff', whichever reads better on the colour (WCAG contrast)."""
-    luminance = float(linear(colour) @ (0.2126, 0.7152, 0.0722))
-    return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#ffffff"
 
 
 def hex_colour(colour: np.ndarray) -> str:

@@ -11,9 +11,10 @@ from numbers import Real
 
 import numpy as np
 
-from proxyclip_core.drawing.colours import colours_of
+from proxyclip_core.drawing.colours import Settled, shades_of
 from proxyclip_core.drawing.label_placement import Plate, inner_points, lay, name_plates
 from proxyclip_core.drawing.overlay import borders, labels_at, overlay
+from proxyclip_core.drawing.patterns import hatched
 from proxyclip_core.segmentation import Segmentation
 
 
@@ -42,7 +43,8 @@ class Look:
 class Drawing:
     """All of a result that does not depend on how it is looked at. Make it with `prepare`.
 
-    picture (H, W, 3) uint8, labels (H, W), colours (K, 3), edges (H, W) bool: the borders of regions.
+    picture (H, W, 3) uint8, labels (H, W), colours (K, 3), patterns (K,), edges (H, W) bool: the borders of regions.
+    marks (H, W), tints (K or 2 K, 3): the labels and the colours with lines where classes are hatched.
     plates: the classes' names, the largest region's class first. coverage: name -> share of the picture, in 0..1.
     size_hw: of the picture itself.
     """
@@ -50,6 +52,9 @@ class Drawing:
     picture: np.ndarray
     labels: np.ndarray
     colours: np.ndarray
+    patterns: np.ndarray
+    marks: np.ndarray
+    tints: np.ndarray
     edges: np.ndarray
     plates: tuple[Plate, ...]
     coverage: Mapping[str, float]
@@ -59,31 +64,37 @@ class Drawing:
     def prepare(cls, picture: np.ndarray, result: Segmentation, beside: Drawing | None = None) -> Drawing:
         """A result on its picture (H, W, 3), which is as large as it is to be drawn.
 
-        beside: the drawing of another result of the same words; what is in both has the same colour.
+        beside: the drawing of another result of the same words; what is in both has the same colour and pattern.
         """
-        settled = beside.found() if beside else None
         size_hw = (picture.shape[0], picture.shape[1])
-        labels, colours = labels_at(result.labels, size_hw), colours_of(result, settled)
+        labels = labels_at(result.labels, size_hw)
+        colours, patterns = shades_of(result, beside.found() if beside else None)
+        marks, tints = hatched(labels, colours, patterns)
         return cls(
             picture=picture,
             labels=labels,
             colours=colours,
+            patterns=patterns,
+            marks=marks,
+            tints=tints,
             edges=borders(labels),
             plates=name_plates(inner_points(labels), result.names, colours, size_hw),
             coverage=result.coverage(),
             size_hw=(result.labels.shape[0], result.labels.shape[1]),
         )
 
-    def found(self) -> dict[int, np.ndarray]:
-        """Class -> (3,) uint8 RGB, of the classes that are in the picture."""
-        return {index: self.colours[index] for index, share in enumerate(self.coverage.values()) if share}
+    def found(self) -> Settled:
+        """The colours and the patterns of the classes that are in the picture."""
+        shades = enumerate(zip(self.colours, self.patterns.tolist(), self.coverage.values()))
+        return {index: (colour, pattern) for index, (colour, pattern, share) in shades if share}
 
     def draw(self, look: Look) -> np.ndarray:
         """(H, W, 3) uint8."""
         names = tuple(self.coverage)
         hidden = [index for index, name in enumerate(names) if name in look.hidden]
         edges = self.edges if look.outlines else None
-        drawn = overlay(self.picture, self.labels, self.colours, look.opacity, edges, hidden)
+        lines = [len(names) + index for index in hidden] if self.patterns.any() else []
+        drawn = overlay(self.picture, self.marks, self.tints, look.opacity, edges, [*hidden, *lines])
         if not look.names:
             return drawn
         return lay(drawn, [plate for plate in self.plates if plate.label not in hidden])

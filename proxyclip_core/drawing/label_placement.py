@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
-from proxyclip_core.drawing.colours import hex_colour, text_on
+from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.fonts import Pieces, length, runs, write
 from proxyclip_core.drawing.overlay import borders, labels_at, size_within
+from proxyclip_core.drawing.sight import text_on
 
 COARSE = 192  # longer side on which regions are sought: finer changes no name's place that an eye would see
 SMALLEST = 0.002  # share of the picture below which a region is left without its name

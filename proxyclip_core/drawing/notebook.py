@@ -12,6 +12,7 @@ from PIL import Image
 from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.drawing import Drawing, Look
 from proxyclip_core.drawing.overlay import size_within
+from proxyclip_core.drawing.patterns import SWATCHES
 from proxyclip_core.segmentation import PREVIEW_SIDE, Segmentation
 
 
@@ -28,14 +29,17 @@ def as_html(result: Segmentation) -> str:
     file = io.BytesIO()
     Image.fromarray(drawing.draw(look)).save(file, "png")
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    shares = sorted(zip(drawing.coverage.items(), drawing.colours), key=lambda row: -row[0][1])
+    shares = sorted(
+        zip(drawing.coverage.items(), drawing.colours, drawing.patterns.tolist()), key=lambda row: -row[0][1]
+    )
     rows = "".join(
-        f'<span style="white-space:nowrap;margin-right:1em"><span style="color:{hex_colour(colour)}">&#9632;</span> '
+        '<span style="white-space:nowrap;margin-right:1em">'
+        f'<span style="color:{hex_colour(colour)}">{SWATCHES[pattern]}</span> '
         f"{html.escape(name)} {share:.1%}{', perhaps not there' if name in result.perhaps_absent else ''}</span> "
-        for (name, share), colour in shares
+        for (name, share), colour, pattern in shares
         if share
     )
-    absent = ", ".join(name for (name, share), _ in shares if not share)
+    absent = ", ".join(name for (name, share), *_ in shares if not share)
     said = [f"Not found: {absent}."] * bool(absent) + list(result.notes)
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in said)
     return f'<div><img src="{address}" alt="The picture with its regions"><p>{rows}</p>{notes}</div>'

@@ -52,3 +52,9 @@ def clearness(colours: np.ndarray) -> np.ndarray:
         apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * seen @ seen.T, 0))
         least = np.minimum(least, apart / bound)
     return least
+
+
+def text_on(colour: np.ndarray) -> str:
+    """'#000000' or '#ffffff', whichever reads better on the colour (WCAG contrast)."""
+    luminance = float(linear(colour) @ (0.2126, 0.7152, 0.0722))
+    return "#000000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#ffffff"

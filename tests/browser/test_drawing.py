@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from proxyclip_core import ClassLogits, PixelLogits, Segmentation
 from tests.browser.visit import expect, needs_browser, opened_with_result
 from tests.serving import OneModel, page_around
 
@@ -119,6 +120,31 @@ def test_what_is_drawn_has_the_pixels_of_the_exported_overlay(visit, small, larg
     opened.page.locator("#names input").uncheck()
     opened.slide("#opacity", "1")
     assert largest_difference() <= 1
+
+
+def test_hatched_classes_are_drawn_and_told_like_the_export(visit, tiny_model, large, monkeypatch):
+    squares = np.arange(20, dtype=np.uint16).reshape(4, 5).repeat(225, axis=0).repeat(260, axis=1)
+    words = [f"word {number}" for number in range(20)]
+    result = Segmentation(squares, tuple(words), np.ones(squares.shape, np.float32))
+    for logits in (ClassLogits, PixelLogits):
+        monkeypatch.setattr(logits, "segment", lambda *given: result)
+    with page_around(tiny_model) as url:
+        opened = visit(url)
+        opened.ask(large, ", ".join(words))
+        opened.until_result()
+        opened.page.mouse.move(1, 1)
+        drawn = opened.drawn().astype(int)
+        swatches = opened.page.locator("#legend .chip span").all_inner_texts()
+        assert 0 < len(swatches) < 10 and set(swatches) <= {"▨", "▧"}
+        picture = np.asarray(Image.open(large).convert("RGB"))
+        assert np.abs(drawn - result.overlay(picture)).max() <= 1
+        opened.page.screenshot(path="/tmp/w/people_page.png")
+        hatched = opened.page.locator("#legend .chip:has(span)").first
+        hatched.click()
+        opened.page.mouse.move(1, 1)
+        opened.page.evaluate("document.activeElement.blur()")
+        hidden = [hatched.get_attribute("data-name")]
+        assert np.abs(opened.drawn().astype(int) - result.overlay(picture, hidden=hidden)).max() <= 1
 
 
 def test_what_is_shown_is_saved_as_a_picture(visit, with_examples):
