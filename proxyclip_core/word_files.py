@@ -10,21 +10,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from proxyclip_core.text_files import NOT_UTF_8, decoded
+from proxyclip_core.text_files import decoded
 from proxyclip_core.words import Classes, Read, Words, names_in, read_vocabulary, warned, without_comments
 
+SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".yaml", ".yml", ".pbtxt", ".names")  # text otherwise
 MOST_BYTES = 5_000_000
 MOST_OF_YAML = 100_000  # characters, which take a second
 CVAT_LABEL = re.compile(r"^([^:#\n]+):\d+,\d+,\d+:[^:\n]*:[^:\n]*$", re.MULTILINE)  # of its labelmap.txt
+PBTXT_ITEM = re.compile(r"\bitem\s*:?\s*\{([^}]*)\}")
+PBTXT_NAME = r"""\b%s\s*:\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
 NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "labels", "word", "words", "category")
 
 
 def read_words(path: str | Path) -> Classes:
     """The classes in a file of words: .json or .yaml, as `parse_vocabulary` takes lists, YOLO's data.yaml too; .csv or
     .tsv, one class a row, by the column that is called name, class, label or word, else the first that holds no
-    numbers; else text, lines that begin with # left out, CVAT's labelmap.txt too. What is given twice is taken once,
-    with a `WordsWarning`, as is told where the encoding was guessed.
-    Raises ValueError, naming the file, for what holds no words, OSError where it cannot be read.
+    numbers; .pbtxt, TensorFlow's label map, by display_name, else by name; else text, lines that begin with # left out,
+    CVAT's labelmap.txt too. What is given twice is taken once, with a `WordsWarning`, as is told where the encoding was
+    guessed. Raises ValueError, naming the file, for what holds no words or may be in several encodings, OSError where
+    it cannot be read.
     """
     return warned(words_in(Path(path)))
 
@@ -36,11 +40,11 @@ def words_in(path: Path) -> Read:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name} has more than {MOST_BYTES / 1e6:g} MB; that is no list of words.")
     try:
-        text, is_told = decoded(path.read_bytes())
+        text, guessed = decoded(path.read_bytes())
         classes, notes = read_vocabulary(_words_of(text, path.suffix.casefold()))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path.name}: {error}") from None
-    return classes, notes if is_told else (*notes, f"{path.name}: {NOT_UTF_8}")
+    return classes, (*notes, f"{path.name}: {guessed}") if guessed else notes
 
 
 def _words_of(text: str, suffix: str) -> Words:
@@ -50,6 +54,8 @@ def _words_of(text: str, suffix: str) -> Words:
         return names_in(_json_list(text))
     if suffix in (".yaml", ".yml"):
         return names_in(_yaml_list(text))
+    if suffix == ".pbtxt":
+        return _of_pbtxt(text)
     return without_comments(CVAT_LABEL.sub(r"\1", text))
 
 
@@ -78,6 +84,18 @@ def _yaml_list(text: str) -> Any:
     if not isinstance(value, (list, dict)):
         raise ValueError("expected a list of names under 'names', as YOLO's data.yaml has it.")
     return value
+
+
+def _of_pbtxt(text: str) -> list[tuple[str, ...]]:
+    """One class an item; `;` in its name separates synonyms."""
+    found = [
+        re.search(PBTXT_NAME % "display_name", item) or re.search(PBTXT_NAME % "name", item)
+        for item in PBTXT_ITEM.findall(re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE))
+    ]
+    names = [re.sub(r"\\(.)", r"\1", match[1] or match[2]) for match in found if match and (match[1] or match[2])]
+    if not names:
+        raise ValueError("expected a label map of TensorFlow, such as: item { id: 1 name: 'cat' }.")
+    return [tuple(name.split(";")) for name in names]
 
 
 def _of_table(text: str) -> list[tuple[str, ...]]:

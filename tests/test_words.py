@@ -1,5 +1,6 @@
 """Words as people type them."""
 
+import re
 import warnings
 
 import pytest
@@ -204,6 +205,12 @@ def test_any_text_is_read_or_refused_in_words(text):
         ("a.csv", 'sep=;\n0;"sky;cloud"\n1;hill\n'),
         ("data.yaml", "path: x\nnames:\n  0: [sky, cloud]\n  1: hill\nnc: 2\n"),  # YOLO
         ("a.yml", "names: [[sky, cloud], 'hill']\n"),
+        (
+            "label_map.pbtxt",  # TensorFlow
+            "# of my own\nitem {\n  id: 1\n  name: '/m/01'\n  display_name: \"sky; cloud\"\n}\n"
+            "item { name: 'hill' id: 2 }\n",
+        ),
+        ("obj.names", "sky; cloud\nhill\n"),  # darknet
         ("labelmap.txt", "# label:color_rgb:parts:actions\nsky;cloud:0,0,128::\nhill:0,128,0::\n"),  # CVAT
     ],
 )
@@ -215,13 +222,67 @@ def test_words_from_a_file(tmp_path, name, content, encoding):
 
 def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
     (tmp_path / "a.csv").write_bytes('name\n"palm, tall"\nmontaña\n'.encode("cp1252"))
-    with pytest.warns(WordsWarning, match="a.csv: it is not in UTF-8, so it was read by Windows' Western code page"):
+    with pytest.warns(WordsWarning, match="a.csv: it is not in UTF-8, so it was read as Windows' Western code page"):
         assert read_words(tmp_path / "a.csv") == (("palm, tall",), ("montaña",))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words", "called"),
+    [
+        ("gb18030", "天空\n山\n马", "GB 18030"),
+        ("gbk", "天空，山，马", "GB 18030"),
+        ("big5", "天空\n山\n馬", "Big5"),
+        ("shift_jis", "空\n山\n馬", "Shift-JIS"),
+        ("shift_jis", "そら、やま、うま", "Shift-JIS"),
+        ("euc_jp", "空\n雲\n草\n木\n家\n道路\n車\n人\n川\n湖", "EUC-JP"),
+        ("euc_kr", "하늘\n산\n말", "EUC-KR"),
+        ("cp1251", "небо\nоблако\nтрава\nдерево\nдом\nдорога\nмашина\nчеловек\nрека", "Cyrillic"),
+        ("koi8_r", "небо\nоблако\nтрава\nдерево\nдом\nдорога\nмашина\nчеловек\nрека", "KOI8-R"),
+        ("cp1250", "niebo\nłąka\ndrzewo\nżółw", "Central European"),
+        ("cp1252", "Ål\nhus", "Western"),
+        ("cp1252", "château d’eau\n“forêt”", "Western"),
+        ("cp1253", "ουρανός\nλόφος\nάλογο\nδέντρο", "Greek"),
+        ("cp874", "ท้องฟ้า\nภูเขา\nม้า", "Thai"),
+    ],
+)
+def test_words_in_an_encoding_of_before_utf_8_are_read_and_it_is_said_as_what(tmp_path, encoding, words, called):
+    (tmp_path / "a.txt").write_bytes(words.encode(encoding))
+    with pytest.warns(WordsWarning, match=f"a.txt: it is not in UTF-8, so it was read as .*{called}"):
+        assert read_words(tmp_path / "a.txt") == tuple((word.strip("“”"),) for word in re.split("[\n，、]", words))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "iso2022_jp", "utf-8-sig"])
+def test_encodings_that_show_by_themselves_are_read_without_a_word(tmp_path, encoding):
+    (tmp_path / "a.txt").write_bytes("天空\n山\n".encode(encoding))
+    assert read_words(tmp_path / "a.txt") == (("天空",), ("山",))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("空\n山\n馬".encode("euc_jp"), "may begin with .*'空 山 馬' in EUC-JP"),
+        ("שמיים\nהר\nסוס".encode("cp1255"), "may begin with .*'שמיים הר סוס' in Windows' Hebrew"),
+        ("montaña\ncielo\nárbol\nniño".encode("mac_roman"), "not clear in what else. Save it as UTF-8"),
+        (bytes(range(256)), "no text"),
+    ],
+)
+def test_what_may_be_in_several_encodings_or_in_none_is_refused(tmp_path, content, said):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^a.txt: .*{said}"):
+        read_words(tmp_path / "a.txt")
+
+
+def test_of_several_encodings_the_one_of_this_machine_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda _: "cp1255")
+    (tmp_path / "a.txt").write_bytes("שמיים\nהר\nסוס".encode("cp1255"))
+    with pytest.warns(WordsWarning, match="Hebrew code page; it may be '.*' in Windows' Cyrillic code page .*too"):
+        assert read_words(tmp_path / "a.txt") == (("שמיים",), ("הר",), ("סוס",))
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("a.pbtxt", 'node { name: "x" }'),
         *(("a.json", text) for text in ("{", "3", "[3]")),
         *(("a.yaml", text) for text in ("[", "sky", "[&a [x], *a]", "- a\n" * 30_000)),
         *(("a.txt", text) for text in ("\n", "<!doctype html><html>", "\x89PNG\r\n\x1a\n\0\0\0")),

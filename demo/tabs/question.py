@@ -18,9 +18,9 @@ from demo.examples import Example
 from demo.tabs import found
 from demo.tabs.parts import QuestionParts
 from proxyclip_core.settings import Setting
+from proxyclip_core.word_files import SUFFIXES
 
 THUMBNAIL_SIDE = 320  # pixels: twice what the gallery shows, for fine screens
-WORD_FILES = [".txt", ".csv", ".tsv", ".json", ".yaml", ".yml"]
 
 
 def side_choices(side: int | None = None) -> list[tuple[str, str]]:
@@ -63,7 +63,7 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
     )
     finding = found.layout()
     # What is in a closed accordion is not built yet, so a script has a button of its own to hand a file to.
-    words_drop = UploadButton(file_types=WORD_FILES, visible="hidden", elem_id="words-drop")
+    words_drop = UploadButton(file_types=[*SUFFIXES], visible="hidden", elem_id="words-drop")
     with gr.Accordion("Word lists and background", open=False, elem_id="lists"):
         with gr.Row():
             preset = gr.Dropdown(
@@ -75,7 +75,7 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
                 elem_id="preset",
             )
             background = _menu("background", default)
-        words_file = UploadButton("Words from a file", file_types=WORD_FILES, size="sm", elem_id="words-file")
+        words_file = UploadButton("Words from a file", file_types=[*SUFFIXES], size="sm", elem_id="words-file")
         threshold = _slider("threshold", default, interactive=False)
     typed = gr.Button(visible="hidden", elem_id="typed")  # which a script presses
     button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
