@@ -7,7 +7,6 @@ go of an old session; on the page menus change with the models that are here. So
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from abc import ABCMeta
 from pathlib import Path
@@ -84,12 +83,12 @@ def as_file(component: gr.Image | gr.Gallery | gr.ImageSlider, pixels: np.ndarra
         return str(component.move_resource_to_block_cache(path))
 
 
-def as_download(button: gr.DownloadButton, content: bytes, name: str) -> str:
+def as_download(component: gr.DownloadButton | gr.HTML, content: bytes, name: str) -> str:
     """Path of a file of this name among the component's files, which gradio deletes within the hour."""
     with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:
         path = Path(folder, name)
         path.write_bytes(content)
-        return str(button.move_resource_to_block_cache(path))
+        return str(component.move_resource_to_block_cache(path))
 
 
 class Upload(gr.File, metaclass=WithoutStub):
@@ -122,15 +121,6 @@ class Number(gr.Radio, metaclass=WithoutStub):
 
     def preprocess(self, payload: Any) -> int | None:
         return payload if isinstance(payload, int) and not isinstance(payload, bool) else None
-
-
-def spot(index: Any) -> tuple[float, float] | None:
-    """(x, y) of a click, from what a browser sent with it; None where that is no point."""
-    try:
-        x, y = (float(part) for part in index)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 class Names(gr.CheckboxGroup, metaclass=WithoutStub):

@@ -19,15 +19,18 @@ import torch
 import proxyclip_core as pc
 from demo import limits, stopping, time_limit, work
 from demo.answers.errors import UserError
+from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
 from demo.visit import Entry, Key, Visit, is_sams_own, keys_of, sam_of
+from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.interrupt import interruptible
 from proxyclip_core.models.word_cache import private_to
 from proxyclip_core.refine import BY_SAM
+from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
 
@@ -37,6 +40,7 @@ DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
 DISPENSABLE = (
     *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
+    "compact",
     *("regions", "sam", "vfm", "clip"),
 )
 
@@ -164,6 +168,24 @@ class Stages:
     def layers(self) -> Layers:
         """What the browser draws the result on the page from."""
         return self._value(self._keys()["layers"], lambda: Layers.of(self.overlay(), self.result()))
+
+    def compact(self, settings: pc.Settings) -> Compact:
+        """What the browser computes the proxy attention of the whole picture in one window from."""
+        s = replace(settings, windows="whole", fusion="proxy")
+        key = ("compact", (self._keys(s)["vfm"],))
+        return self._value(key, lambda: compact_similarity(unit_patches(require_vfm(self.features(s)))[0]))
+
+    def compact_clip(self, settings: pc.Settings, head: int | None = None) -> Compact:
+        """The same for CLIP's own attention, see `ClipEncoder.own_attention`."""
+        s, clip = replace(settings, windows="whole", fusion="clip"), self.model().clip
+        key = ("compact", (self._keys(s)["clip"], head))
+
+        def make() -> Compact:
+            with torch.no_grad():
+                tokens = self.features(s).clip_tokens.to(clip.device)
+                return compact_attention(clip.own_attention(tokens, head=head).cpu())
+
+        return self._value(key, make)
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""

@@ -320,10 +320,11 @@ class Stages:
         source: str = "vfm",
         on: str = "picture",
         regions: Regions | None = None,
+        head: int | None = None,
     ) -> np.ndarray:
         """What the patch under a pixel attends to, float32, from stage 1 alone; see `seeds.seed_attention`."""
         self._check_features(features)
-        return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on, regions)
+        return seeds.seed_attention(self.clip, features, point_xy, beta, gamma, stage, source, on, regions, head)
 
     @stage
     def similarity_statistics(

@@ -26,12 +26,13 @@ def seed_attention(
     source: str = "vfm",
     on: str = "picture",
     regions: Regions | None = None,
+    head: int | None = None,
 ) -> np.ndarray:
     """What the patch under a pixel attends to, float32; reads stage 1 alone.
 
     point_xy: (x, y) in picture pixels. stage: "cosine" (similarity S), "normalised" (A, masked entries as 0) or
-    "softmax" (W). source: "vfm" for the proxy attention, "clip" for CLIP's own in its last block, mean over heads
-    (softmax only).
+    "softmax" (W). source: "vfm" for the proxy attention, "clip" for CLIP's own in its last block (softmax only), where
+    head is one of its heads, from 0 on, or None for their mean.
     on: "picture" gives (H, W). Where windows overlap, the mean over those that hold the point; pixels in none of
     these windows cannot be attended to: 0 for "softmax", NaN for the other stages. "grid" gives the row itself on
     the patches (h, w) of the first window that holds the point; for "softmax" it sums to 1 (for CLIP's own
@@ -47,7 +48,7 @@ def seed_attention(
     maps: dict[int, torch.Tensor] = {}
     for window, patch in features.layout.patches_at(point_xy, grid_hw):
         if source == "clip":
-            row = clip.own_attention(features.clip_tokens[window : window + 1].to(clip.device), patch)
+            row = clip.own_attention(features.clip_tokens[window : window + 1].to(clip.device), patch, head)
         else:
             vfm = require_vfm(features)[window : window + 1].to(clip.device)
             own = None if scopes is None else scopes[window].to(clip.device)

@@ -25,7 +25,6 @@ FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
 FROM_PICTURE = {"canvas", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
 WORDS = {"words", "presence", *FROM_LOGITS}
 NOTHING, TEXT, PICTURE = {}, {"text": 1}, {"clip": 1, "vfm": 1}
-POINT = {"index": [20, 30], "value": None}
 
 # (control, event, value, what the event brings along, stages that may run, encoders that may run)
 SEGMENT_TAB: list[tuple] = [
@@ -80,10 +79,13 @@ SEGMENT_TAB: list[tuple] = [
 # The other tabs' controls stand in rows of their own: (control, event, ...) as above.
 INSIDE_TAB: list[tuple] = [
     ("picture", "change", "other.png", {}, set(), NOTHING),
-    ("inside-picture", "select", None, POINT, set(), NOTHING),
-    *((f"inside-{way}", "click", None, {}, set(), NOTHING) for way in ("left", "right", "up", "down", "undo", "clear")),
+    ("inside-live", "click", None, {"picture": "another", "points": [[3, 4]]}, set(), NOTHING),
+    ("inside-live", "release", None, {}, set(), NOTHING),  # beta and gamma as they were
     ("inside-grid", "input", True, {}, set(), NOTHING),
     ("inside-stage", "input", "cosine", {}, set(), NOTHING),
+    ("inside-scale", "input", "shared", {}, set(), NOTHING),
+    ("inside-head", "input", "head 2", {}, set(), NOTHING),
+    ("inside-windows", "input", True, {}, set(), NOTHING),
     ("inside-sources", "input", ["CLIP's own attention"], {}, set(), NOTHING),
     ("inside-sources", "input", ["DINO S/8"], {}, set(), {"vfm": 1}),
     ("inside-label-map", "upload", "labels.png", {}, set(), NOTHING),

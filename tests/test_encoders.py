@@ -184,8 +184,14 @@ def test_own_attention_is_the_layers_attention(tiny_clip):
     block = tiny_clip.last_block
     with torch.no_grad():
         normed = block.ln_1(tokens)
-        _, expected = block.attn(normed, normed, normed, need_weights=True)
-    assert torch.allclose(tiny_clip.own_attention(tokens, 5), expected[0, 6, 1:], atol=1e-5)
+        _, expected = block.attn(
+            normed, normed, normed, need_weights=True, average_attn_weights=False
+        )  # (1, heads, ...)
+    for head, wanted in ((None, expected[0].mean(dim=0)), (2, expected[0, 2])):
+        assert torch.allclose(tiny_clip.own_attention(tokens, 5, head), wanted[6, 1:], atol=1e-5)
+        assert torch.allclose(tiny_clip.own_attention(tokens, head=head), wanted[1:, 1:], atol=1e-5)
+    with pytest.raises(ValueError, match=r"head is 3; .* has 3, counted from 0"):
+        tiny_clip.own_attention(tokens, 5, head=3)
 
 
 def test_positions_on_the_native_grid_stay_as_they_are():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,12 @@ def test_a_figure_is_well_formed_takes_the_pages_colour_and_says_what_it_shows(s
     assert "width" not in element.attrib and "viewBox" in element.attrib  # as wide as its place
     assert "currentColor" in text and figures.INK not in text
     assert "<b>" not in text and "<script" not in text
+
+
+def test_the_row_of_one_patch_is_an_area_of_its_own(statistics):
+    rows = {name: np.linspace(-0.2, 1, 36) for name in statistics}
+    areas = [figures.similarity_figure(statistics, 1.2, given).count("opacity: 0.3") for given in (None, rows)]
+    assert areas[1] == areas[0] + 2
 
 
 def test_the_figure_follows_beta(statistics, rng):

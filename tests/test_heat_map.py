@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo.draw.heat_map import SEED_COLOURS, STRIP, heat_map, number_text, with_grid, with_seed
+from demo.draw.heat_map import SEED_COLOURS, STRIP, heat_map, number_text, with_seed, with_windows
 
 
 @pytest.fixture
@@ -65,11 +65,26 @@ def test_markers_at_the_corners_fit_on_the_picture(grey):
         assert drawn.shape == grey.shape and (drawn != grey).any()
 
 
-def test_a_patch_grid_is_drawn_at_its_lines(grey):
-    drawn = with_grid(grey, [15.0, 30.0], [40.0])
+def test_windows_have_dashed_edges_and_names(grey):
+    drawn = with_windows(grey, {"one": (10.0, 5.0, 70.0, 50.0)})
     changed = (drawn != grey).any(axis=-1)
-    assert changed[15].all() and changed[30].all() and changed[:, 40].all()
-    assert not changed[20:28, 5:35].any()
+    assert changed[5, 10:69].all() and changed[49, 10:69].all() and changed[5:49, 10].all() and changed[5:49, 69].all()
+    assert not changed[:5].any() and not changed[30:48, 12:68].any()
+    assert len(np.unique(drawn[5, 10:69], axis=0)) == 2  # light and dark by turns: seen on any picture
+    assert changed[7:25, 12:60].any()  # the name
+
+
+def test_the_ends_of_a_narrow_colour_bar_are_left_out_rather_than_drawn_over_each_other():
+    def inks(width: int) -> int:
+        bar = heat_map(np.linspace(0.00314, 0.0122, width)[None].repeat(3, axis=0))[3:]
+        return len(np.unique(bar.reshape(-1, 3), axis=0))
+
+    assert inks(60) <= 60 and inks(400) > 400
+
+
+def test_maps_can_share_their_colours():
+    one, half = (heat_map(np.full((4, 200), value), low=0.0, high=1.0)[0, 0] for value in (1.0, 0.5))
+    assert brightness(one) > brightness(half) > brightness(heat_map(np.zeros((4, 200)), low=0.0, high=1.0)[0, 0])
 
 
 def test_a_map_alone_begins_at_its_low_end():

@@ -11,12 +11,13 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits, menus
 from demo.answers import ground_truth, inside
-from demo.answers.inside import View
+from demo.answers.inside import Seeds, View
+from demo.answers.live import live
 from demo.examples import Example
 from demo.stages import Stages
-from demo.tabs.inside import PAD
 from demo.visit import Asked, Visit
 from proxyclip_core.evaluation.scenes import UNLABELLED
+from proxyclip_core.windows import WindowLayout
 from tests.serving import TwoModels
 
 WORDS = "red, green, blue, yellow"
@@ -55,70 +56,30 @@ def held(stages: Stages, *points: tuple[float, float]) -> View:
     return View(seeds={"picture": stages.digest, "points": [list(point) for point in points]})
 
 
-def shown_at(stages: Stages, x: float, y: float) -> tuple[int, int]:
-    """A point of the picture, as shares of its sides -> pixel of the picture that is clicked."""
-    height, width = inside.drawn_size(stages, inside.CLICK_SIDE)
-    return int(x * width), int(y * height)
-
-
-@pytest.mark.parametrize("share", [(0.25, 0.75), (0.0, 0.0), (0.999, 0.999)])
-def test_a_click_is_a_point_of_the_picture_itself(stages, share):
-    x, y = inside.place(stages, View(), "picture", shown_at(stages, *share)).points[0]
-    assert x == pytest.approx(share[0] * 230, abs=1) and y == pytest.approx(share[1] * 150, abs=1)
-    assert 0 <= x < 230 and 0 <= y < 150
-
-
 def test_seeds_are_limited_and_belong_to_their_picture(stages):
-    given = View()
-    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
-        placed = inside.place(stages, given, "picture", shown_at(stages, share, 0.5))
-        given = held(stages, *placed.points)
-    assert len(placed.points) == limits.MOST_SEEDS and placed.points[-1][0] == pytest.approx(0.9 * 230, abs=1)
-    assert len(inside.place(stages, given, "undo").points) == limits.MOST_SEEDS - 1
-    assert inside.place(stages, given, "clear").points == ()
-    assert inside.place(stages, replace(given, seeds=given.seeds | {"picture": "another"}), "undo").points == ()
-    assert inside.place(stages, View(), "undo").points == ()
+    given = held(stages, *((float(x), 9.0) for x in range(9))).seeds
+    assert len(Seeds.read(given, stages.digest).points) == limits.MOST_SEEDS
+    assert Seeds.read(given | {"picture": "another"}, stages.digest).points == ()
+    assert inside.shown_points(stages, Seeds.read(None, stages.digest)) == ((115.0, 75.0),)  # the middle stands in
 
 
-@pytest.mark.parametrize("way", inside.STEPS)
-def test_a_step_goes_to_the_neighbouring_patch(stages, way):
-    after = inside.place(stages, held(stages, (100.0, 70.0)), way)
-    layout, grid_hw = inside.own_grid(stages)
-    first, second = (layout.patches_at(point, grid_hw)[0][1] for point in ((100.0, 70.0), after.points[-1]))
-    across, down = inside.STEPS[way]
-    assert second - first == across + down * grid_hw[1]
-
-
-def test_a_step_does_not_leave_the_picture(stages):
-    for way in ("left", "up"):
-        assert inside.place(stages, held(stages, (1.0, 1.0)), way).points == ((1.0, 1.0),)
-
-
-def test_every_button_of_the_pad_is_a_way_to_place_seeds():
-    assert set(PAD) == {*inside.STEPS, "undo", "clear"}
+def own_grid(stages: Stages) -> tuple[WindowLayout, tuple[int, int]]:
+    features = stages.features()
+    return features.layout, inside.grid_of(features)
 
 
 def test_a_patch_box_holds_its_point_and_is_one_patch_large(stages):
-    x0, y0, x1, y1 = inside.patch_box(*inside.own_grid(stages), (100, 70))
+    x0, y0, x1, y1 = inside.patch_box(*own_grid(stages), (100, 70))
     assert x0 <= 100.5 <= x1 and y0 <= 70.5 <= y1
     assert y1 - y0 == pytest.approx(8 * 150 / 224)  # 8 pixels of the picture at 224 rows
-
-
-def test_grid_lines_tell_patch_sizes_apart_and_never_lie_twice(tiny_model, other_model, blocks):
-    counts = []
-    for model in (tiny_model, other_model):
-        features = model.encode(blocks, 224, "sliding", crop=112, stride=100)
-        rows, columns = inside.grid_lines(features.layout, inside.grid_of(features))
-        assert rows == sorted(set(rows)) and rows[0] > 0 and rows[-1] < 150 and columns[-1] < 230
-        counts.append(len(rows))
-    assert counts[0] > 1.7 * counts[1]
 
 
 def test_every_seed_has_its_own_map_from_every_source(stages):
     view = replace(held(stages, (30.0, 30.0), (200.0, 120.0)), sources=(menus.OWN_ATTENTION, "DINO B/16"))
     maps, sources = inside.attention_maps(stages, view)
     names = ["CLIP's own attention", "DINO B/8", "DINO B/16"]
-    assert [caption for _, caption in maps] == [f"{seed} · {name}" for seed in (1, 2) for name in names]
+    told = [caption.rpartition(" · ")[0] for _, caption in maps]
+    assert told == [f"{seed} · {name}" for seed in (1, 2) for name in names]
     assert len({drawn.tobytes() for drawn, _ in maps}) == 6 and sources == 3
 
 
@@ -131,12 +92,49 @@ def test_at_most_four_sources_are_side_by_side(stages, models, monkeypatch):
 
 def test_a_map_is_what_the_model_says(stages, tiny_model, monkeypatch):
     seen = {}
-    monkeypatch.setattr(inside, "heat_map", lambda values, picture: seen.update(values=values) or picture)
+    monkeypatch.setattr(inside, "heat_map", lambda values, picture, *_: seen.update(values=values) or picture)
+    monkeypatch.setattr(inside, "STRIP", 0)
     inside.attention_maps(stages, replace(held(stages, (30.0, 30.0)), sources=(), stage="cosine"))
     expected = tiny_model.seed_attention(stages.features(), (30, 30), stage="cosine")
     height, width = seen["values"].shape
     rows, columns = (np.arange(150) + 0.5) * height / 150, (np.arange(230) + 0.5) * width / 230
     assert np.abs(seen["values"][np.ix_(rows.astype(int), columns.astype(int))] - expected).max() < 0.1
+
+
+def ends(maps: inside.Captioned) -> list[tuple[float, float]]:
+    """The values at the ends of the colours, as the captions say them."""
+    said = [caption.rpartition(" · ")[2].split(" to ") for _, caption in maps]
+    return [(float(low), float(high)) for low, high in said]
+
+
+def test_maps_have_scales_of_their_own_or_one_in_common_or_multiples_of_uniform(stages):
+    view = held(stages, (30.0, 30.0), (200.0, 120.0))
+    own, shared, times = (
+        ends(inside.attention_maps(stages, replace(view, scale=scale))[0]) for scale in ("own", "shared", "uniform")
+    )
+    assert len(set(own)) == 4
+    assert set(shared) == {(min(low for low, _ in own), max(high for _, high in own))}
+    counts = [14 * 24, 28 * 49] * 2  # patches of CLIP and of the VFM, of the whole picture in 224 x 392 pixels
+    assert times[0][1] == pytest.approx(max(high * count for (_, high), count in zip(own, counts)), rel=0.01)
+
+
+def test_one_head_of_clips_own_attention_is_not_their_mean(stages):
+    mean, second = (inside.attention_maps(stages, View(head=head))[0][0] for head in (None, 1))
+    assert second[1].startswith("1 · CLIP's own attention, head 2 ·") and (mean[0] != second[0]).any()
+    with pytest.raises(ValueError, match="head is 7"):
+        inside.attention_maps(stages, View(head=7))
+
+
+def test_the_whole_picture_is_one_grid_unless_the_windows_are_asked_for(models, asked, monkeypatch):
+    sliding = Stages(models, Visit.of(replace(asked, settings=replace(asked.settings, windows="sliding", side=336))))
+    seen = []
+    monkeypatch.setattr(inside, "with_windows", lambda drawn, boxes: seen.append(boxes) or drawn)
+    inside.attention_maps(sliding, View())
+    assert {source.features.layout.count for source in inside.sources(sliding, View())} == {1} and seen == []
+    inside.attention_maps(sliding, replace(held(sliding, (60.0, 75.0)), windows=True))
+    scale = 400 / 515  # the picture is read with 515 columns, in windows of 336, and drawn with 400
+    assert list(seen[0]) == ["window 1 of 3", "window 2 of 3"]  # that hold the seed
+    assert seen[0]["window 2 of 3"] == pytest.approx((112 * scale, 0, 448 * scale, 261), abs=0.5)
 
 
 OTHER = View((menus.OWN_ATTENTION, "DINO B/16"))
@@ -145,17 +143,16 @@ OTHER = View((menus.OWN_ATTENTION, "DINO B/16"))
 @pytest.mark.parametrize(
     ("action", "others"),
     [
-        (lambda stages: inside.place(stages, View(), "picture", (5, 5)), 0),
-        (lambda stages: inside.place(stages, View(), "right"), 0),
-        (lambda stages: inside.clickable(stages, replace(OTHER, grid=True)), 0),
+        (lambda stages: live(stages, View()), 0),
         (lambda stages: inside.attention_maps(stages, View()), 0),
         (lambda stages: inside.similarity(stages, View()), 0),
         (lambda stages: inside.feature_pictures(stages, View()), 0),
+        (lambda stages: live(stages, OTHER), 1),
         (lambda stages: inside.attention_maps(stages, OTHER), 1),
         (lambda stages: inside.similarity(stages, OTHER), 1),
         (lambda stages: inside.feature_pictures(stages, OTHER), 1),
     ],
-    ids=["click", "step", "grid", "maps", "similarity", "features", "another VFM", "its similarity", "its features"],
+    ids=["live", "maps", "similarity", "features", "another VFM, live", "its maps", "its similarity", "its features"],
 )
 def test_what_an_action_may_run(models, asked, stages, counter, other_runs, action, others):
     assert counter.during(lambda: action(stages)) == {}  # never CLIP, the words, or the page's VFM

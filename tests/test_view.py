@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import gradio as gr
@@ -41,6 +42,11 @@ def page(segmented) -> Page:
 def other_picture(blocks, tmp_path) -> dict:
     Image.fromarray(blocks[:60, ::-1]).save(tmp_path / "other.png")
     return file(tmp_path / "other.png")
+
+
+def seeds(page: Page) -> list:
+    """What the page is told of the patches that are looked at."""
+    return json.loads(page["inside-live"])["seeds"]
 
 
 # How events are wired
@@ -130,10 +136,10 @@ def test_a_late_click_is_not_answered_about_another_picture(page, other_picture)
 
 def test_a_late_seed_is_not_set_on_another_picture(page, other_picture):
     page.open_view("inside/attention")
-    late = page.begin("inside-picture", "select", {"index": [800, 500], "value": None})
+    late = page.begin("inside-live", "click", {"picture": page.visit.picture, "points": [[80, 50]]})
     page.do("picture", "input", other_picture)
     late()
-    assert "Click the picture to choose a patch" in page["inside-where"]
+    assert seeds(page) == []
 
 
 # A visitor whom the server has let go
@@ -151,7 +157,7 @@ def crowded(segmented) -> Page:
     page.do("top", "click", data={"x": 0.1, "y": 0.3, "picture": page.visit.picture})
     page.do("legend", "click", data=["green"])
     page.open_view("inside/attention")
-    page.do("inside-picture", "select", data={"index": [300, 300], "value": None})
+    page.do("inside-live", "click", data={"picture": page.visit.picture, "points": [[30, 40]]})
     page.do("words", "submit", "red, green, blue")
     return page
 
@@ -173,11 +179,11 @@ def test_a_visitor_who_was_let_go_sees_no_stale_tab(crowded, other_picture, view
 
 
 def test_what_was_hidden_clicked_and_chosen_outlasts_the_servers_memory(crowded):
-    before = crowded["held-hidden"], crowded["top"], crowded["inside-where"]
+    before = crowded["held-hidden"], crowded["top"], seeds(crowded)
     forget(crowded)
     crowded.do("segment", "click")
-    assert (crowded["held-hidden"], crowded["top"], crowded["inside-where"]) == before
-    assert before[0] == '["green"]' and before[1]
+    assert (crowded["held-hidden"], crowded["top"], seeds(crowded)) == before
+    assert before[0] == '["green"]' and before[1] and before[2] == [[30, 40]]
 
 
 def test_a_result_that_is_gone_is_made_anew_by_a_slider_and_said_elsewhere(crowded):

@@ -25,7 +25,7 @@ def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
     CLIP's own attention is laid beside them where that stage is one that it has. Raises ValueError for an unknown kind.
     """
     check_kind(kind)
-    s, seeds = stages.settings, Seeds.read(view.seeds, stages.digest)
+    s, seeds = view.of(stages.settings), Seeds.read(view.seeds, stages.digest)
     own = view.own_attention and view.stage == "softmax"
     points, result = shown_points(stages, seeds), stages.result()
     figure = pc.attention_figure(

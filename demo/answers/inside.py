@@ -6,7 +6,6 @@ Points are (x, y) in pixels of the picture's own size; H x W pixels of a picture
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ import proxyclip_core as pc
 from demo import limits, menus
 from demo.answers import ground_truth
 from demo.draw import figures
-from demo.draw.heat_map import heat_map, with_grid, with_seed
+from demo.draw.heat_map import STRIP, Box, extent, heat_map, number_text, with_seed, with_windows
 from demo.examples import Example
 from demo.stages import Stages
 from proxyclip_core.drawing.overlay import picture_at, size_within
@@ -28,8 +27,12 @@ ATTENTION_STAGES = [
     ("After normalisation", "normalised"),
     ("After softmax", "softmax"),
 ]
-STEPS = {"left": (-1, 0), "up": (0, -1), "down": (0, 1), "right": (1, 0)}
-MAP_SIDE, CLICK_SIDE = 400, 900  # pixels of the longer side of a map, and of the picture that is clicked
+SCALES = [
+    ("Own: each from its lowest to its highest", "own"),
+    ("Shared by all maps", "shared"),
+    ("Shared, times uniform (1/N)", "uniform"),
+]
+MAP_SIDE = 400  # pixels of the longer side of a map
 Point = tuple[float, float]
 Captioned = list[tuple[np.ndarray, str]]
 
@@ -58,13 +61,16 @@ class View:
     """What is looked at and how.
 
     sources: other VFMs and facets than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds:
-    what the browser holds. label_map: a file, and mask_word: the object of a mask, see `ground_truth.of`. examples: of
-    the gallery, which bring their truth.
+    what the browser holds. windows: in those of the result, where the whole picture is one otherwise. head: of CLIP's
+    own attention, from 0 on; None for the mean of all. label_map: a file, and mask_word: the object of a mask, see
+    `ground_truth.of`. examples: of the gallery, which bring their truth.
     """
 
     sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
     stage: str = "softmax"
-    grid: bool = False
+    scale: str = "own"
+    windows: bool = False
+    head: int | None = None
     seeds: Any = None
     label_map: str | None = None
     examples: tuple[Example, ...] = ()
@@ -73,6 +79,10 @@ class View:
     @property
     def own_attention(self) -> bool:
         return menus.OWN_ATTENTION in self.sources
+
+    def of(self, settings: pc.Settings) -> pc.Settings:
+        """The settings of what is looked at, for these of the page."""
+        return settings if self.windows else replace(settings, windows="whole")
 
     def vfms(self, settings: pc.Settings, most: int = limits.MOST_SOURCES) -> list[pc.Settings]:
         """The settings of the page's own VFM, for these of the page, and of the other ticked ones, `most` in all."""
@@ -91,50 +101,11 @@ def drawn_size(stages: Stages, longest: int) -> tuple[int, int]:
     return size_within(size_of(stages), longest, longest)
 
 
-def place(stages: Stages, view: View, how: str, index_xy: Sequence[float] | None = None) -> Seeds:
-    """The seeds after a click at a pixel of the picture as drawn, or a button of the pad.
-
-    how: "picture", "undo", "clear" or one of STEPS.
-    """
-    seeds = Seeds.read(view.seeds, stages.digest)
-    if how == "picture":
-        return _click(stages, seeds, index_xy) if index_xy else seeds
-    if how in STEPS:
-        return _move(stages, seeds, STEPS[how])
-    return replace(seeds, points=seeds.points[:-1] if how == "undo" else ())
-
-
-def _click(stages: Stages, seeds: Seeds, index_xy: Sequence[float]) -> Seeds:
-    """One seed more; past limits.MOST_SEEDS the last one moves."""
-    (height, width), (drawn_h, drawn_w) = size_of(stages), drawn_size(stages, CLICK_SIDE)
-    x, y = (index_xy[0] + 0.5) * width / drawn_w, (index_xy[1] + 0.5) * height / drawn_h
-    point = (min(max(x, 0), width - 1), min(max(y, 0), height - 1))
-    return replace(seeds, points=(*seeds.points[: limits.MOST_SEEDS - 1], point))
-
-
-def _move(stages: Stages, seeds: Seeds, step_xy: tuple[int, int]) -> Seeds:
-    """The last seed goes to the middle of a neighbouring patch of the page's VFM, unless it would leave the picture."""
-    points, (height, width) = shown_points(stages, seeds), size_of(stages)
-    layout, grid_hw = own_grid(stages)
-    x0, y0, x1, y1 = patch_box(layout, grid_hw, points[-1])
-    x = (x0 + x1) / 2 + step_xy[0] * (x1 - x0)
-    y = (y0 + y1) / 2 + step_xy[1] * (y1 - y0)
-    if not (0 <= x < width and 0 <= y < height):
-        return seeds
-    return replace(seeds, points=(*points[:-1], (x, y)))
-
-
 def shown_points(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
     """The points that lie on the picture, or its middle."""
     height, width = size_of(stages)
     inside = tuple((x, y) for x, y in seeds.points if 0 <= x < width and 0 <= y < height)
     return inside or ((width / 2, height / 2),)
-
-
-def own_grid(stages: Stages) -> tuple[WindowLayout, tuple[int, int]]:
-    """The windows, and the page's VFM's patches (h, w) in each."""
-    features = stages.features(replace(stages.settings, fusion="proxy"))
-    return features.layout, grid_of(features)
 
 
 def grid_of(features: pc.ImageFeatures, source: str = "vfm") -> tuple[int, int]:
@@ -144,24 +115,12 @@ def grid_of(features: pc.ImageFeatures, source: str = "vfm") -> tuple[int, int]:
     return features.vfm.shape[-2], features.vfm.shape[-1]
 
 
-def patch_box(layout: WindowLayout, grid_hw: tuple[int, int], point: Point) -> tuple[float, float, float, float]:
+def patch_box(layout: WindowLayout, grid_hw: tuple[int, int], point: Point) -> Box:
     """(x0, y0, x1, y1) of the patch under a point, in the first window that holds it; may reach past the picture."""
     window, patch = layout.patches_at(point, grid_hw)[0]
     row, column = divmod(patch, grid_hw[1])
     rows, columns = (_edges(layout, grid_hw, axis)[layout.corners[window][axis]] for axis in (0, 1))
     return columns[column], rows[row], columns[column + 1], rows[row + 1]
-
-
-def grid_lines(layout: WindowLayout, grid_hw: tuple[int, int]) -> tuple[list[float], list[float]]:
-    """(rows, columns) at which patches end, in picture pixels. Where windows overlap, those of the first one."""
-    lines = []
-    for axis in (0, 1):
-        found: list[float] = []
-        for edges in _edges(layout, grid_hw, axis).values():
-            reached = found[-1] if found else 0
-            found += [float(edge) for edge in edges if reached < edge < layout.size_hw[axis]]
-        lines.append(found)
-    return lines[0], lines[1]
 
 
 def _edges(layout: WindowLayout, grid_hw: tuple[int, int], axis: int) -> dict[int, np.ndarray]:
@@ -172,34 +131,75 @@ def _edges(layout: WindowLayout, grid_hw: tuple[int, int], axis: int) -> dict[in
     return {start: (inside + start) * scale for start in (layout.tops, layout.lefts)[axis]}
 
 
-def clickable(stages: Stages, view: View) -> tuple[np.ndarray, str]:
-    """What is clicked on: the picture with its seeds and, on demand, the patches; and a line on where the seeds are."""
-    seeds = Seeds.read(view.seeds, stages.digest)
-    layout, grid_hw = own_grid(stages)
-    size_hw = drawn_size(stages, CLICK_SIDE)
-    drawn, layout = picture_at(stages.overlay().picture, size_hw), replace(layout, size_hw=size_hw)
-    if view.grid:
-        drawn = with_grid(drawn, *grid_lines(layout, grid_hw))
-    for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
-        drawn = with_seed(drawn, spot, patch_box(layout, grid_hw, spot), number)
-    return drawn, f"<p>{describe_seeds(seeds)}</p>"
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Whose attention is shown. kind: "vfm" or "clip", as in `ProxyCLIP.seed_attention`. head: of CLIP's own."""
+
+    name: str
+    kind: str
+    settings: pc.Settings
+    features: pc.ImageFeatures
+    stage: str = "softmax"
+    head: int | None = None
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """(h, w) of the patches of one window."""
+        return grid_of(self.features, self.kind)
+
+
+def sources(stages: Stages, view: View) -> list[Source]:
+    """Up to limits.MOST_SOURCES, each of the whole picture in one window unless the view is of windows."""
+    s = view.of(stages.settings)
+    found = []
+    if view.own_attention:
+        name = menus.OWN_ATTENTION + ("" if view.head is None else f", head {view.head + 1}")
+        features = stages.features(replace(s, fusion="clip"))
+        found.append(Source(name, "clip", s, features, head=view.head))
+    variants = view.vfms(s, limits.MOST_SOURCES - view.own_attention)
+    return found + [Source(menus.vfm_title(v), "vfm", v, stages.features(v), view.stage) for v in variants]
 
 
 def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     """(map over the picture, caption) for every seed from every source, Fig. 2 of the paper; and how many sources."""
     seeds = Seeds.read(view.seeds, stages.digest)
-    size_hw, s = drawn_size(stages, MAP_SIDE), stages.settings
-    picture, model, maps = picture_at(stages.overlay().picture, size_hw), stages.model(), []
-    variants = view.vfms(s, limits.MOST_SOURCES - view.own_attention)
-    sources = [(menus.vfm_title(v), "vfm", view.stage, stages.features(v)) for v in variants]
-    if view.own_attention:
-        sources.insert(0, (menus.OWN_ATTENTION, "clip", "softmax", stages.features()))
+    size_hw, s = drawn_size(stages, MAP_SIDE), view.of(stages.settings)
+    picture, model, shown = picture_at(stages.overlay().picture, size_hw), stages.model(), sources(stages, view)
     regions = stages.scope(replace(s, fusion="proxy"))
+    found = []
     for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
-        for name, source, stage, features in sources:
-            drawn = attention_map(model, features, picture, spot, s, stage, source, number, regions)
-            maps.append((drawn, f"{number + 1} · {name}"))
-    return maps, len(sources)
+        for source in shown:
+            values = _values(model, source, spot, size_hw, s, regions)
+            found.append((number, spot, source, times_uniform(values, source) if view.scale == "uniform" else values))
+    common = {
+        stage: extent(*(values for *_, one, values in found if one.stage == stage))
+        for stage in {one.stage for one in shown}
+    }
+    maps = []
+    for number, spot, source, values in found:
+        low, high = extent(values) if view.scale == "own" else common[source.stage]
+        drawn = _with_spot(heat_map(values, picture, low, high), source.features, source.grid_hw, spot, number)
+        ends = f"{number_text(low)} to {number_text(high)}"  # on the bar there may be no room for them
+        maps.append((drawn, f"{number + 1} · {source.name} · {ends}"))
+    return maps, len(shown)
+
+
+def _values(
+    model: pc.ProxyCLIP,
+    source: Source,
+    spot: Point,
+    size_hw: tuple[int, int],
+    s: pc.Settings,
+    regions: pc.Regions | None,
+) -> np.ndarray:
+    """(H, W) as drawn: what one source's patch under a point of the picture as drawn attends to."""
+    how: dict[str, Any] = {"stage": source.stage, "source": source.kind, "regions": regions, "head": source.head}
+    return model.seed_attention(_at_size(source.features, size_hw), spot, s.beta, s.gamma, **how)
+
+
+def times_uniform(values: np.ndarray, source: Source) -> np.ndarray:
+    """Shares of attention in multiples of what each patch would have if all had the same; other stages as they are."""
+    return values * (source.grid_hw[0] * source.grid_hw[1]) if source.stage == "softmax" else values
 
 
 def attention_map(
@@ -210,18 +210,41 @@ def attention_map(
     s: pc.Settings,
     stage: str,
     source: str,
-    number: int = 0,
-    regions: pc.Regions | None = None,
 ) -> np.ndarray:
     """What one seed attends to, as colours over the picture (H, W, 3), whichever size it is drawn at.
 
-    spot: (x, y) on the picture as drawn. stage, source, regions: as in `ProxyCLIP.seed_attention`. number: of the seed.
+    spot: (x, y) on the picture as drawn. stage, source: as in `ProxyCLIP.seed_attention`.
     """
-    features = replace(features, layout=replace(features.layout, size_hw=(picture.shape[0], picture.shape[1])))
-    how: dict[str, Any] = {"stage": stage, "source": source, "regions": regions}
-    values = model.seed_attention(features, spot, s.beta, s.gamma, **how)
-    box = patch_box(features.layout, grid_of(features, source), spot)
-    return with_seed(heat_map(values, picture), spot, box, number)
+    size_hw = (picture.shape[0], picture.shape[1])
+    values = model.seed_attention(_at_size(features, size_hw), spot, s.beta, s.gamma, stage=stage, source=source)
+    return _with_spot(heat_map(values, picture), features, grid_of(features, source), spot)
+
+
+def _with_spot(
+    drawn: np.ndarray, features: pc.ImageFeatures, grid_hw: tuple[int, int], spot: Point, number: int = 0
+) -> np.ndarray:
+    """A map with its seed, the seed's patch, and the windows that hold it where there are several."""
+    layout = _at_size(features, (drawn.shape[0] - STRIP, drawn.shape[1])).layout
+    boxes = window_boxes(layout)
+    if len(boxes) > 1:
+        holding = [f"window {window + 1} of {layout.count}" for window, _ in layout.patches_at(spot, grid_hw)]
+        drawn = with_windows(drawn, {name: boxes[name] for name in holding})
+    return with_seed(drawn, spot, patch_box(layout, grid_hw, spot), number)
+
+
+def window_boxes(layout: WindowLayout) -> dict[str, Box]:
+    """Name -> (x0, y0, x1, y1) of each window, in picture pixels."""
+    down, across = (full / scaled for full, scaled in zip(layout.size_hw, layout.scaled_hw))
+    height, width = layout.window_hw
+    return {
+        f"window {place} of {layout.count}": (left * across, top * down, (left + width) * across, (top + height) * down)
+        for place, (top, left) in enumerate(layout.corners, 1)
+    }
+
+
+def _at_size(features: pc.ImageFeatures, size_hw: tuple[int, int]) -> pc.ImageFeatures:
+    """The same for the picture as drawn."""
+    return replace(features, layout=replace(features.layout, size_hw=size_hw))
 
 
 def _scaled(stages: Stages, seeds: Seeds, size_hw: tuple[int, int]) -> list[Point]:
@@ -229,26 +252,19 @@ def _scaled(stages: Stages, seeds: Seeds, size_hw: tuple[int, int]) -> list[Poin
     return [(x * size_hw[1] / width, y * size_hw[0] / height) for x, y in shown_points(stages, seeds)]
 
 
-def describe_seeds(seeds: Seeds) -> str:
-    """One line: where the seeds are."""
-    if not seeds.points:
-        return "Click the picture to choose a patch; until then the one in the middle is shown."
-    parts = [f"{number}: ({int(x)}, {int(y)})" for number, (x, y) in enumerate(seeds.points, 1)]
-    more = "" if len(seeds.points) < limits.MOST_SEEDS else " The next click moves the last one."
-    return f"Seeds at (x, y) {', '.join(parts)}.{more}"
-
-
 def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
     """The figure of all pairwise similarities, and one row of numbers a VFM."""
-    s, found, rows = stages.settings, {}, []
+    s, model, found, rows, of_seed = stages.settings, stages.model(), {}, [], {}
+    seed = shown_points(stages, Seeds.read(view.seeds, stages.digest))[-1]
     for variant in view.vfms(s):
         features = stages.features(variant)
         name = menus.vfm_title(variant)
-        numbers = found[name] = stages.model().similarity_statistics(features, s.beta, s.gamma)
+        numbers = found[name] = model.similarity_statistics(features, s.beta, s.gamma)
+        of_seed[name] = model.seed_attention(features, seed, stage="cosine", on="grid")
         height, width = grid_of(features)
         masked, attended = f"{numbers.masked_share * 100:.1f} %", f"{numbers.attended:.0f} of {height * width}"
         rows.append([name, f"{numbers.mean:.3f}", masked, attended])
-    return figures.similarity_figure(found, s.beta), rows
+    return figures.similarity_figure(found, s.beta, of_seed), rows
 
 
 def feature_pictures(stages: Stages, view: View) -> Captioned:

@@ -23,13 +23,21 @@ DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (4, 1, 1, 1, 1, 1)), (0, (6, 2)))
 INK = "#010203"  # of text and axes until `to_svg` makes it the page's own
 
 
-def similarity_figure(statistics: Mapping[str, SimilarityStatistics], beta: float) -> str:
-    """SVG, Fig. 4 of the paper: all pairwise similarities before and after normalisation, one line a VFM."""
+def similarity_figure(
+    statistics: Mapping[str, SimilarityStatistics], beta: float, rows: Mapping[str, np.ndarray] | None = None
+) -> str:
+    """SVG, Fig. 4 of the paper: all pairwise similarities before and after normalisation, one line a VFM.
+
+    rows: of each VFM, the similarities of one patch with all others, which are filled areas.
+    """
     figure = Figure(figsize=(7, 3), layout="constrained")
     before, after = figure.subplots(1, 2)
     for (name, found), colour, dash in zip(statistics.items(), COLOURS, DASHES):
         line = {"color": colour, "linestyle": dash, "linewidth": 1.8}
         before.stairs(_percent(found.cosine_counts), found.edges, label=name, **line)
+        if rows:
+            row, _ = np.histogram(rows[name], found.edges)
+            before.stairs(_percent(row), found.edges, color=colour, fill=True, alpha=0.3)
         before.axvline(found.mean, color=colour, linewidth=1, alpha=0.6)
         before.axvline(beta * found.mean, color=colour, linewidth=1, linestyle=":")
         after.stairs(_percent(found.normalised_counts), found.normalised_edges, label=name, **line)

@@ -5,25 +5,44 @@ Each of its four sections shows what one function makes of the visitor's stages.
 
 from __future__ import annotations
 
+import html
+import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any
 
 import gradio as gr
+import matplotlib
+import numpy as np
 
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
-from demo.components import Drawn, Menu, Names, Upload, in_files, spot
+from demo.answers.live import Live, live
+from demo.components import Menu, Names, Upload, as_download, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs import inside_figure
-from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, InsideParts, Page, Values, script
+from demo.tabs.parts import EVERY, GALLERY, PRIVATE, QUICK, InsideParts, Page, Values, script
+from proxyclip_core.drawing.plate import SEED_COLOURS
 
-# What moves the seeds: a name -> what its button says, and how wide it is at least.
-PAD = {"left": ("← left", 64), "up": ("↑ up", 64), "down": ("↓ down", 64), "right": ("→ right", 64)}
-PAD |= {"undo": ("Remove last", 100), "clear": ("Remove all", 100)}
+# What moves the seeds: a name, as in `attention.js` -> what its button says.
+PAD = {
+    "left": "← left",
+    "up": "↑ up",
+    "down": "↓ down",
+    "right": "→ right",
+    "undo": "Remove last",
+    "clear": "Remove all",
+}
+ALL_HEADS, HEAD = "mean of its heads", "head "
+RAMP = np.rint(matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes().hex()
+# Scripts of events: what `attention.js` has found, and what it is told.
+SEEDS = "() => document.querySelector('#inside-live').dataset.seeds"
+TUNED = "(beta, gamma) => window.view?.tuned ?? [beta, gamma]"
+SHOWN = """(stage, scale, grid, beta, gamma) => {
+    document.dispatchEvent(new CustomEvent("shown", { detail: { stage, scale, grid, beta, gamma } }));
+}"""
 STATISTICS = ["Vision model", "Mean similarity", "Masked pairs", "Attended patches"]
 
 
@@ -50,38 +69,68 @@ def _top(models: Provider, default: pc.Settings) -> dict[str, Any]:
 
 
 def _attention() -> dict[str, Any]:
-    picture = Drawn(
-        label="Click a patch, up to four",
-        format="png",
-        interactive=False,
-        height="clamp(260px, 46vh, 560px)",
-        buttons=["fullscreen"],
-        alt_text="The picture; a click chooses the patch whose attention is shown",
-        elem_id="inside-picture",
-    )
-    where = gr.HTML(js_on_load=script("keys"), elem_id="inside-where")
-    with gr.Row(elem_id="inside-pad"):
-        pad = [
-            gr.Button(text, size="sm", min_width=width, elem_id=f"inside-{how}") for how, (text, width) in PAD.items()
-        ]
-    stage = gr.Radio(
-        inside.ATTENTION_STAGES,
-        value="softmax",
-        label="Stage",
-        info="beta and gamma (under Settings) act on the last two. CLIP's own attention has the last one only.",
-        elem_id="inside-stage",
-    )
-    grid = gr.Checkbox(False, label="Show the patch grid of the chosen vision model", elem_id="inside-grid")
-    label = "Attention: dark is little, yellow is much"
+    live = gr.HTML(html_template=panes_html(), js_on_load=script("attend", "attention"), elem_id="inside-live")
+    with gr.Row(equal_height=False, elem_id="inside-how"):
+        stage = gr.Radio(
+            inside.ATTENTION_STAGES,
+            value="softmax",
+            label="Stage",
+            info="beta and gamma act on the last two. CLIP's own attention has the last one only.",
+            elem_id="inside-stage",
+        )
+        scale = gr.Radio(inside.SCALES, value="own", label="Scale of the colours", elem_id="inside-scale")
+    with gr.Row(elem_id="inside-more"):
+        head = Menu([ALL_HEADS], value=ALL_HEADS, label="CLIP's own attention", min_width=200, elem_id="inside-head")
+        with gr.Column(min_width=200):
+            grid = gr.Checkbox(False, label="Patch grid", container=False, elem_id="inside-grid")
+            windows = gr.Checkbox(
+                False,
+                label="In the windows of the result, not the whole picture at once",
+                container=False,
+                elem_id="inside-windows",
+            )
+    label = "Exact maps of the seeds: dark is little, yellow is much"
     maps = gr.Gallery(label=label, columns=3, elem_id="inside-maps", **GALLERY)
-    shown = {"clicked": picture, "where": where, "pad": pad, "figure": inside_figure.layout()}
-    return {**shown, "stage": stage, "grid": grid, "maps": maps}
+    shown = {"live": live, "stage": stage, "scale": scale, "head": head, "grid": grid, "windows": windows}
+    return {**shown, "maps": maps, "figure": inside_figure.layout()}
+
+
+def panes_html() -> str:
+    """What `attention.js` draws in: a pane a source, a line on the seeds, beta and gamma, the pad's buttons."""
+    drawn = html.escape(json.dumps({"ramp": RAMP, "colours": SEED_COLOURS}))
+    keys = "The picture. Arrow keys move the last seed, Enter sets another, Delete removes it."
+    knobs = "".join(_knob(name) for name in ("beta", "gamma"))
+    pad = "".join(
+        f'<button type="button" data-way="{way}" id="inside-{way}">{text}</button>' for way, text in PAD.items()
+    )
+    pane = (
+        '<figure><div class="stack"><img alt="The picture"><canvas class="heat" aria-hidden="true"></canvas>'
+        '<svg aria-hidden="true"></svg></div><figcaption><strong class="name"></strong> <span class="told"></span>'
+        '</figcaption><div class="bar"><span class="low"></span><i></i><span class="high"></span></div>'
+        '<div class="fig4"><canvas class="chart" width="360" height="90" role="img" aria-label="Similarities of all '
+        'pairs of patches, and of this one with all others"></canvas><p><span class="from"></span><span>grey: all '
+        'pairs; line: this patch; solid: the mean, dashed: β times it</span><span class="to"></span></p></div>'
+        "</figure>"
+    )
+    return (
+        f'<div class="live" data-drawn="{drawn}">'
+        f'<div class="panes" tabindex="0" role="group" aria-label="{keys}"></div>'
+        f'<p class="where" id="inside-where"></p><div class="knobs">{knobs}</div>'
+        f'<div class="pad" id="inside-pad">{pad}</div><template>{pane}</template></div>'
+    )
+
+
+def _knob(name: str) -> str:
+    row: Any = pc.SETTINGS[name]
+    size = f'min="{row.low}" max="{row.high}" step="{row.step}"'
+    return f'<label>{html.escape(row.label)} <input type="range" id="live-{name}" {size}><output></output></label>'
 
 
 def _similarity() -> dict[str, Any]:
     gr.Markdown(
-        "How alike all pairs of patches are. Solid upright lines: the mean; dotted: beta times the mean, below which "
-        "pairs are masked. The last column says to how many patches an average one attends."
+        "How alike all pairs of patches are, and, filled, the last seed's patch with all others. Solid upright lines: "
+        "the mean; dotted: beta times the mean, below which pairs are masked. The table's last column says to how many "
+        "patches an average one attends."
     )
     figure = gr.HTML(min_height=260, elem_id="inside-similarity")
     table = gr.Dataframe(headers=STATISTICS, interactive=False, wrap=True, buttons=[], elem_id="inside-statistics")
@@ -111,7 +160,8 @@ def _truth() -> dict[str, Any]:
 
 def _attention_maps(stages: Stages, view: inside.View) -> tuple[Any, ...]:
     maps, columns = inside.attention_maps(stages, view)  # each seed has a row of its own
-    return *inside.clickable(stages, view), gr.update(value=maps, columns=columns)
+    heads = [ALL_HEADS, *(f"{HEAD}{head + 1}" for head in range(stages.model().clip.heads))]
+    return live(stages, view), gr.update(value=maps, columns=columns), gr.update(choices=heads)
 
 
 def _against_truth(stages: Stages, view: inside.View) -> tuple[Any, ...]:
@@ -119,16 +169,11 @@ def _against_truth(stages: Stages, view: inside.View) -> tuple[Any, ...]:
     return line, curves, gr.update(choices=words, visible=bool(words))
 
 
-def _place(stages: Stages, view: inside.View, how: str, index_xy: Any) -> tuple[Any, ...]:
-    seeds = asdict(inside.place(stages, view, how, index_xy))
-    return seeds, *inside.clickable(stages, replace(view, seeds=seeds))
-
-
 def sections(page: Page) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     """View -> what makes it, and the components that it fills."""
     parts = page.inside
     return {
-        "inside/attention": (_attention_maps, [parts.clicked, parts.where, parts.maps]),
+        "inside/attention": (_attention_maps, [parts.live, parts.maps, parts.head]),
         "inside/similarity": (inside.similarity, [parts.histogram, parts.table]),
         "inside/features": (inside.feature_pictures, [parts.pictures]),
         "inside/truth": (_against_truth, [parts.miou, parts.curves, parts.mask_word]),
@@ -138,7 +183,7 @@ def sections(page: Page) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
 def inputs(page: Page) -> set[Any]:
     """The components that `fill` reads."""
     parts = page.inside
-    chosen = {parts.sources, parts.stage, parts.grid, parts.label_map, parts.mask_word}
+    chosen = {parts.sources, parts.stage, parts.scale, parts.head, parts.windows, parts.label_map, parts.mask_word}
     return chosen | {page.held.seeds, page.held.shown}
 
 
@@ -151,7 +196,8 @@ def outputs(page: Page) -> list[Any]:
 def changes(page: Page) -> list[Any]:
     """The events after which the open section is filled again."""
     parts = page.inside
-    moved = [part.input for part in (parts.sources, parts.stage, parts.grid, parts.mask_word)]
+    chosen = (parts.sources, parts.stage, parts.scale, parts.head, parts.windows, parts.mask_word)
+    moved = [part.input for part in chosen]
     return [*moved, parts.label_map.upload, parts.label_map.clear]
 
 
@@ -167,44 +213,47 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]
     looked = read_view(page, values)
-    more: dict[str, Any] = {"may_encode": may_encode, "wanted": looked.vfms(visit.asked.settings)}
+    more: dict[str, Any] = {"may_encode": may_encode, "wanted": looked.vfms(looked.of(visit.asked.settings))}
     made, visit, error = page.runner(show, visit, looked, **more)
     held = {page.held.visit: visit, parts.note: message(error), **menu}
     if error:
         return held
     new = dict(zip(filled, made if len(filled) > 1 else [made]))
-    return held | {
-        part: in_files(part, value) if isinstance(part, gr.Gallery) else value for part, value in new.items()
-    }
+    return held | {part: _as_sent(part, value) for part, value in new.items()}
+
+
+def _as_sent(part: Any, value: Any) -> Any:
+    """With files for what is large."""
+    if isinstance(value, Live):
+        return json.dumps(value.with_files(lambda data: as_download(part, data, "patches.bin")))
+    return in_files(part, value) if isinstance(part, gr.Gallery) else value
 
 
 def read_view(page: Page, values: Values) -> inside.View:
     """What is looked at, as it stands on the page."""
     parts = page.inside
-    looked = (tuple(values[parts.sources]), values[parts.stage], bool(values[parts.grid]))
+    shown = (values[parts.stage], values[parts.scale], bool(values[parts.windows]), _head(values[parts.head]))
     truth = (values[parts.label_map], page.examples, values[parts.mask_word])
-    return inside.View(*looked, values[page.held.seeds], *truth)
+    return inside.View(tuple(values[parts.sources]), *shown, values[page.held.seeds], *truth)
+
+
+def _head(name: str | None) -> int | None:
+    number = (name or "").removeprefix(HEAD)
+    return int(number) - 1 if number.isdecimal() and len(number) < 5 else None
 
 
 def wire_seeds(page: Page) -> Any:
-    """Clicks and the pad: the marker moves at once. The maps are to follow what is returned."""
-    parts, held = page.inside, page.held
-
-    def on_seed(values: Values, event: gr.EventData) -> Any:
-        visit = page.visit(values)
-        # A click may be answered late, after another picture has come.
-        if visit is None or page.shown(values) != visit.picture:
-            return gr.skip()
-        how = str(event.target and event.target.elem_id).removeprefix("inside-")
-        given = (read_view(page, values), how, spot(event.index) if how == "picture" else None)
-        made, visit, error = page.runner(_place, visit, *given)
-        changed = {held.visit: visit, parts.note: message(error)}
-        return changed if error else changed | dict(zip([held.seeds, parts.clicked, parts.where], made))
-
+    """Seeds, and how attention is shown, are the browser's affair; the exact maps are to follow what is returned."""
+    q, parts = page.question, page.inside
+    shown: list[Any] = [parts.stage, parts.scale, parts.grid, q.beta, q.gamma]
+    gr.on([part.input for part in shown], None, shown, None, js=SHOWN, **EVERY, **PRIVATE)
     # The label map was of another picture.
     of_another = [parts.label_map, parts.mask_word]
-    page.question.picture.change(lambda: (None, None), None, of_another, queue=False, **QUICK)
-    events = [parts.clicked.select, *(button.click for button in parts.pad)]
-    filled = [held.visit, parts.note, held.seeds, parts.clicked, parts.where]
-    # Every press of a key counts, also those that come before the last one is answered.
-    return gr.on(events, on_seed, inputs(page) | {held.visit}, filled, show_progress="hidden", **EVERY, **ON_MODEL)
+    q.picture.change(lambda: (None, None), None, of_another, queue=False, **QUICK)
+    return parts.live.click(None, None, page.held.seeds, js=SEEDS, **EVERY, **PRIVATE)
+
+
+def wire_tuning(page: Page) -> Any:
+    """beta and gamma beside the maps are the page's own. The result is to follow what is returned."""
+    both = [page.question.beta, page.question.gamma]
+    return page.inside.live.release(None, both, both, js=TUNED, **EVERY, **PRIVATE)

@@ -38,7 +38,7 @@ def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View
         if visit is None:
             return {page.inside.note: message(NO_RESULT), parts.file: None}
         looked, kind = read_view(page, values), str(values[parts.kind])
-        wanted = looked.vfms(visit.asked.settings)
+        wanted = looked.vfms(looked.of(visit.asked.settings))
         made, visit, error = page.runner(figure.attention_figure, visit, looked, kind, wanted=wanted)
         name = f"attention.{kind}"
         return {

@@ -32,9 +32,10 @@ GALLERY |= {"buttons": ["download", "fullscreen"]}  # sharing works on Spaces al
 PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
 
 
-def script(name: str) -> str:
-    """A script for the browser, from demo/draw/."""
-    return (Path(__file__).parents[1] / "draw" / f"{name}.js").read_text(encoding="utf-8")
+def script(*names: str) -> str:
+    """A script for the browser, out of one or more in demo/draw/."""
+    folder = Path(__file__).parents[1] / "draw"
+    return "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def click_on(download: gr.DownloadButton) -> str:
@@ -165,11 +166,12 @@ class InsideParts:
     note: gr.HTML
     sources: Names
     tabs: dict[str, gr.Tab]
-    clicked: gr.Image
-    where: gr.HTML
-    pad: list[gr.Button]
+    live: gr.HTML
     stage: gr.Radio
+    scale: gr.Radio
+    head: Menu
     grid: gr.Checkbox
+    windows: gr.Checkbox
     maps: gr.Gallery
     figure: FigureParts
     histogram: gr.HTML

@@ -22,6 +22,7 @@ from demo.components import as_file, read_liked
 from demo.models import Download
 from demo.tabs import found as finding
 from demo.tabs import wording
+from demo.tabs.inside import wire_tuning
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
 from demo.visit import Asked, Visit
@@ -100,7 +101,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     changes += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
     done.append(gr.on(changes, on_change, **busy))
     chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
-    done += [filled.then(on_change, **busy) for filled in (chosen, *_wire_presets(page))]
+    done += [filled.then(on_change, **busy) for filled in (chosen, *_wire_presets(page), wire_tuning(page))]
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))

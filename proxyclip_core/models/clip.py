@@ -147,20 +147,32 @@ class ClipEncoder:
         tower = self.network.visual
         return F.linear(tower.ln_post(run_block(self.last_block, tokens)[:, 1:]), tower.proj.T)
 
-    def own_attention(self, tokens: torch.Tensor, row: int) -> torch.Tensor:
-        """CLIP's own attention in the last block: from patch `row` of one window to all patches, mean over heads.
+    @property
+    def heads(self) -> int:
+        """Of the last block's attention."""
+        return int(self.last_block.attn.num_heads)
 
-        tokens (1, 1 + N, D) -> (N,) float32; it sums to 1 less what goes to the class token.
+    def own_attention(self, tokens: torch.Tensor, row: int | None = None, head: int | None = None) -> torch.Tensor:
+        """CLIP's own attention in the last block: from patch `row` of one window to all its patches.
+
+        head: one alone, from 0 on; None for the mean over heads. tokens (1, 1 + N, D) -> (N,) float32, or (N, N) from
+        all patches where `row` is None; a row sums to 1 less what goes to the class token. Raises ValueError for a head
+        that is not there.
         """
+        if head is not None and not 0 <= head < self.heads:
+            raise ValueError(f"head is {head}; {self.name} has {self.heads}, counted from 0.")
         attention = self.last_block.attn
         normed = self.last_block.ln_1(tokens[0])  # (1 + N, D)
-        weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        width = normed.shape[-1]
-        heads = (-1, attention.num_heads, width // attention.num_heads)
-        query = F.linear(normed[row + 1], weight[:width], bias[:width]).view(heads)[0]  # (heads, d)
-        keys = F.linear(normed, weight[width : 2 * width], bias[width : 2 * width]).view(heads)
-        scores = torch.einsum("hd,nhd->hn", query, keys) / heads[2] ** 0.5
-        return scores.softmax(dim=-1).mean(dim=0)[1:]
+        asking = normed[1:] if row is None else normed[row + 1 : row + 2]
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        queries, keys = (
+            F.linear(*part).unflatten(-1, (self.heads, -1)) for part in zip((asking, normed), weights, biases)
+        )
+        chosen = range(self.heads) if head is None else (head,)
+        found = torch.zeros(len(asking), len(normed), device=normed.device)
+        for one in chosen:  # never all heads' N x N at once
+            found += (queries[:, one] @ keys[:, one].T / keys.shape[-1] ** 0.5).softmax(dim=-1) / len(chosen)
+        return found[:, 1:] if row is None else found[0, 1:]
 
     def check_length(self, word: str, longest_template: int = 0) -> None:
         """Raises ValueError where a word does not fit into a prompt.

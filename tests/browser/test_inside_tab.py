@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.draw.heat_map import SEED_COLOURS
 from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
 from tests.serving import page_around
 
@@ -49,26 +49,40 @@ def looking(visit, served, picture):
         expect(opened.chips()).to_have_count(2)
         opened.page.get_by_role("tab", name="Look inside").click()
         expect(opened.page.locator("#inside-maps img")).to_have_count(2)
+        expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("patches")
+        opened.until_quiet()
         return opened
 
     return go
 
 
+def spot_of(opened, across: float, down: float, pane: int = 0) -> tuple[float, float]:
+    """Where on the screen the point at these shares of a pane's picture is."""
+    stack = opened.page.locator("#inside-live .stack").nth(pane)
+    stack.scroll_into_view_if_needed()
+    box = stack.bounding_box()
+    return box["x"] + across * box["width"], box["y"] + down * box["height"]
+
+
 def click_at(opened, across: float, down: float) -> None:
-    """A click at shares of the picture's sides; the picture may have empty room beside it in its box."""
-    image = opened.page.locator("#inside-picture img")
-    opened.until_decoded("#inside-picture img")
-    image.scroll_into_view_if_needed()
-    box, (width, height) = image.bounding_box(), image.evaluate("e => [e.naturalWidth, e.naturalHeight]")
-    scale = min(box["width"] / width, box["height"] / height)
-    left, top = (box["width"] - width * scale) / 2, (box["height"] - height * scale) / 2
-    image.click(position={"x": left + across * width * scale, "y": top + down * height * scale})
+    opened.page.mouse.click(*spot_of(opened, across, down))
 
 
-def shown(opened, selector: str) -> np.ndarray:
-    """The pixels of the picture that an <img> shows."""
-    source = opened.page.locator(selector).first.get_attribute("src")
-    return np.asarray(Image.open(io.BytesIO(opened.page.request.get(source).body())).convert("RGB")).astype(int)
+def told(opened, pane: int = 1) -> str:
+    """What is said of a source: CLIP's own attention is the first, the page's vision model the second."""
+    return opened.page.locator("#inside-live .told").nth(pane).inner_text()
+
+
+def heat(opened, pane: int = 1) -> np.ndarray:
+    """(h, w, 4): the colours over a pane's picture, one pixel a patch."""
+    canvas = opened.page.locator("#inside-live .heat").nth(pane)
+    address = canvas.evaluate("(canvas) => canvas.toDataURL()").partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address)))).astype(int)
+
+
+def looked(opened) -> None:
+    """Until what follows the pointer has been drawn."""
+    opened.page.evaluate("new Promise((ready) => requestAnimationFrame(() => requestAnimationFrame(ready)))")
 
 
 def maps(opened) -> list[str]:
@@ -120,25 +134,107 @@ def test_the_marker_is_where_a_phone_picture_was_clicked(looking, blocks, tmp_pa
     exif[0x0112] = 6  # 150 rows of 230 pixels in the file, 230 rows of 150 as it is shown
     Image.fromarray(blocks).save(tmp_path / "portrait.jpg", exif=exif, quality=95)
     opened = looking(str(tmp_path / "portrait.jpg"), PHONE)
-    before = shown(opened, "#inside-picture img")
-    assert before.shape[0] > before.shape[1]  # upright
+    assert opened.page.locator("#inside-live svg").first.get_attribute("viewBox") == "0 0 150 230"  # upright
     click_at(opened, 0.9, 0.05)
     expect(opened.page.locator("#inside-where")).to_contain_text("1: (13")  # x of 150
-    after = shown(opened, "#inside-picture img")
-    colour = np.array([int(SEED_COLOURS[0][at : at + 2], 16) for at in (1, 3, 5)])
-    rows, columns = np.nonzero((np.abs(after - colour).sum(-1) < 60) & (np.abs(after - before).sum(-1) > 60))
-    height, width = after.shape[:2]
-    assert abs(np.median(columns) / width - 0.9) < 0.06 and abs(np.median(rows) / height - 0.05) < 0.04
+    ring, (x, y) = opened.page.locator("#inside-live .seeds circle").first, spot_of(opened, 0.9, 0.05)
+    box = ring.bounding_box()
+    assert abs(box["x"] + box["width"] / 2 - x) < 2 and abs(box["y"] + box["height"] / 2 - y) < 2
     assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_stage_and_grid_change_what_is_drawn(looking):
+def test_the_heat_follows_the_pointer_without_asking_the_server(looking):
     opened = looking()
-    first, plain = maps(opened), opened.page.locator("#inside-picture img").get_attribute("src")
+    opened.asked.clear()
+    found = []
+    for across, down in ((0.2, 0.2), (0.8, 0.8)):
+        opened.page.mouse.move(*spot_of(opened, across, down))
+        looked(opened)
+        found.append((heat(opened), heat(opened, 0), told(opened)))
+        expect(opened.page.locator("#inside-where")).to_contain_text(f"Under the pointer: ({int(across * 230)}")
+    (first, own, _), (second, other, _) = found
+    assert (first != second).any() and (own != other).any()
+    lit = [colours[..., :3].sum(axis=-1) for colours in (first, second)]
+    for one, other, part in ((*lit, np.s_[:15, :20]), (*lit[::-1], np.s_[-15:, -20:])):  # areas of one colour attend
+        assert one[part].mean() > 1.5 * other[part].mean()
+    expect(opened.page.locator("#inside-where")).to_contain_text(re.compile("(sky|tree)[.]"))  # the class there
+    assert opened.asked == [] and opened.errors == []
+
+
+def test_the_row_that_is_shown_is_the_models(looking, tiny_model, blocks):
+    opened = looking()
     opened.page.get_by_label("Before masking (cosine)").check()
+    click_at(opened, 0.25, 0.25)
+    looked(opened)
+    features = tiny_model.encode(blocks, windows="whole")
+    exact = tiny_model.seed_attention(features, (57, 37), stage="cosine", on="grid")
+    brightness = heat(opened)[..., :3].sum(axis=-1)
+    assert brightness.shape == exact.shape
+    assert np.corrcoef(np.argsort(np.argsort(brightness.ravel())), np.argsort(np.argsort(exact.ravel())))[0, 1] > 0.98
+
+
+def test_beta_beside_the_maps_acts_at_once_and_on_the_result_when_it_is_let_go(looking):
+    opened = looking()
+    before, result = told(opened), opened.until_result()
+    opened.asked.clear()
+    opened.page.locator("#live-beta").evaluate("(e) => ((e.value = 0.6), e.dispatchEvent(new Event('input')))")
+    looked(opened)
+    assert told(opened) != before and opened.asked == []
+    opened.page.locator("#live-beta").evaluate("(e) => e.dispatchEvent(new Event('change'))")
+    opened.until_quiet()
+    assert opened.until_result(result) != result
+    opened.unfold("Settings")
+    expect(opened.page.locator("#beta input[type=number]")).to_have_value("0.6")
+    opened.slide("#beta", "1.9")  # and the other way round
+    expect(opened.page.locator("#live-beta")).to_have_value("1.9")
+    assert opened.errors == []
+
+
+def test_a_second_seed_is_set_and_removed_by_keyboard(looking):
+    opened = looking()
+    panes, where = opened.page.locator("#inside-live .panes"), opened.page.locator("#inside-where")
+    panes.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.press("Enter")
+    opened.page.keyboard.press("Shift+ArrowRight")
+    expect(where).to_contain_text(re.compile(r"1: \(115, 75\) .*2: \(1(29|3[0-3]), 7"))  # four patches
+    expect(where).to_have_attribute("role", "status")  # read out
+    expect(opened.page.locator("#inside-maps img")).to_have_count(4)
+    opened.page.keyboard.press("Delete")
+    expect(opened.page.locator("#inside-maps img")).to_have_count(2)
+    assert opened.errors == []
+
+
+def test_stage_scale_and_grid_change_what_is_drawn(looking):
+    opened = looking()
+    first, high = maps(opened), opened.page.locator("#inside-live .high").nth(1)
+    opened.page.get_by_label("Shared, times uniform (1/N)").check()
+    expect(high).to_contain_text("× uniform")
     expect(opened.page.locator("#inside-maps img").nth(1)).not_to_have_attribute("src", first[1])
+    opened.page.get_by_label("Before masking (cosine)").check()
+    expect(high).to_have_text("1")  # a patch is most like itself
     opened.page.locator("#inside-grid input").check()
-    expect(opened.page.locator("#inside-picture img")).not_to_have_attribute("src", plain)
+    expect(opened.page.locator("#inside-live .grid").first).to_be_visible()
+
+
+def test_windows_are_drawn_where_they_are_asked_for(looking):
+    opened = looking()
+    expect(opened.page.locator("#inside-live .window")).to_have_count(0)
+    opened.page.locator("#inside-windows input").check()
+    expect(opened.page.locator("#inside-live .window")).not_to_have_count(0)
+    expect(opened.page.locator("#inside-live .told").first).to_contain_text("In windows: see the maps below")
+    opened.page.locator("#inside-windows input").uncheck()
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("attends to")
+    assert opened.errors == []
+
+
+def test_a_tall_picture_and_its_maps_fit_on_the_screen(looking, tmp_path):
+    rows = np.arange(2000, dtype=np.uint8)[:, None, None].repeat(300, axis=1).repeat(3, axis=2)
+    Image.fromarray(rows).save(tmp_path / "tall.png")
+    opened = looking(str(tmp_path / "tall.png"))
+    for selector in ("#inside-live .stack", "#inside-maps img"):
+        box = opened.page.locator(selector).first.bounding_box()
+        assert box["height"] <= 0.61 * DESKTOP["height"], selector
 
 
 def test_another_vision_model_is_laid_beside(looking):
