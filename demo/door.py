@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse
 from demo import limits, stopping
 from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
+from demo.visit import Visit
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,23 @@ class Door(Blocks):
             if session is not None and session == event and not going:
                 # A call of a program, for which gradio makes a visit of its own: it would take the place of a person's.
                 self.state_holder.session_data.pop(session, None)
+                self.state_holder.time_last_used.pop(session, None)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Lets go of what is kept for those who were away longest, where all together keep more than they may."""
+        held = [
+            (state.state_data, key, value.size)
+            for state in list(self.state_holder.session_data.values())  # the least recently used first
+            for key, value in list(state.state_data.items())
+            if isinstance(value, Visit)
+        ]
+        total = sum(size for _, _, size in held)
+        for states, key, size in held[:-1]:
+            if total <= limits.ALL_KEPT_BYTES:
+                break
+            states.pop(key, None)
+            total -= size
 
     def queue(self, *given: Any, **named: Any) -> Door:
         """As gradio's own, with places for everybody, and no way past it."""

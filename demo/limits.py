@@ -63,12 +63,14 @@ YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each 
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 
-# Memory. SESSIONS visitors may each keep KEPT_BYTES; who comes after them takes the place of the one who was away
-# longest. The features of the result on the page must fit beside what is drawn, so that no slider ever runs an encoder.
-# At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136 windows, take 570 MB
-# in 16 bits. Those of a large picture "as it is", or SAM's queries, keys and values, may not; then it is refused.
-SESSIONS = _limit("SESSIONS", 16)
+# Memory. SESSIONS visitors may each keep KEPT_BYTES, and all together ALL_KEPT_BYTES; who comes after them takes the
+# place of the one who was away longest. The features of the result on the page must fit beside what is drawn, so that
+# no slider ever runs an encoder. At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO
+# B/8 in 136 windows, take 570 MB in 16 bits. Those of a large picture "as it is", or SAM's queries, keys and values,
+# may not; then it is refused.
+SESSIONS = _limit("SESSIONS", 64)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
+ALL_KEPT_BYTES = _limit("ALL_KEPT_BYTES", 8_000_000_000)
 DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
 WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits
 KEPT_SECONDS = _limit("KEPT_SECONDS", 1800)  # without a new result

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,11 @@ class Visit:
         if read is not None:
             return read.value.pixels.shape[:2]
         return drawn and drawn.size_hw
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all that is kept."""
+        return sum(entry.size for entry in self.entries.values())
 
     @property
     def has_result(self) -> bool:

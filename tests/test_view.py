@@ -10,6 +10,7 @@ import pytest
 from gradio.state_holder import StateHolder
 from PIL import Image
 
+from demo import limits
 from demo.answers.errors import GONE, NO_RESULT
 from demo.ui import build_demo
 from tests.page import Page, file
@@ -166,6 +167,20 @@ def forget(page: Page) -> None:
     for number in range(2):
         page.sessions[f"somebody else {number}"]
     assert page.visit is None
+
+
+def test_all_visitors_together_keep_what_they_may_and_the_last_one_stays(segmented, monkeypatch):
+    sessions = StateHolder()
+    sessions.set_blocks(segmented.demo)
+    first = Page(segmented.demo, sessions)
+    first.values = dict(segmented.values)
+    first.do("segment", "click")
+    second = first.copy()
+    monkeypatch.setattr(limits, "ALL_KEPT_BYTES", first.visit.size * 3 // 2)
+    second.do("gamma", "input", 5.0)
+    assert first.visit is None and second.visit.asked.settings.gamma == 5.0
+    first.do("gamma", "input", 6.0)  # as nothing is known of it any more, all is done again
+    assert first.visit.asked.settings.gamma == 6.0 and second.visit is None
 
 
 @pytest.mark.parametrize("view", ["inside/attention", "inside/similarity", "compare"])
