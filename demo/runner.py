@@ -90,7 +90,7 @@ def lent_seconds(
     do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
 ) -> int:
     """For how long a GPU is asked for, at most limits.GPU_SECONDS: by what the results take that are not held yet."""
-    size_hw = visit.size_hw
+    size_hw = visit.size_hw or size_of_file(visit.asked.picture)
     if size_hw is None:
         return limits.GPU_SECONDS
     operations: dict[Key, float] = {}

@@ -176,8 +176,8 @@ class ProxyCLIP(Beyond):
         """
         from proxyclip_core import folders  # which runs this class
 
-        more: dict[str, Any] = {"progress": progress, "skip_existing": skip_existing, "workers": workers}
-        return folders.batch(self, pictures, words, crop=crop, stride=stride, **more, **numbers)
+        settings = words if isinstance(words, Settings) else self.settings_of(words, **numbers)
+        return folders.batch(self, settings, pictures, progress, skip_existing, workers, crop, stride)
 
     def find_words(
         self,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from proxyclip_core.evaluation import folder_data
 from proxyclip_core.evaluation.scenes import UNLABELLED_16
-from proxyclip_core.export import write_label_map
+from proxyclip_core.folders import Found, Output
 from proxyclip_core.segmentation import Segmentation
 
 LABELS = np.array([[0, 1, 2, 255]], np.uint8)
@@ -64,7 +64,7 @@ def test_values_that_do_not_count_are_the_persons_choice(folders):
 def test_what_segment_wrote_goes_by_its_names(folders):
     pictures, labels = folders("b.jpg", "")
     result = Segmentation(np.array([[0, 1, 2, 2]], np.uint16), ("Sea", "sky", "pony"), np.ones((1, 4), np.float32))
-    write_label_map(labels / "b.jpg.proxyclip.png", result, "b.jpg")
+    Output(labels).write(Found("", "b.jpg"), np.zeros((1, 4, 3), np.uint8), result)
     (item,) = folder_data(pictures, labels, "sky, horse; pony, sea").items
     assert item.read()[1].tolist() == [[2, 0, 1, 1]]
     (item,) = folder_data(pictures, labels, "sky, sea, boat").items

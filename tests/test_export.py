@@ -236,38 +236,6 @@ def test_label_maps_have_the_colours_of_the_legend(result, tmp_path):  # labelme
     assert (shown == colours_of(result)[result.labels]).all()
 
 
-def test_a_label_map_and_its_record_say_all_of_the_result(result, tmp_path):
-    export.write_label_map(tmp_path / "a.png", result, "blocks.png")
-    assert (np.asarray(Image.open(tmp_path / "a.png")) == result.labels).all()
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    record = json.loads(text)
-    assert "água" in text  # for people, not only for programs
-    assert (record["picture"], record["labels"]) == ("blocks.png", "a.png")
-    assert record["names"] == list(result.names) and record["shares"] == result.coverage()
-    assert record["settings"]["computed_with"] == result.computed_with
-    assert Settings.from_json(export.settings_in(text)) == result.settings
-
-
-def test_a_label_map_of_stages_is_written_too(result, tmp_path):
-    stages = Segmentation(result.labels, result.names, result.confidence)
-    export.write_label_map(tmp_path / "a.png", stages, "half \udcff of a character")
-    record = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert record["settings"] is None and record["picture"] == "half \udcff of a character"
-
-
-@pytest.mark.parametrize("taken", ["a.png", "a.json"])
-@pytest.mark.parametrize("content", [b"", b"{}", b'"text"', b"\x89PNG\r\n\x1a\n", b'["proxyclip_label_map"]', b"\xff"])
-def test_files_of_others_are_not_overwritten(result, tmp_path, taken, content):
-    (tmp_path / taken).write_bytes(content)
-    with pytest.raises(FileExistsError, match=f"{taken} is there already and was not written by proxyclip"):
-        export.write_label_map(tmp_path / "a.png", result, "blocks.png")
-    assert [path.name for path in tmp_path.iterdir()] == [taken]
-    assert (tmp_path / taken).read_bytes() == content
-    export.write_label_map(tmp_path / "a.png", result, "blocks.png", force=True)
-    assert export.is_label_png(tmp_path / "a.png")
-    export.write_label_map(tmp_path / "a.png", result, "blocks.png")  # our own may be replaced
-
-
 def test_up_to_255_classes_are_shown_in_colours_of_their_own():  # labelme 74, Depth-Anything 107
     labels = np.arange(255, dtype=np.uint16).reshape(15, 17)
     image = Image.open(io.BytesIO(export.label_png(labels)))
@@ -289,16 +257,3 @@ def test_a_picture_without_the_mark_is_not_ours(result, tmp_path):
     Image.fromarray(result.labels).save(tmp_path / "a.png")
     assert not export.is_label_png(tmp_path / "a.png")
     assert not export.is_label_png(tmp_path / "none.png")
-
-
-def test_a_write_that_fails_leaves_what_was_there(result, tmp_path, monkeypatch):
-    export.write_label_map(tmp_path / "a.png", result, "blocks.png")
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def full(*_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(export.encoding.os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        export.write_label_map(tmp_path / "a.png", result, "blocks.png")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

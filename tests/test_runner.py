@@ -80,6 +80,14 @@ def test_no_more_than_the_bound_is_asked_for(tmp_path, runner, asked_for, monkey
     assert asked_for == [9]
 
 
+def test_an_endpoint_whose_visit_holds_nothing_asks_by_the_size_of_the_file(tmp_path, runner, asked_for):
+    small, large = visit_of(tmp_path, runner), visit_of(tmp_path, runner, (1400, 1400))
+    for opened in (small, large):
+        runner(_nothing, opened)
+        runner(_nothing, Visit.of(opened.asked))
+    assert asked_for[0] == asked_for[1] < asked_for[2] == asked_for[3] < limits.GPU_SECONDS
+
+
 def test_results_beside_the_pages_own_count_too(tmp_path, runner, asked_for):
     visit = visit_of(tmp_path, runner)
     others = [replace(SETTINGS, vfm=name) for name in ("SAM H/16", "SAM L/16")]

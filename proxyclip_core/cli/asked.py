@@ -11,7 +11,7 @@ from typing import Any
 
 from proxyclip_core.cli.options import given_settings, say
 from proxyclip_core.export import is_label_png, settings_in
-from proxyclip_core.folders import Found, find_pictures
+from proxyclip_core.folders import Found, NoSuchPictureError, find_pictures
 from proxyclip_core.folders.ray_data import is_remote
 from proxyclip_core.models.loading import complete_pair
 from proxyclip_core.models.registry import find_vfm
@@ -68,8 +68,8 @@ def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:
         )
     try:
         found += find_pictures(inputs, options.out)
-    except ValueError as error:
-        if "no picture file or folder" in str(error) and len(inputs) > 1:
+    except NoSuchPictureError as error:
+        if len(inputs) > 1:
             raise ValueError(f"{error} All words are one argument, in quotes, after the pictures.") from None
         raise
     if options.ray:  # whose processes work in another folder

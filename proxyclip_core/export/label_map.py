@@ -1,4 +1,5 @@
-"""A result as a label map, a PNG whose pixel values are the classes, and a JSON file that says what they mean."""
+"""A result as a label map, a PNG whose pixel values are the classes; and the JSON file beside it, which says what they
+mean."""
 
 from __future__ import annotations
 
@@ -10,10 +11,9 @@ import numpy as np
 from PIL import Image
 
 from proxyclip_core.drawing.colours import colours_of
-from proxyclip_core.export.encoding import check_free, mode_of_ours, png, replace
+from proxyclip_core.export.encoding import check_free, mode_of_ours, png
 from proxyclip_core.segmentation import Segmentation
 
-FORMAT = 1  # of the JSON file
 PALETTE_CLASSES = 255  # the value 255 stays free: it marks pixels of no class in label maps of 8 bits
 
 
@@ -56,52 +56,27 @@ def is_label_png(path: Path) -> bool:
     return mode_of_ours(path) in ("P", "I;16", "I")  # not the pictures and masks that we write
 
 
-def write_label_map(path: Path, result: Segmentation, picture: str, force: bool = False) -> None:
-    """Writes `path`, a label map NAME.png, and beside it NAME.json: names, shares, settings, what it was computed with.
-
-    picture: the file's name, for the record. Each file is whole or not there at all. Raises FileExistsError, before
-    anything is written, for files that are there and that this function did not write, unless `force` is given.
-    """
-    if not force:
-        check_ours(path)
-    record = {
-        "proxyclip_label_map": FORMAT,
-        "picture": picture,
-        "labels": path.name,
-        "names": list(result.names),
-        "shares": result.coverage(),
-        "settings": json.loads(result.settings.to_json(result.computed_with)) if result.settings else None,
-    }
-    replace(path, label_map(result))
-    replace(path.with_suffix(".json"), _json(record))
-
-
-def _json(record: dict[str, Any]) -> bytes:
-    """As UTF-8, with halves of characters, which file names may hold, in JSON's own spelling."""
-    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace")
-
-
 def check_ours(path: Path) -> None:
-    """Raises FileExistsError where `write_label_map` would overwrite what it did not write."""
+    """Raises FileExistsError where a label map NAME.png or its record NAME.json would overwrite somebody else's."""
     check_free(path, is_label_png(path))
     check_free(path.with_suffix(".json"), _is_record(path.with_suffix(".json")))
 
 
 def settings_in(text: str) -> str:
-    """The settings in the JSON file of a label map, as `Settings.from_json` reads them; any other text as it is."""
-    record = _record(text)
+    """The settings in the record of a label map, as `Settings.from_json` reads them; any other text as it is."""
+    record = record_in(text)
     return json.dumps(record["settings"]) if "settings" in record else text
 
 
 def _is_record(path: Path) -> bool:
     try:
-        return bool(_record(path.read_text(encoding="utf-8")))
+        return bool(record_in(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return False
 
 
-def _record(text: str) -> dict[str, Any]:
-    """What `write_label_map` wrote; empty for any other text."""
+def record_in(text: str) -> dict[str, Any]:
+    """The record of a label map, as `folders.Output` writes it; empty for any other text."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

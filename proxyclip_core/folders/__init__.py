@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from proxyclip_core.folders.find import Found, find_pictures
+from proxyclip_core.folders.find import Found, NoSuchPictureError, find_pictures
 from proxyclip_core.folders.output import Output, OutputError
 from proxyclip_core.folders.runner import Work, map_pictures
 from proxyclip_core.folders.segmenter import Outcome, Segmenter
@@ -22,12 +22,12 @@ from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.segmentation import Segmentation
 from proxyclip_core.settings import Settings
 from proxyclip_core.windows import PAPERS_WINDOWS
-from proxyclip_core.words import Words
 
 BAR = {"leave": False, "delay": 1.0, "mininterval": 0.5}  # seconds before it is shown, and until it is drawn again
 
 __all__ = [
     "Found",
+    "NoSuchPictureError",
     "Outcome",
     "Output",
     "OutputError",
@@ -53,18 +53,15 @@ def words_bar(batches: Iterable[Any]) -> tqdm:
 
 def batch(
     model: ProxyCLIP,
+    settings: Settings,
     pictures: Iterable[str | os.PathLike] | str | os.PathLike,
-    words: Words | Settings,
-    *,
-    progress: bool = False,
-    skip_existing: str | os.PathLike | None = None,
-    workers: int | None = None,
-    crop: int = 336,
-    stride: int = 112,
-    **numbers: Any,
+    progress: bool,
+    skip_existing: str | os.PathLike | None,
+    workers: int | None,
+    crop: int,
+    stride: int,
 ) -> Iterator[tuple[Path, Segmentation | None, Exception | None]]:
-    """See `ProxyCLIP.batch`."""
-    settings = words if isinstance(words, Settings) else model.settings_of(words, **numbers)
+    """`ProxyCLIP.batch`, which says what all of this is, by settings."""
     found = find_pictures(pictures, skip_existing)
     if skip_existing is not None:
         made, by = (

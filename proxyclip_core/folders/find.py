@@ -17,6 +17,10 @@ ENDINGS = (
 )
 
 
+class NoSuchPictureError(ValueError):
+    """What was given is neither a file nor a folder."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A picture of a run.
@@ -45,7 +49,8 @@ def find_pictures(
 
     A file is taken as it is. Of a folder, the files below it that end like pictures are: not hidden ones, not what is
     in linked folders, and not what a run wrote, in `results` or elsewhere. In a pattern, `**` stands for any folders.
-    Raises ValueError for what is not there, holds no pictures, or where two pictures would have results of one name.
+    Raises ValueError for what is not there (`NoSuchPictureError`), holds no pictures, or where two pictures would have
+    results of one name.
     """
     found: dict[str, Found] = {}
     paths: set[str] = set()
@@ -70,7 +75,7 @@ def _found(given: str, results: str | os.PathLike | None) -> list[Found]:
     if os.path.isfile(given):
         return [Found(given, os.path.basename(given))]
     if not glob.has_magic(given):
-        raise ValueError(f"There is no picture file or folder at {given!r}; check the path.")
+        raise NoSuchPictureError(f"There is no picture file or folder at {given!r}; check the path.")
     fixed = given[: len(given) - len(given.lstrip(os.sep))]  # what stands before the first part with a wildcard
     for part in Path(given).parts[:-1]:
         if glob.has_magic(part):

@@ -76,10 +76,9 @@ class Output:
     def record(self, name: str) -> dict[str, Any]:
         """The record of a picture that is done; empty for another."""
         try:
-            record = json.loads(self.path(name, "json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return export.record_in(self.path(name, "json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return {}
-        return record if isinstance(record, dict) and "proxyclip_label_map" in record else {}
 
     def check_free(self, name: str) -> None:
         """Raises FileExistsError for files of others, which would be overwritten."""
