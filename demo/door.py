@@ -20,6 +20,7 @@ import gradio as gr
 from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 
 from demo import limits, stopping
@@ -142,11 +143,10 @@ class Door(Blocks):
         kinds = self._queue.process_time_per_fn
         return float(kinds[event.fn].avg_time) if event.fn in kinds else 0.0
 
-    def stop(self, session: str) -> None:
+    def stop(self, session: str | None) -> None:
         """Ends all that a visitor's requests compute, or would when their turn comes: each is answered with a line."""
-        stopping.stop(
-            event for event in list(self._queue.event_ids_to_events.values()) if event.session_hash == session
-        )
+        going = list(self._queue.event_ids_to_events.values()) if session else []
+        stopping.stop(event for event in going if event.session_hash == session)
 
     def turned_away(self, session: str | None, address: str | None) -> str:
         """Why one more request of a visitor is not taken; "" where it is."""
@@ -264,4 +264,15 @@ def _bounded(receive: Receive, most: int) -> Receive:
     return bounded
 
 
-MIDDLEWARE = [Middleware(Gate)]
+class Packed:
+    """The page itself, which lists all of its parts, is sent compressed; streams of answers and files are not."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.packed = app, GZipMiddleware(app, compresslevel=5)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and str(scope["path"]).endswith(("/", "/config"))
+        await (self.packed if is_page else self.app)(scope, receive, send)
+
+
+MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

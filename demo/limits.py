@@ -43,6 +43,7 @@ MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
 # Time. What is estimated to take longer is refused, with what would fit; and none goes on for twice as long.
 REQUEST_SECONDS = _limit("REQUEST_SECONDS", 60 if PUBLIC else 600)
 TYPING_SECONDS = _limit("TYPING_SECONDS", 2)  # what is estimated to take longer waits for Enter
+UNASKED_SECONDS = _limit("UNASKED_SECONDS", 10)  # likewise, after a menu, for the button
 # A picture of 1024 x 2048 pixels, which the largest resolution in the menu makes, is within all three.
 MOST_WINDOWS = _limit("MOST_WINDOWS", 256)
 MOST_IN_A_ROW = _limit("MOST_IN_A_ROW", 64)

@@ -75,6 +75,16 @@ def photo_models() -> str:
     return f"Use {clip.name} and {vfm.name}: " + (f"{absent} MB, downloaded once" if absent else "they are here")
 
 
+def absent(clip: str, vfm: str) -> str:
+    """A sentence on what to press for two models of which not all weights are here."""
+    away = [spec for spec in (pc.find_clip(clip), pc.find_vfm(vfm)) if not pc.is_available(spec)]
+    names = " and ".join(spec.name for spec in away)
+    if not limits.DOWNLOADS:
+        return f"Not on this machine: {names}. Choose models that are ready, under Models, and press Segment."
+    megabytes = sum(spec.megabytes for spec in away)
+    return f"Not on this machine yet: {names}. Segment downloads {megabytes} MB, once; under Models are others."
+
+
 def _origin(spec: Spec) -> str:
     if spec.path:
         where = "is read from a file on this machine"

@@ -187,11 +187,15 @@ class Stages:
 
         return self._value(key, make)
 
+    def canvas(self, shape_hw: tuple[int, ...], least: int = 0) -> np.ndarray:
+        """The picture, which has this shape, with its longer side between `least` and DRAWN_SIDE pixels."""
+        size_hw = size_within(shape_hw, least, DRAWN_SIDE)
+        return self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
+
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
         result = self.result(settings)
-        size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
-        canvas = self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
+        canvas = self.canvas(result.labels.shape, least)
         own = self._entries.get(self._keys()["overlay"]) if settings else None
         return Drawing.prepare(canvas, result, own.value if own else None)
 

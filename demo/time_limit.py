@@ -69,7 +69,7 @@ def check_time(
     most, total = limits.REQUEST_SECONDS * speed, sum(found[stage] for stage in needed)
     if total <= most:
         return
-    taken = f"This would take about {_rounded(total / speed)} s on this machine; at most {limits.REQUEST_SECONDS} s"
+    taken = f"This would take about {rounded(total / speed)} s on this machine; at most {limits.REQUEST_SECONDS} s"
     if "words" in needed and found["words"] > total / 2:
         count = int(len(new) * most / found["words"] / 2)
         raise UserError(f"{taken} are given to one request. Take at most {count} new words at a time.")
@@ -83,6 +83,6 @@ def check_time(
     raise UserError(f"{taken} are given to one request. Choose a smaller model, a larger patch, or no refinement.")
 
 
-def _rounded(seconds: float) -> str:
+def rounded(seconds: float) -> str:
     """Two digits: it is an estimate."""
     return f"{float(f'{seconds:.2g}'):.0f}"

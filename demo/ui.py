@@ -65,13 +65,16 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(min_width=320, scale=2, elem_id="question"):
                 asked = question.layout(default, scenes)
-            with gr.Column(min_width=320, scale=3, elem_id="answer"), gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Segment", id="segment") as segment_tab:
-                    segmented = segment.layout()
-                with gr.Tab("Look inside", id="inside") as inside_tab:
-                    looked = inside.layout(models, default)
-                with gr.Tab("Compare", id="compare") as compare_tab:
-                    compared = compare.layout(models, default)
+            with gr.Column(min_width=320, scale=3, elem_id="answer"):
+                with gr.Row(elem_id="knobs"):
+                    asked.beta.render(), asked.gamma.render()
+                with gr.Tabs(elem_id="tabs"):
+                    with gr.Tab("Segment", id="segment") as segment_tab:
+                        segmented = segment.layout()
+                    with gr.Tab("Look inside", id="inside") as inside_tab:
+                        looked = inside.layout(models, default)
+                    with gr.Tab("Compare", id="compare") as compare_tab:
+                        compared = compare.layout(models, default)
         page = Page(
             question=asked,
             segment=segmented,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+
+# What the real networks would take is estimated, for which small ones stand in here.
+os.environ.setdefault("PROXYCLIP_UNASKED_SECONDS", "1000000")
 
 import numpy as np
 import pytest

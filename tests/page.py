@@ -99,7 +99,7 @@ class Page:
 
     def open(self) -> None:
         """The page is loaded."""
-        self._finish([("load", None, None)])
+        self._finish([("load", self.demo._id, None)])
 
     def do(self, elem_id: str, event: str, value: Any = None, data: dict[str, Any] | None = None) -> None:
         """A control gets a value (None: keeps its own), and all that follows from the event runs to its end."""
@@ -189,7 +189,7 @@ class Page:
     async def _ask(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> bool:
         """Whether it went well."""
         self.requests.append(fn.name)
-        target = self.demo.blocks[key] if key is not None else None
+        target = self.demo.blocks.get(key)
         group = self._groups.setdefault(fn.concurrency_id or fn._id, asyncio.Semaphore(_limit(fn)))
         async with group if fn.queue is not False else asyncio.Semaphore():
             iterator, going, changed = None, True, dict[int, None]()

@@ -29,6 +29,8 @@ NOTHING, TEXT, PICTURE = {}, {"text": 1}, {"clip": 1, "vfm": 1}
 # (control, event, value, what the event brings along, stages that may run, encoders that may run)
 SEGMENT_TAB: list[tuple] = [
     ("segment", "click", None, {}, set(), NOTHING),
+    ("again", "click", None, {}, set(), NOTHING),
+    ("stop", "click", None, {}, set(), NOTHING),
     ("words", "submit", "sky, hill", {}, WORDS, TEXT),
     ("typed", "click", None, {}, set(), NOTHING),  # by a script, while words are typed
     ("edit", "submit", None, {"name": "tree", "words": "hill"}, WORDS, TEXT),

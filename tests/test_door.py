@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
 
 from demo import limits
 from demo.door import CROWDED, UNREAD, Door, address_of, in_turn, is_closed
+from tests.serving import page_around
 
 
 def request_from(host: str, forwarded: str = ""):
@@ -95,3 +97,10 @@ def test_on_a_page_for_this_machine_nobody_is_turned_away(door, monkeypatch):
 )
 def test_what_the_page_needs_is_open(path):
     assert not is_closed(path)
+
+
+def test_the_page_is_sent_compressed_and_answers_as_they_come(tiny_model):
+    with page_around(tiny_model) as url:
+        page = httpx.get(url)
+        assert page.headers["content-encoding"] == "gzip" and "gradio_config" in page.text
+        assert "content-encoding" not in httpx.get(f"{url}gradio_api/info").headers

@@ -20,6 +20,7 @@ from demo.examples import Example
 from demo.models import Say
 from demo.runner import Runner
 from demo.stages import Stages, words_of
+from demo.time_limit import rounded
 from demo.visit import Asked, Visit, file_digest
 from proxyclip_core.drawing.overlay import picture_at, size_within
 
@@ -58,7 +59,7 @@ class Answer:
     """What a new result changes on the page; None for what stays. error: for the person, "" for none; the visit is what
     was done until then.
 
-    picture: (H, W, 3) uint8, as it is drawn on; layers: what the browser draws on it.
+    picture: (H, W, 3) uint8, on which the browser draws; layers: what the browser draws on it.
     """
 
     error: str | None = None
@@ -101,30 +102,32 @@ def segment(
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
             visit = Stages.opened(runner.models, visit)
         runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
+        seconds = runner.estimate(visit) or 0.0
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
-    say(0.8, "Segmenting …")
+    say(0.8, "Segmenting …" + (f" about {rounded(seconds)} s" if seconds > limits.TYPING_SECONDS else ""))
     found, visit, failed = runner(_prepare, visit)
     if failed:
         return Answer(failed, visit=visit)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
-    ran, notes, device, layers = found
+    ran, notes, device, layers, picture = found
     visit, spent = replace(visit, ran=ran, notes=notes), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     drawing = visit.held("overlay")
     classes = words_of(asked.settings.words)[0]
     presence = visit.held("presence") or {}
     rows = legend_rows(drawing.coverage, drawing.colours, presence, classes, drawing.patterns)
-    return Answer("", drawing.picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
+    return Answer("", picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 
-def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
+def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers, np.ndarray]:
     stages.words()  # first: a slip is found before the slow encoders have run
     stages.overlay()
     stages.presence()
-    return stages.ran, stages.notes(), str(stages.model().device), stages.layers()
+    picture = stages.canvas(stages.result().labels.shape)  # the browser enlarges a small one by itself
+    return stages.ran, stages.notes(), str(stages.model().device), stages.layers(), picture
 
 
 def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown: str) -> Answer:

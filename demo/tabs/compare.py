@@ -15,7 +15,7 @@ from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values
+from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values, script
 from demo.visit import Visit
 
 SLIDER_HEIGHT = 500  # pixels
@@ -39,7 +39,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         max_height=SLIDER_HEIGHT,
         elem_id="compare-slider",
     )
-    line = gr.HTML(min_height=72, elem_id="compare-line")
+    line = gr.HTML(min_height=72, js_on_load=script("divider"), elem_id="compare-line")
     gr.Markdown(
         "## Contact sheet\n"
         "The time is that of the vision model and of what follows; CLIP reads the picture once for all."

@@ -58,7 +58,10 @@ class QuestionParts:
     among: gr.Dropdown
     found: gr.HTML
     button: gr.Button
+    stop: gr.Button
+    estimate: gr.HTML
     message: gr.HTML
+    again: gr.Button
     back: gr.Button
     download: gr.HTML
     preset: gr.Dropdown

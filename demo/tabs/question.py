@@ -78,9 +78,14 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
         words_file = UploadButton("Words from a file", file_types=[*SUFFIXES], size="sm", elem_id="words-file")
         threshold = _slider("threshold", default, interactive=False)
     typed = gr.Button(visible="hidden", elem_id="typed")  # which a script presses
-    button = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
+    with gr.Row(elem_id="ask"):
+        button = gr.Button("Segment", variant="primary", size="lg", scale=4, min_width=160, elem_id="segment")
+        stop = gr.Button("Stop", size="lg", min_width=80, elem_id="stop")  # seen while something runs
+    estimate = gr.HTML(elem_id="estimate")
     message = gr.HTML(visible=False, elem_id="message")
-    back = gr.Button("Back to models that are here", size="sm", visible=False, elem_id="back")
+    with gr.Row(elem_id="failed"):
+        again = gr.Button("Try again", size="sm", min_width=110, visible=False, elem_id="again")
+        back = gr.Button("Back to models that are here", size="sm", min_width=200, visible=False, elem_id="back")
     download = gr.HTML(visible=False, elem_id="download")
     gallery = _gallery(examples) if examples else None
     asked: dict[str, Any] = finding | {
@@ -88,12 +93,14 @@ def layout(default: pc.Settings, examples: Sequence[Example]) -> QuestionParts:
         "words": words,
         "typed": typed,
         "button": button,
+        "stop": stop,
+        "estimate": estimate,
         "gallery": gallery,
     }
     asked |= {"words_file": words_file, "words_drop": words_drop, "preset": preset}
     asked |= {"background": background, "threshold": threshold}
     return QuestionParts(
-        **asked, message=message, back=back, download=download, **_models(default), **_settings(default)
+        **asked, message=message, again=again, back=back, download=download, **_models(default), **_settings(default)
     )
 
 
@@ -144,7 +151,8 @@ def _settings(default: pc.Settings) -> dict[str, Any]:
         with gr.Row():
             paper = gr.Button("As in the paper", size="sm", min_width=130, elem_id="paper")
             sharper = gr.Button("Refined", size="sm", min_width=130, elem_id="sharper")
-        beta, gamma = _slider("beta", default), _slider("gamma", default)
+        # They stand above the answer, of every tab: whoever moves them sees what they do.
+        beta, gamma = (_slider(name, default, min_width=150, render=False) for name in ("beta", "gamma"))
         with gr.Row():
             side = Menu(side_choices(), value=row.as_text(row.default), min_width=180, **_named(row))
             windows = _menu("windows", default)

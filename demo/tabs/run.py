@@ -15,13 +15,13 @@ from urllib.parse import parse_qsl
 import gradio as gr
 
 import proxyclip_core as pc
-from demo import menus, presets
+from demo import menus, presets, stopping
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
 from demo.models import Download
 from demo.tabs import found as finding
-from demo.tabs import wording
+from demo.tabs import slow, wording
 from demo.tabs.inside import wire_tuning
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
@@ -50,7 +50,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     q = page.question
     inputs = q.inputs | {page.held.visit, page.held.shown}
     busy = {"inputs": inputs, "outputs": _outputs(page), "show_progress_on": page.segment.overlay, **LATEST, **ON_MODEL}
-    fetching = {"inputs": q.inputs, "outputs": [q.message, q.back, q.download, q.clip, q.family], **QUICK}
+    fetching = {"inputs": q.inputs, "outputs": [q.message, q.again, q.back, q.download, q.clip, q.family], **QUICK}
     # Not one at a time with the models: everybody goes on while weights come.
     fetching |= {"concurrency_limit": 4, **LATEST}
 
@@ -76,16 +76,23 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """A page has opened: with a result, if that takes no download."""
         asked = q.read(values)
-        ready = page.runner.models.ready(asked.settings.clip, asked.settings.vfm)
-        return on_filled(values, progress) if asked.picture and asked.settings.words and ready else gr.skip()
+        if not asked.picture or not asked.settings.words:
+            return gr.skip()
+        if page.runner.models.ready(asked.settings.clip, asked.settings.vfm):
+            return on_filled(values, progress)
+        return {q.message: note(menus.absent(asked.settings.clip, asked.settings.vfm))}
 
     def on_change(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         return _answer(page, segment.refresh, values, progress, shown=page.shown(values)) or gr.skip()
 
+    def on_menu(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        """As `on_change`; what would take long waits for the button, beside which that is said."""
+        return gr.skip() if slow.waits(slow.estimate(page, values)) else on_change(values, progress)
+
     def on_fetch(values: Values) -> Iterator[Any]:
         yield from _fetch(page, values)
 
-    asked = [q.button.click, q.words.submit]
+    asked = [q.button.click, q.again.click, q.words.submit]
     fetched = [gr.on(asked, on_fetch, **fetching)]
     done = [fetched[0].success(on_segment, **busy)]
     for moment in (*asked, fetched[0].failure, done[0].then):  # on a phone the result is below what asks for it
@@ -96,12 +103,14 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done[-1].success(on_loaded, **loaded)
     done.append(_wire_opening(page, demo).then(on_opened, **busy))
 
-    changes = [q.words.blur, q.picture.input]
-    changes += [menu.input for menu in (q.side, q.windows, q.templates, q.background)]
-    changes += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
-    done.append(gr.on(changes, on_change, **busy))
-    chosen = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
-    done += [filled.then(on_change, **busy) for filled in (chosen, *_wire_presets(page), wire_tuning(page))]
+    chosen = [menu.input for menu in (q.side, q.windows, q.templates, q.background)]
+    chosen += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
+    estimating = slow.wire(page, demo, [q.picture.input, *chosen])  # before what it is about
+    done.append(gr.on([q.words.blur, q.picture.input], on_change, **busy))
+    done.append(gr.on(chosen, on_menu, **busy))
+    models = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
+    done += [filled.then(**estimating).then(on_menu, **busy) for filled in (models, *_wire_presets(page))]
+    done.append(wire_tuning(page).then(on_change, **busy))
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
@@ -117,6 +126,7 @@ def _wire_belonging(page: Page, ends: list[Callable[..., Any]]) -> None:
     q = page.question
     asked = [page.held.shown, q.picture, q.words, q.clip, q.family, q.patch]
     belonging = {"inputs": asked, "outputs": None, "js": script("belongs"), **PRIVATE}
+    q.words.input(None, None, q.preset, js="() => null", **EVERY, **PRIVATE)  # they are no list's any more
     for follow in (q.words.input, q.picture.clear, *ends):
         follow(None, **belonging)
     for follow in ends:  # until its tab is closed, the browser knows what a page that is loaded again is to show
@@ -130,6 +140,7 @@ def _outputs(page: Page) -> list[Any]:
     shown += [held.visit, held.shown]
     return [
         page.question.message,
+        page.question.estimate,
         page.question.about,
         page.question.found,
         *shown,
@@ -149,7 +160,9 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     parts, held = page.segment, page.held
     changed: Values = {}
     if found.error is not None:
-        changed[page.question.message] = message(found.error)
+        is_wished = found.error == stopping.STOPPED
+        changed[page.question.message] = note(found.error) if is_wished else message(found.error)
+        changed[page.question.estimate] = ""
     if found.visit is not None and found.error:  # what was done is kept, beside the result that stays
         kept = found.visit.entries
         changed[held.visit] = replace(before, entries=kept) if before else found.visit.without_result()
@@ -157,7 +170,7 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
     if found.visit is not None and found.layers is not None:
         if found.picture is not None and (before is None or before.picture != found.visit.picture):
-            changed[parts.overlay] = as_file(parts.overlay, found.picture, found.visit.picture)
+            changed[parts.overlay] = as_file(parts.overlay, found.picture, found.visit.picture, "webp")
         changed |= {parts.layers: found.layers, parts.legend: found.legend, parts.status: found.status}
         changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
         changed[parts.add_background] = gr.update(visible=found.is_alone)
@@ -184,7 +197,8 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
     """Downloads the weights that are missing, if any. Where that fails it says so and ends the chain."""
     q = page.question
     # From a generator that never yields gradio would take None for every output.
-    yield {q.back: gr.update(visible=False)}
+    hidden, shown = gr.update(visible=False), gr.update(visible=True)
+    yield {q.again: hidden, q.back: hidden}
     try:
         asked = q.read(values)
         segment.check(asked)
@@ -197,8 +211,7 @@ def _fetch(page: Page, values: Values) -> Iterator[Any]:
         for part in page.runner.models.fetch(s.clip, s.vfm):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        hidden, shown = gr.update(visible=False), gr.update(visible=True)
-        yield {q.message: message(in_words(error)), q.back: shown, q.download: hidden}
+        yield {q.message: message(in_words(error)), q.again: shown, q.back: shown, q.download: hidden}
         raise _stop() from None
     here = {q.clip: gr.update(choices=menus.clip_choices()), q.family: gr.update(choices=menus.family_choices())}
     yield {q.message: message(""), q.download: gr.update(visible=False), **here}
@@ -273,7 +286,8 @@ def _with_models(page: Page, clip: str, vfm: str) -> Values:
     q, row = page.question, pc.find_vfm(vfm)
     patch = gr.update(choices=menus.patch_choices(row.family), value=row.patch)
     models = {q.clip: clip, q.family: row.family, q.patch: patch, q.about: menus.about(clip, vfm)}
-    return {**models, q.message: message(""), q.back: gr.update(visible=False)}
+    hidden = gr.update(visible=False)
+    return {**models, q.message: message(""), q.again: hidden, q.back: hidden}
 
 
 def _filled(page: Page) -> list[Any]:
@@ -323,7 +337,7 @@ def _wire_fills(page: Page) -> list[Any]:
         s = visit.asked.settings if visit else page.default
         return _with_models(page, s.clip, s.vfm)
 
-    models = [q.clip, q.family, q.patch, q.about, q.message, q.back]
+    models = [q.clip, q.family, q.patch, q.about, q.message, q.again, q.back]
     back = q.back.click(on_back, {page.held.visit}, models, **EVERY, **QUICK)
     fills = [back, parts.use_photo_models.click(on_photo, None, models, **EVERY, **QUICK)]
     fills += [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]

@@ -39,12 +39,20 @@ def layout() -> SegmentParts:
 def _result() -> dict[str, Any]:
     own_note = gr.HTML(visible=False, elem_id="own-note")
     use = gr.Button(visible=False, size="sm", elem_id="use-photo-models")
+    with gr.Row(equal_height=False, elem_id="result"):
+        with gr.Column(min_width=620, scale=5):
+            drawn = _drawn()
+        with gr.Column(min_width=340, scale=3):
+            told = _told()
+    return {"own_note": own_note, "use_photo_models": use, **drawn, **told}
+
+
+def _drawn() -> dict[str, Any]:
     take = gr.Button("Save as PNG", elem_id="take")
     overlay = Drawn(  # the picture alone, on which canvas.js draws
         # A box of one size, so that nothing jumps when a result comes.
         label="Result: click for the scores at a point",
         height="clamp(320px, 58vh, 1100px)",
-        format="png",
         interactive=False,
         buttons=[take, "fullscreen"],
         alt_text="The picture with the region of each word in the colour of the legend",
@@ -53,6 +61,11 @@ def _result() -> dict[str, Any]:
     take.click(None, None, None, js=TAKE, **PRIVATE)
     layers = gr.HTML(html_template="", js_on_load=script("canvas"), visible="hidden", elem_id="layers")
     top = gr.HTML(js_on_load=script("point"), visible="hidden", elem_id="top")
+    return {"overlay": overlay, "layers": layers, "top": top}
+
+
+def _told() -> dict[str, Any]:
+    """How the result is drawn, and what is said of it: below it, or beside it where there is room."""
     with gr.Row(elem_id="look"):
         opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity", min_width=160, scale=3, elem_id="opacity")
         with gr.Column(min_width=120, scale=1, elem_id="ticks"):
@@ -62,17 +75,9 @@ def _result() -> dict[str, Any]:
     edit = gr.HTML(EDIT_FORM, js_on_load=script("edit"), elem_id="edit")
     notes = gr.HTML(visible=False, elem_id="notes")
     offer = gr.Button("Let a background take the rest", size="sm", visible=False, elem_id="add-background")
-    shown: dict[str, Any] = {"own_note": own_note, "use_photo_models": use}
-    shown |= {
-        "overlay": overlay,
-        "layers": layers,
-        "top": top,
-        "opacity": opacity,
-        "outlines": outlines,
-        "names": names,
-    }
-    shown |= {"legend": legend, "edit": edit, "notes": notes, "add_background": offer}
-    return {**shown, "status": gr.HTML(elem_id="status")}
+    look = {"opacity": opacity, "outlines": outlines, "names": names}
+    status = gr.HTML(elem_id="status")
+    return {**look, "legend": legend, "edit": edit, "notes": notes, "add_background": offer, "status": status}
 
 
 def _scores() -> dict[str, Any]:

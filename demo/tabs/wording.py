@@ -11,8 +11,8 @@ import gradio as gr
 from demo import limits
 from demo.answers import edit_words, segment
 from demo.answers.errors import message
+from demo.tabs import slow
 from demo.tabs.parts import EVERY, PROGRESS, Page, Values
-from demo.visit import Visit
 
 
 def wire(page: Page, answer: Callable[..., Values], busy: dict[str, Any]) -> list[Any]:
@@ -22,11 +22,10 @@ def wire(page: Page, answer: Callable[..., Values], busy: dict[str, Any]) -> lis
     def on_typed(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """The keys have rested. What is half typed may make no sense yet: only Enter has it said."""
         try:
-            asked = q.read(values)
-            segment.check(asked)
-            seconds = page.runner.estimate(Visit.of(asked, page.visit(values)))
+            segment.check(q.read(values))
         except ValueError:
             return gr.skip()
+        seconds = slow.estimate(page, values)
         if seconds is None or seconds > limits.TYPING_SECONDS:
             return gr.skip()
         changed = answer(segment.refresh, values, progress, shown=page.shown(values))

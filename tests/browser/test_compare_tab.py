@@ -74,6 +74,22 @@ def test_the_slider_lies_between_two_results(comparing, viewport):
     assert opened.errors == []
 
 
+def test_the_line_is_moved_by_keys(comparing):
+    opened = comparing()
+    line = opened.page.get_by_role("slider", name="The line between left and right")
+    expect(line).to_have_attribute("aria-valuenow", "50")
+    before = line.bounding_box()["x"]
+    for key in ("ArrowRight", "PageUp", "ArrowLeft"):
+        line.press(key)
+    expect(line).to_have_attribute("aria-valuenow", "70")
+    width = opened.page.locator("#compare-slider img").first.bounding_box()["width"]
+    assert abs(line.bounding_box()["x"] - before - 0.2 * width) < 2
+    expect(opened.page.locator("#compare-line")).to_have_attribute("role", "status")
+    line.press("Home")
+    expect(line).to_have_attribute("aria-valuenow", "0")
+    assert opened.errors == []
+
+
 def test_the_slider_follows_the_words(comparing):
     opened = comparing()
     first = sources(opened)

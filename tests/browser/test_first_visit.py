@@ -19,6 +19,11 @@ def app(tmp_path_factory) -> Iterator[str]:
         yield url
 
 
+# Bytes of all that was fetched, as it was sent, without gradio's own scripts and fonts.
+FETCHED = """() => performance.getEntries().filter((one) => !/\\/(assets|static)\\//.test(one.name))
+    .reduce((sum, one) => sum + (one.encodedBodySize ?? 0), 0)"""
+
+
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_result_is_there_before_anything_is_done(visit, app, viewport):
     opened = visit(app, viewport)
@@ -30,6 +35,8 @@ def test_a_result_is_there_before_anything_is_done(visit, app, viewport):
     expect(status).to_contain_text("Built-in + Built-in/8")
     expect(status).to_contain_text("drawn things, not photographs")
     assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    opened.until_quiet()
+    assert 100_000 < opened.page.evaluate(FETCHED) < 900_000
     assert opened.errors == [] and opened.elsewhere == []
 
 

@@ -256,7 +256,8 @@ def test_examples_are_named_by_their_captions(visit, with_examples):
     first = opened.page.locator("#examples button.thumbnail-item").first
     caption = first.locator(".caption-label").text_content().strip()
     expect(first).to_have_attribute("aria-label", caption)
-    expect(opened.page.locator("#status")).to_have_attribute("role", "status")
+    for line in ("status", "estimate"):  # read out when they change
+        expect(opened.page.locator(f"#{line}")).to_have_attribute("role", "status")
 
 
 def test_a_page_that_is_loaded_again_keeps_picture_words_and_settings(visit, with_examples, picture):

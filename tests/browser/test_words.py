@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from demo import limits
+from proxyclip_core.interrupt import checkpoint
 from tests.browser.visit import PHONE, expect, needs_browser, opened_with_result
+from tests.serving import page_around
 
 pytestmark = needs_browser
 
@@ -60,3 +65,29 @@ def test_a_finger_merges_and_takes_out_words_in_the_form(visit, with_examples):
     expect(opened.page.locator("#words textarea")).to_have_value("grass; lake")
     assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert opened.errors == []
+
+
+def test_stop_ends_what_runs_and_the_result_before_stays(visit, tiny_model, gallery, monkeypatch):
+    with page_around(tiny_model, gallery) as url:
+        opened = opened_with_result(visit, url)
+        opened.until_quiet()
+        before, begun, end = opened.until_result(), threading.Event(), time.monotonic() + 120
+
+        def endless(windows):
+            begun.set()
+            while time.monotonic() < end:
+                checkpoint()
+            raise TimeoutError
+
+        monkeypatch.setattr(tiny_model.clip, "encode_windows", endless)
+        stop = opened.page.get_by_role("button", name="Stop", exact=True)
+        expect(stop).to_be_hidden()
+        opened.unfold("Settings")
+        opened.page.click("#windows input")
+        opened.page.get_by_role("option", name="Whole picture").click()
+        assert begun.wait(60)
+        stop.click()
+        expect(opened.page.locator("#message")).to_contain_text("Stopped")
+        expect(stop).to_be_hidden()
+        assert opened.until_result() == before
+        assert opened.errors == []

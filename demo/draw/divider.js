@@ -1,0 +1,39 @@
+// The line between two results is moved by keys as it is by the pointer: gradio's slider hears of a mouse that pulls it.
+const box = document.getElementById("compare-slider");
+const STEPS = { ArrowLeft: -0.02, ArrowRight: 0.02, ArrowDown: -0.02, ArrowUp: 0.02, PageDown: -0.2, PageUp: 0.2, Home: -2, End: 2 };
+
+const fire = (on, type, clientX, clientY) =>
+  on.dispatchEvent(new MouseEvent(type, { clientX, clientY, view: window, bubbles: true, cancelable: true }));
+
+function places() {
+  const picture = box.querySelector("img")?.getBoundingClientRect();
+  const line = box.querySelector("[data-testid=slider] .inner")?.getBoundingClientRect();
+  return picture && line && { picture, x: line.left + line.width / 2, y: line.top + line.height / 2 };
+}
+
+function tell() {
+  const divider = box.querySelector("[data-testid=slider]"), found = places();
+  if (!divider || !found) return;
+  const share = Math.round(((found.x - found.picture.left) / found.picture.width) * 100);
+  const told = { role: "slider", tabindex: 0, "aria-label": "The line between left and right" };
+  Object.assign(told, { "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.min(100, Math.max(0, share)) });
+  for (const [name, value] of Object.entries(told)) {
+    if (divider.getAttribute(name) !== String(value)) divider.setAttribute(name, value);
+  }
+}
+
+box.addEventListener("keydown", (event) => {
+  const step = STEPS[event.key], found = places();
+  if (!step || !found || !event.target.matches("[data-testid=slider]")) return;
+  event.preventDefault(); // the page would scroll
+  const { picture, x, y } = found;
+  const to = Math.min(Math.max(x + step * picture.width, picture.left), picture.right);
+  fire(event.target, "mousedown", x, y);
+  fire(window, "mousemove", to, y);
+  fire(window, "mouseup", to, y);
+  requestAnimationFrame(tell);
+});
+box.addEventListener("focusin", tell);
+box.addEventListener("pointerup", () => requestAnimationFrame(tell));
+new MutationObserver(tell).observe(box, { childList: true, subtree: true });
+tell();
