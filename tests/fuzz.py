@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 import numpy as np
@@ -136,7 +136,7 @@ class Fuzz:
             self._check_said(str(error))
         else:
             assert pc.Settings.from_json(found.to_json()) == found
-            query = dict(parse_qsl(save_load.to_query(found, self.default), keep_blank_values=True))
+            query = dict(parse_qsl(urlencode(save_load.to_query(found, self.default)), keep_blank_values=True))
             assert save_load.from_query(query, self.default) == found
 
     def _check_said(self, text: str) -> None:

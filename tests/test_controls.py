@@ -94,6 +94,7 @@ INSIDE_TAB: list[tuple] = [
     ("inside-label-map", "clear", None, {}, set(), NOTHING),
     ("inside-mask-word", "input", "sky", {}, set(), NOTHING),
     ("inside-figure-take", "click", None, {}, set(), NOTHING),
+    ("inside-copy", "click", None, {}, set(), NOTHING),
 ]
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 import pytest
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_settings_is_said_and_changes_nothing(page, tmp_path, 
     ],
 )
 def test_a_link_brings_back_the_settings(settings):
-    assert save_load.from_query(dict(parse_qsl(save_load.to_query(settings, DEFAULT))), DEFAULT) == settings
+    assert save_load.from_query(dict(parse_qsl(urlencode(save_load.to_query(settings, DEFAULT)))), DEFAULT) == settings
 
 
 @pytest.mark.parametrize(

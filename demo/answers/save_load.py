@@ -1,6 +1,7 @@
 """What goes in and out of the page besides pictures: saved settings, links, the download.
 
-A link is an address with the settings as its query. No picture travels in it; an example is named.
+A link is an address with the settings as its query, and what `looking` adds. No picture travels in it; an example is
+named.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import proxyclip_core as pc
 from demo import limits, presets
@@ -49,21 +49,26 @@ def reopening(kept: Any, picture: str | None, default: pc.Settings) -> Asked | N
         return None
 
 
-def query_of(asked: Asked, default: pc.Settings, examples: Sequence[Example]) -> str:
-    """The query of a link to what is asked; an example's picture goes by its name, any other stays here."""
+def example_of(asked: Asked, examples: Sequence[Example]) -> Example | None:
+    """The example whose picture is asked about, where it is one's."""
     shown = file_digest(asked.picture) if asked.picture else None
-    name = next((example.name for example in examples if file_digest(example.picture) == shown), "")
-    return to_query(asked.settings, default, name)
+    return next((example for example in examples if file_digest(example.picture) == shown), None)
 
 
-def to_query(settings: pc.Settings, default: pc.Settings, example: str = "") -> str:
-    """'words=sky%2C+hill&beta=1.4': what differs from `default`, and the words in any case."""
+def query_of(asked: Asked, default: pc.Settings, examples: Sequence[Example]) -> dict[str, str]:
+    """The entries of a link to what is asked; an example's picture goes by its name, any other stays here."""
+    example = example_of(asked, examples)
+    return to_query(asked.settings, default, example.name if example else "")
+
+
+def to_query(settings: pc.Settings, default: pc.Settings, example: str = "") -> dict[str, str]:
+    """{"words": "sky, hill", "beta": "1.4"}: what differs from `default`, and the words in any case."""
     chosen = {"example": example} if example else {}
     for name, row in pc.SETTINGS.items():
         value = getattr(settings, name)
         if name == "words" or value != getattr(default, name):
             chosen[name] = row.as_text(value)
-    return urlencode(chosen)
+    return chosen
 
 
 def from_query(query: Mapping[str, str], default: pc.Settings) -> pc.Settings:

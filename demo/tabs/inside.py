@@ -51,7 +51,8 @@ def layout(models: Provider, default: pc.Settings) -> InsideParts:
     sections = {"Attention": _attention, "Similarity": _similarity, "Features": _features, "Truth": _truth}
     with gr.Tabs(overflow_behavior="wrap", elem_id="inside-sections"):
         for name, section in sections.items():
-            with gr.Tab(name) as tabs[f"inside/{name.lower()}"]:
+            view = f"inside/{name.lower()}"
+            with gr.Tab(name, id=view) as tabs[view]:
                 parts |= section()
     return InsideParts(**parts, tabs=tabs)
 

@@ -1,4 +1,4 @@
-"""The figure of "Look inside": what is seen of attention, to take away. Layout and wiring."""
+"""What is seen in "Look inside", to take away: attention as a figure, and a link. Layout, and the figure's wiring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def layout() -> FigureParts:
             elem_id="inside-figure-kind",
         )
         take = gr.Button("Download figure", min_width=150, elem_id="inside-figure-take")
-    return FigureParts(kind, take, gr.DownloadButton("Figure", visible="hidden", elem_id="inside-figure-file"))
+        copy = gr.Button("Copy link", min_width=130, elem_id="inside-copy")
+    link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="inside-link")
+    file = gr.DownloadButton("Figure", visible="hidden", elem_id="inside-figure-file")
+    return FigureParts(kind, take, file, copy, link)
 
 
 def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View]) -> None:

@@ -155,11 +155,13 @@ class SegmentParts:
 
 @dataclass(frozen=True)
 class FigureParts:
-    """What is seen of attention, as one file. file: a hidden button that holds it."""
+    """What is seen of attention, to take away: as one file, which a hidden button holds, and as a link."""
 
     kind: Menu
     take: gr.Button
     file: gr.DownloadButton
+    copy: gr.Button
+    link: gr.Textbox
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ class HeldParts:
     """What a visit holds: on the server only `visit`, which may be gone at any time; the rest in the browser.
 
     shown: which result is on the page, the digest of its picture, and what was asked. view: which tab, and which
-    section of Look inside, is open; section: the one that was open last. hidden, point, seeds: classes that are not
+    section of Look inside, is open; section: the one that was open last. linked: what the page's link says of how its
+    result is looked at. hidden, point, seeds: classes that are not
     drawn, the point last clicked, and the patches that are looked at. kept: the settings of
     a page that is loaded again.
     """
@@ -215,6 +218,7 @@ class HeldParts:
     shown: Held
     view: Held
     section: Held
+    linked: Held
     hidden: Held
     point: Held
     seeds: Held
@@ -227,6 +231,7 @@ class HeldParts:
             shown=held("shown"),
             view=held("view", "segment"),
             section=held("section", "inside/attention"),
+            linked=held("linked"),
             hidden=held("hidden", []),
             point=held("point"),
             seeds=held("seeds"),
@@ -253,9 +258,13 @@ class Page:
         return {self.segment.opacity, self.segment.outlines, self.segment.names, self.held.hidden}
 
     def read_look(self, values: Values) -> Look:
-        parts, hidden = self.segment, values[self.held.hidden]
-        names = tuple(str(name) for name in hidden) if isinstance(hidden, list) else ()
-        return Look(values[parts.opacity], values[parts.outlines], values[parts.names], names)
+        parts = self.segment
+        return Look(values[parts.opacity], values[parts.outlines], values[parts.names], self.hidden(values))
+
+    def hidden(self, values: Values) -> tuple[str, ...]:
+        """The classes that are not drawn."""
+        names = values[self.held.hidden]
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
     def point(self, values: Values) -> Point | None:
         return Point.read(values[self.held.point])

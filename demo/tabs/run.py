@@ -21,7 +21,7 @@ from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
 from demo.models import Download
 from demo.tabs import found as finding
-from demo.tabs import slow, wording
+from demo.tabs import link, slow, wording
 from demo.tabs.inside import wire_tuning
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
@@ -362,12 +362,14 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
             asked, problem = save_load.opening(said, page.default, page.examples)
         read = read_liked(liked)
         look = {parts.opacity: read["opacity"], parts.outlines: read["outlines"], parts.names: read["names"]}
-        return fill(page, asked, problem) | look
+        return fill(page, asked, problem) | look | link.restored(page, said, asked)
 
-    outputs = [*_filled(page), parts.opacity, parts.outlines, parts.names]
+    looks = [parts.opacity, parts.outlines, parts.names]
+    outputs = [*_filled(page), *looks, *link.outputs(page)]
     told = [parts.query, parts.liked, page.held.kept, page.question.picture]
     opened = demo.load(on_load, told, outputs, js=OPENING, **QUICK)
-    opened.then(None, outputs[-3:], None, js=script("look"), **PRIVATE)
+    opened.then(None, looks, None, js=script("look"), **PRIVATE)
+    link.follow(page, opened)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
     for name in ("drop", "typing", "names"):

@@ -13,11 +13,6 @@ from demo.components import Drawn, Menu, Names, UploadButton, liked
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values, click_on, script
 from proxyclip_core import export
 
-COPY = """(query) => {
-    const address = location.origin + location.pathname + "?" + query;
-    navigator.clipboard?.writeText(address).catch(() => {});
-    return address;
-}"""
 # What scripts of these components have found, as they trigger an event.
 HIDDEN = "() => document.querySelector('#legend').dataset.hidden"
 POINT = "() => document.querySelector('#top').dataset.point"
@@ -111,7 +106,8 @@ def _save_and_share() -> dict[str, Any]:
             load = UploadButton("Load settings", file_types=[".json"], min_width=130, elem_id="load", size="lg")
             copy = gr.Button("Copy link", min_width=130, elem_id="copy")
         gr.Markdown(
-            "The download holds what is ticked below; the link holds the settings, no picture.", elem_id="carry-note"
+            "The download holds what is ticked below; the link holds the settings and what is looked at, no picture.",
+            elem_id="carry-note",
         )
         with gr.Accordion("What is in the download", open=False, elem_id="contents"):
             formats = Names(
@@ -184,17 +180,6 @@ def _wire_save(page: Page) -> None:
             # gradio deletes what lies in its own folder within the hour; ours goes now.
             return {q.message: message(""), parts.zip_file: parts.zip_file.move_resource_to_block_cache(path)}
 
-    def on_link(values: Values) -> Values:
-        try:
-            return {parts.query: save_load.query_of(q.read(values), page.default, page.examples)}
-        except ValueError as error:
-            return {q.message: message(str(error))}
-
-    def on_linked(address: str) -> Any:
-        return gr.update(value=address, visible=True)
-
     inputs, outputs = page.look | {held.visit, parts.formats, parts.wishes}, [q.message, parts.zip_file]
     saved = parts.save.click(on_save, inputs, outputs, show_progress_on=parts.save, **ON_MODEL)
     saved.success(None, None, None, js=click_on(parts.zip_file))
-    linked = parts.copy.click(on_link, q.inputs, [parts.query, q.message], queue=False, **QUICK)
-    linked.success(on_linked, parts.query, parts.link, js=COPY, **QUICK)

@@ -11,7 +11,7 @@ import gradio as gr
 
 from demo.answers import segment
 from demo.components import SAME, set_to
-from demo.tabs import compare, inside, inside_figure
+from demo.tabs import compare, inside, inside_figure, link
 from demo.tabs.parts import LATEST, ON_MODEL, PRIVATE, Page, Values
 from demo.visit import Visit
 
@@ -51,6 +51,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     inside.wire_seeds(page).then(on_changed, **filling)
     compare.wire_both(page).then(on_changed, **filling)
     compare.wire(page)
+    link.wire(page)
     inside_figure.wire(page, inside.inputs(page), inside.read_view)
 
 
