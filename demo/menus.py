@@ -85,6 +85,16 @@ def absent(clip: str, vfm: str) -> str:
     return f"Not on this machine yet: {names}. Segment downloads {megabytes} MB, once; under Models are others."
 
 
+def photo_models_here() -> tuple[str, str] | None:
+    """A CLIP and a VFM on this machine that know photographs: PHOTO_MODELS where they are; None where none are."""
+    tables: list[Iterable[Spec]] = [pc.CLIP_MODELS.values(), pc.VFM_MODELS.values()]
+    here = [[spec.name for spec in table if not spec.builtin and pc.is_available(spec)] for table in tables]
+    clip, vfm = (
+        wanted if wanted in names else next(iter(names), None) for wanted, names in zip(PHOTO_MODELS, here, strict=True)
+    )
+    return (clip, vfm) if clip and vfm else None
+
+
 def _origin(spec: Spec) -> str:
     if spec.path:
         where = "is read from a file on this machine"

@@ -11,7 +11,7 @@ import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers import api, api_attention, api_words
 from demo.door import MIDDLEWARE, Door
-from demo.examples import FOLDER, read_examples
+from demo.examples import FOLDER, first_for, read_examples
 from demo.models import Provider
 from demo.runner import Runner
 from demo.tabs import compare, inside, question, run, segment, view
@@ -58,7 +58,8 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     examples: a folder for the gallery. Launch with `**LAUNCH`.
     """
     scenes = read_examples(examples)
-    default = presets.refined(pc.Settings(clip, vfm, scenes[0].words if scenes else ""))
+    first = first_for(scenes, clip)
+    default = presets.refined(pc.Settings(clip, vfm, first.words if first else ""))
     with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
         demo.models = models
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")

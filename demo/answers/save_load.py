@@ -15,7 +15,7 @@ from typing import Any
 import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers.errors import NO_RESULT, UserError, in_words
-from demo.examples import Example
+from demo.examples import Example, first_for
 from demo.runner import Runner
 from demo.stages import Stages
 from demo.visit import Asked, Visit, file_digest
@@ -30,7 +30,7 @@ from proxyclip_core.words import as_text
 def opening(query: Mapping[str, str], default: pc.Settings, examples: Sequence[Example]) -> tuple[Asked, str]:
     """What the page opens with, from its address, and a message where that could not be understood."""
     named = [example for example in examples if example.name == query.get("example")]
-    scene = next(iter([*named, *examples]), None)
+    scene = next(iter(named), first_for(examples, default.clip))
     picture = scene.picture if scene else ""
     own = replace(default, words=scene.words if scene else default.words)
     try:

@@ -202,10 +202,10 @@ def against_other_windows(visit: Visit, before: Visit | None) -> str:
 
 
 def is_beyond(visit: Visit, examples: Sequence[Example]) -> bool:
-    """Whether a picture that is none of the examples was given to the built-in CLIP, which knows only such."""
+    """Whether a picture that is none of the drawn examples was given to the built-in CLIP, which knows only such."""
     if not pc.find_clip(visit.asked.settings.clip).builtin:
         return False
-    return all(file_digest(example.picture) != visit.picture for example in examples)
+    return all(file_digest(example.picture) != visit.picture for example in examples if not example.is_photograph)
 
 
 def known_limit(settings: pc.Settings) -> str:

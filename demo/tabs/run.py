@@ -19,6 +19,7 @@ from demo import menus, presets, stopping
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
 from demo.components import as_file, read_liked
+from demo.examples import suits
 from demo.models import Download
 from demo.tabs import found as finding
 from demo.tabs import link, slow, wording
@@ -30,7 +31,7 @@ from demo.visit import Asked, Visit
 # Their controls show the value itself.
 PLAIN_SETTINGS = ("beta", "gamma", "windows", "templates", "fusion", "facet", "reach", "scope", "refine", "sam")
 OWN_PICTURE = (
-    "<p>The built-in models know drawn things only, such as in the examples: in a photograph they see what is not "
+    "<p>The built-in models know drawn things only, such as the drawn examples: in a photograph they see what is not "
     "there. Other models know photographs.</p>"
 )
 OPENING = """async (_, liked) => {
@@ -62,7 +63,12 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         return changed or gr.skip()
 
     def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Any:
-        """As the button; but what was said of the link or the file stays, unless there is worse to say."""
+        """As the button; but what was said of the link or the file stays, unless there is worse to say.
+
+        An example that the models know nothing of is not run: it is said which do.
+        """
+        if _is_unknown_example(page, values):
+            return _own_note(page, True)
         changed = on_segment(values, progress)
         if q.message in changed and not changed[q.message]["visible"]:
             del changed[q.message]
@@ -177,11 +183,29 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         if before is None or before.asked.settings.words != found.visit.asked.settings.words:
             changed[page.question.found] = gr.update(visible="hidden")  # what was found is another's
         beyond = segment.is_beyond(found.visit, page.examples)
-        changed[parts.own_note] = gr.update(value=OWN_PICTURE if beyond else "", visible=beyond)
-        changed[parts.use_photo_models] = gr.update(value=menus.photo_models(), visible=beyond)
+        changed |= _own_note(page, beyond)
         # A contact sheet of an earlier result would be taken for one of this.
         changed |= {page.compare.sheet: None, page.compare.progress: ""}
     return changed
+
+
+def _is_unknown_example(page: Page, values: Values) -> bool:
+    """Whether the picture is an example that the models know nothing of."""
+    try:
+        asked = page.question.read(values)
+        example = save_load.example_of(asked, page.examples)
+        return example is not None and not suits(example, asked.settings.clip)
+    except ValueError:  # it is said by the segmentation that follows
+        return False
+
+
+def _own_note(page: Page, is_beyond: bool) -> Values:
+    """What is said where the models know nothing of what is in the picture."""
+    parts = page.segment
+    return {
+        parts.own_note: gr.update(value=OWN_PICTURE if is_beyond else "", visible=is_beyond),
+        parts.use_photo_models: gr.update(value=menus.photo_models(), visible=is_beyond),
+    }
 
 
 def _shown(visit: Visit) -> dict[str, Any]:
@@ -300,12 +324,16 @@ def _wire_fills(page: Page) -> list[Any]:
     """The question filled in from elsewhere: a benchmark's words, an example, and, last, saved settings."""
     q, parts = page.question, page.segment
 
-    def on_example(event: gr.SelectData) -> Any:
+    def on_example(values: Values, event: gr.SelectData) -> Any:
         chosen = event.index if isinstance(event.index, int) else -1
         if not 0 <= chosen < len(page.examples):
             return gr.skip()
-        example = page.examples[chosen]
-        return example.picture, example.words, None, message("")
+        example, here = page.examples[chosen], menus.photo_models_here()
+        beyond = not suits(example, values[q.clip] or page.default.clip)
+        taken = _with_models(page, *here) if here and beyond else {}
+        said = note(f"{example.title}: {example.origin}.") if example.is_photograph else message("")
+        asked = {q.picture: example.picture, q.words: example.words, q.preset: None, q.message: said}
+        return taken | asked | _own_note(page, False)  # until it is known to be so
 
     def on_preset(title: str | None) -> tuple[Any, ...]:
         return pc.vocabulary_presets().get(title or "") or gr.skip(), message("")
@@ -346,7 +374,8 @@ def _wire_fills(page: Page) -> list[Any]:
     outputs = [q.background, q.threshold, q.message]
     fills.append(parts.add_background.click(on_background, None, outputs, **EVERY, **QUICK))
     if q.gallery is not None:
-        fills.append(q.gallery.select(on_example, None, [q.picture, q.words, q.preset, q.message], **EVERY, **QUICK))
+        example: list[Any] = [q.picture, q.words, q.preset, *models, parts.own_note, parts.use_photo_models]
+        fills.append(q.gallery.select(on_example, {q.clip}, example, **EVERY, **QUICK))
     return [*fills, parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK)]
 
 

@@ -11,6 +11,8 @@ from tests.browser.visit import DESKTOP, PHONE, expect, needs_browser
 from tests.serving import app_process
 
 pytestmark = needs_browser
+PHOTOGRAPHS = [example for example in read_examples(FOLDER) if example.is_photograph]
+DRAWN = [example for example in read_examples(FOLDER) if not example.is_photograph]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ FETCHED = """() => performance.getEntries().filter((one) => !/\\/(assets|static)
 def test_a_result_is_there_before_anything_is_done(visit, app, viewport):
     opened = visit(app, viewport)
     expect(opened.page.locator("#overlay img")).to_be_visible()
-    first = read_examples(FOLDER)[0]
+    first = DRAWN[0]
     shown = set(opened.chips().all_inner_texts())
     assert len(shown) >= 3 and shown <= set(first.words.split(", "))
     status = opened.page.locator("#status")
@@ -44,13 +46,24 @@ def test_an_example_is_one_click_and_has_its_truth(visit, app):
     opened = visit(app)
     expect(opened.page.locator("#overlay img")).to_be_visible()
     before = opened.page.locator("#overlay img").get_attribute("src")
-    opened.page.locator("#examples button.thumbnail-item").nth(1).click()
+    opened.page.locator("#examples button.thumbnail-item").nth(len(PHOTOGRAPHS) + 1).click()
     expect(opened.page.locator("#overlay img")).not_to_have_attribute("src", before)
-    second = read_examples(FOLDER)[1]
+    second = DRAWN[1]
     assert set(opened.chips().all_inner_texts()) <= set(second.words.split(", "))
     opened.page.get_by_role("tab", name="Look inside").click()
     opened.page.get_by_role("tab", name="Truth").click()
     expect(opened.page.locator("#inside-miou")).to_contain_text("mIoU")
+    assert opened.errors == []
+
+
+def test_a_photograph_waits_for_models_that_know_it(visit, app):
+    opened = visit(app)
+    opened.until_result()
+    opened.page.locator("#examples button.thumbnail-item").first.click()
+    expect(opened.page.locator("#own-note")).to_contain_text("drawn things only")
+    expect(opened.page.locator("#use-photo-models")).to_contain_text("MB, downloaded once")
+    expect(opened.page.locator("#message")).to_contain_text("public domain")
+    expect(opened.page.locator("#belongs")).to_have_text("This result is of the picture before.")
     assert opened.errors == []
 
 
