@@ -7,6 +7,7 @@ go of an old session; on the page menus change with the models that are here. So
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from abc import ABCMeta
 from pathlib import Path
@@ -128,6 +129,15 @@ class Number(gr.Radio, metaclass=WithoutStub):
 
     def preprocess(self, payload: Any) -> int | None:
         return payload if isinstance(payload, int) and not isinstance(payload, bool) else None
+
+
+def spot(index: Any) -> tuple[float, float] | None:
+    """(x, y) of a click, from what a browser sent with it; None where that is no point."""
+    try:
+        x, y = (float(part) for part in index)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 class Names(gr.CheckboxGroup, metaclass=WithoutStub):

@@ -7,6 +7,7 @@ with other `Settings`, and share what they have in common, such as CLIP's tokens
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -23,7 +24,7 @@ from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
 from demo.models import Provider
-from demo.visit import Entry, Key, Visit, is_sams_own, keys_of, sam_of
+from demo.visit import Entry, Key, Visit, file_digest, is_sams_own, keys_of, sam_of
 from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
@@ -82,6 +83,15 @@ class Stages:
         """The visit with its picture read. Raises ValueError where it is none."""
         stages = cls(models, visit)
         return replace(visit, reservations=stages.reservations(), entries=stages.entries())
+
+    def beside(self, picture: str) -> Stages:
+        """The stages of another picture, a file, in the same settings. What it makes is kept along with this one's.
+
+        Raises ValueError where there is no such file any more.
+        """
+        other = copy.copy(self)
+        other.asked, other.digest = replace(self.asked, picture=picture), file_digest(picture)
+        return other
 
     def model(self, settings: pc.Settings | None = None) -> pc.ProxyCLIP:
         """The model of some settings. Raises UserError rather than downloading what nobody asked for."""

@@ -6,6 +6,7 @@ Axes: B windows, N patches of one window, C VFM width, H x W pixels of the pictu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -37,8 +38,8 @@ class Likeness:
         if share is None:
             attention.check_beta_gamma(beta, 1)
             return self.values >= beta * self.mean
-        if not 0 <= share <= 1:  # false for NaN, too
-            raise ValueError(f"share is {share}; expected a number from 0 to 1, such as 0.1.")
+        if not isinstance(share, Real) or not 0 <= share <= 1:  # false for NaN, too
+            raise ValueError(f"share is {str(share)[:80]!r}; expected a number from 0 to 1, such as 0.1.")
         count = round(share * self.values.size)
         most = np.zeros(self.values.size, dtype=bool)
         if count:

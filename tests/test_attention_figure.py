@@ -149,6 +149,9 @@ def test_the_page_takes_the_seeds_the_sources_and_the_stage_that_are_looked_at(s
     assert (held["maps"][0, 1] == tiny_model.seed_attention(stages.features(), (30, 30))).all()
     held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, stage="cosine"), "npz")))
     assert held["maps"].shape[:2] == (1, 2) and str(held["stage"]) == "cosine"
+    held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, head=1, scale="uniform"), "npz")))
+    assert held["sources"][0] == "CLIP's own attention, head 2"
+    assert (held["maps"][0, 0] == tiny_model.seed_attention(stages.features(), (30, 30), source="clip", head=1)).all()
 
 
 def test_the_page_refuses_a_kind_that_is_none(stages):

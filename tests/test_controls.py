@@ -96,6 +96,19 @@ INSIDE_TAB: list[tuple] = [
     ("inside-figure-take", "click", None, {}, set(), NOTHING),
     ("inside-copy", "click", None, {}, set(), NOTHING),
 ]
+POINT = {"index": [20, 30], "value": None}
+ALIKE: list[tuple] = [
+    ("alike-picture", "select", None, POINT, set(), NOTHING),
+    ("alike-by", "input", "share", {}, set(), NOTHING),
+    ("alike-share", "input", 0.3, {}, set(), NOTHING),
+    ("alike-scene", "input", "scene", {}, set(), PICTURE),
+    ("alike-other", "input", "other.png", {}, set(), PICTURE),
+    ("alike-take", "click", None, {}, set(), NOTHING),
+]
+WORD: list[tuple] = [
+    ("word-picture", "select", None, POINT, set(), NOTHING),
+    ("word-way", "input", "clip", {}, set(), NOTHING),
+]
 COMPARE_TAB: list[tuple] = [
     ("compare-left", "input", "CLIP's values alone", {}, set(), NOTHING),
     ("compare-right", "input", "CLIP alone", {}, set(), NOTHING),
@@ -105,6 +118,7 @@ COMPARE_TAB: list[tuple] = [
 ]
 ROWS = [(view, row) for view, rows in (("segment", SEGMENT_TAB), ("compare", COMPARE_TAB)) for row in rows]
 ROWS += [("inside/attention", row) for row in INSIDE_TAB]
+ROWS += [("inside/alike", row) for row in ALIKE] + [("inside/word", row) for row in WORD]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +185,8 @@ def test_every_control_has_its_row(page):
     assert page.controls() == listed
 
 
-VIEWS = ("segment", "inside/attention", "inside/similarity", "inside/features", "inside/truth", "compare")
+INSIDE = ("attention", "alike", "word", "similarity", "features", "truth")
+VIEWS = ("segment", *(f"inside/{section}" for section in INSIDE), "compare")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from demo.answers.looking import Looking
 
 VIEWS = ("segment", "inside/attention", "compare")
 SOURCES = (menus.OWN_ATTENTION, "DINO B/8, keys", "DINO B/16")
-LOOKING = Looking("inside/attention", ((120.5, 80.0), (3.0, 4.0)), SOURCES[1:], "cosine", ("a & b; c", "$x_1$", "天"))
+LOOKING = Looking(
+    "inside/attention", ((120.5, 80.0), (3.0, 4.0)), SOURCES[1:], "cosine", "shared", True, ("a & b; c", "$x_1$", "天")
+)
 
 
 def read(**query: str) -> Looking:
@@ -34,6 +36,7 @@ def test_a_link_says_only_what_is_not_as_the_page_opens():
         {"view": "../x"},
         {"view": "inside"},
         {"stage": "<script>"},
+        {"scale": "7", "in": "<b>"},
         {"seeds": "a,b;1;2,3,4;nan,0;inf,1;,"},
         {"seeds": "9" * 400 + ",1"},
         {"hidden": "{}"},

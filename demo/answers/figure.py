@@ -20,7 +20,8 @@ KINDS = {
 
 
 def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
-    """The file: the seeds that are looked at, from the sources that are shown, at the stage that is chosen.
+    """The file: the seeds that are looked at, from the sources that are shown, at the stage that is chosen, on one
+    scale.
 
     CLIP's own attention is laid beside them where that stage is one that it has. Raises ValueError for an unknown kind.
     """
@@ -36,7 +37,9 @@ def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
         s.beta,
         s.gamma,
         stage=view.stage,
+        scale="uniform" if view.scale == "uniform" and view.stage == "softmax" else "shared",
         own_attention=own,
+        head=view.head,
         names=[result.names[result.labels[int(y), int(x)]] for x, y in points],
         regions=stages.scope(replace(s, fusion="proxy")),
     )

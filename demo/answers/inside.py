@@ -63,7 +63,8 @@ class View:
     sources: other VFMs and facets than the page's own, and menus.OWN_ATTENTION; unknown names are passed over. seeds:
     what the browser holds. windows: in those of the result, where the whole picture is one otherwise. head: of CLIP's
     own attention, from 0 on; None for the mean of all. label_map: a file, and mask_word: the object of a mask, see
-    `ground_truth.of`. examples: of the gallery, which bring their truth.
+    `ground_truth.of`. examples: of the gallery, which bring their truth. by, share, other: of what is like the seeds:
+    by "beta", or "share" in 0..1; in the second picture `other`, a file, or in this one. way: of `to_word.WAYS`.
     """
 
     sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
@@ -75,6 +76,10 @@ class View:
     label_map: str | None = None
     examples: tuple[Example, ...] = ()
     mask_word: str | None = None
+    by: str = "beta"
+    share: float = 0.1
+    other: str = ""
+    way: str = "proxy"
 
     @property
     def own_attention(self) -> bool:

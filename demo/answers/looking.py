@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from demo import limits, menus
-from demo.answers.inside import ATTENTION_STAGES, Point
+from demo.answers.inside import ATTENTION_STAGES, SCALES, Point
 from demo.components import MOST_HELD, MOST_IN_A_NAME, MOST_NAMES
 
 FIRST_VIEW = "segment"
@@ -20,12 +20,14 @@ FIRST_VIEW = "segment"
 @dataclass(frozen=True)
 class Looking:
     """view: a tab, or a section of one, such as "inside/attention". points: (x, y) in pixels of the picture itself.
-    sources, stage: as in `inside.View`. hidden: names of classes."""
+    sources, stage, scale, windows: as in `inside.View`. hidden: names of classes."""
 
     view: str = FIRST_VIEW
     points: tuple[Point, ...] = ()
     sources: tuple[str, ...] = (menus.OWN_ATTENTION,)
     stage: str = "softmax"
+    scale: str = "own"
+    windows: bool = False
     hidden: tuple[str, ...] = ()
 
     def as_query(self) -> dict[str, str]:
@@ -39,6 +41,8 @@ class Looking:
             "seeds": ";".join(f"{x:.1f},{y:.1f}" for x, y in self.points),
             "sources": json.dumps(self.sources, ensure_ascii=False),
             "stage": self.stage,
+            "scale": self.scale,
+            "in": "windows" if self.windows else "whole",
             "hidden": json.dumps(self.hidden, ensure_ascii=False),
         }
 
@@ -46,12 +50,14 @@ class Looking:
     def from_query(cls, query: Mapping[str, str], views: Collection[str], sources: Collection[str]) -> Looking:
         """What the entries say. views, sources: those that there are."""
         usual = cls()
-        view, stage = query.get("view", usual.view), query.get("stage", usual.stage)
+        view, stage, scale = (query.get(name, getattr(usual, name)) for name in ("view", "stage", "scale"))
         named = _names(query["sources"]) if "sources" in query else usual.sources
         return cls(
             view=view if view in views else usual.view,
             points=_points(query.get("seeds", "")),
             sources=tuple(name for name in named if name in sources),
+            scale=scale if scale in (value for _, value in SCALES) else usual.scale,
+            windows=query.get("in") == "windows",
             stage=stage if stage in (value for _, value in ATTENTION_STAGES) else usual.stage,
             hidden=_names(query.get("hidden", "")),
         )

@@ -228,6 +228,15 @@ function place(points, spoken = true) {
   asking = setTimeout(() => trigger("click"), TOLD_AFTER);
 }
 
+// Another section has chosen a seed.
+document.addEventListener("seeds", ({ detail }) => {
+  if (!field || detail?.picture !== seeds.picture) return;
+  seeds = detail;
+  element.closest("#inside-live").dataset.seeds = JSON.stringify(seeds);
+  mark();
+  paintSoon();
+});
+
 const pinned = (at) => place([...seeds.points.slice(0, field.most - 1), at]);
 
 // The last seed goes to the middle of a neighbouring patch, unless it would leave the picture.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -20,9 +20,10 @@ from demo.answers import inside
 from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.answers.live import Live, live
 from demo.components import Menu, Names, Upload, as_download, in_files
+from demo.examples import Example
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs import inside_figure
+from demo.tabs import inside_alike, inside_figure
 from demo.tabs.parts import EVERY, GALLERY, PRIVATE, QUICK, InsideParts, Page, Values, script
 from proxyclip_core.drawing.plate import SEED_COLOURS
 
@@ -46,9 +47,17 @@ SHOWN = """(stage, scale, grid, beta, gamma) => {
 STATISTICS = ["Vision model", "Mean similarity", "Masked pairs", "Attended patches"]
 
 
-def layout(models: Provider, default: pc.Settings) -> InsideParts:
+def layout(models: Provider, default: pc.Settings, examples: Sequence[Example]) -> InsideParts:
+    """examples: of the gallery, for a second picture."""
     parts, tabs = _top(models, default), {}
-    sections = {"Attention": _attention, "Similarity": _similarity, "Features": _features, "Truth": _truth}
+    sections: dict[str, Callable[[], dict[str, Any]]] = {
+        "Attention": _attention,
+        "Alike": lambda: {"alike": inside_alike.alike_section(examples)},
+        "Word": lambda: {"word": inside_alike.word_section()},
+        "Similarity": _similarity,
+        "Features": _features,
+        "Truth": _truth,
+    }
     with gr.Tabs(overflow_behavior="wrap", elem_id="inside-sections"):
         for name, section in sections.items():
             view = f"inside/{name.lower()}"
@@ -175,6 +184,8 @@ def sections(page: Page) -> dict[str, tuple[Callable[..., Any], list[Any]]]:
     parts = page.inside
     return {
         "inside/attention": (_attention_maps, [parts.live, parts.maps, parts.head]),
+        "inside/alike": (inside_alike.show_alike, [parts.alike.picture, parts.alike.found]),
+        "inside/word": (inside_alike.show_word, [parts.word.picture, parts.word.attention, parts.word.told]),
         "inside/similarity": (inside.similarity, [parts.histogram, parts.table]),
         "inside/features": (inside.feature_pictures, [parts.pictures]),
         "inside/truth": (_against_truth, [parts.miou, parts.curves, parts.mask_word]),
@@ -185,6 +196,7 @@ def inputs(page: Page) -> set[Any]:
     """The components that `fill` reads."""
     parts = page.inside
     chosen = {parts.sources, parts.stage, parts.scale, parts.head, parts.windows, parts.label_map, parts.mask_word}
+    chosen |= {parts.alike.by, parts.alike.share, parts.alike.other, parts.word.way}
     return chosen | {page.held.seeds, page.held.shown}
 
 
@@ -197,7 +209,8 @@ def outputs(page: Page) -> list[Any]:
 def changes(page: Page) -> list[Any]:
     """The events after which the open section is filled again."""
     parts = page.inside
-    chosen = (parts.sources, parts.stage, parts.scale, parts.head, parts.windows, parts.mask_word)
+    chosen: list[Any] = [parts.sources, parts.stage, parts.scale, parts.head, parts.windows, parts.mask_word]
+    chosen += [parts.alike.by, parts.alike.share, parts.alike.other, parts.word.way]
     moved = [part.input for part in chosen]
     return [*moved, parts.label_map.upload, parts.label_map.clear]
 
@@ -235,7 +248,8 @@ def read_view(page: Page, values: Values) -> inside.View:
     parts = page.inside
     shown = (values[parts.stage], values[parts.scale], bool(values[parts.windows]), _head(values[parts.head]))
     truth = (values[parts.label_map], page.examples, values[parts.mask_word])
-    return inside.View(tuple(values[parts.sources]), *shown, values[page.held.seeds], *truth)
+    alike = (values[parts.alike.by], values[parts.alike.share], values[parts.alike.other] or "", values[parts.word.way])
+    return inside.View(tuple(values[parts.sources]), *shown, values[page.held.seeds], *truth, *alike)
 
 
 def _head(name: str | None) -> int | None:

@@ -39,7 +39,7 @@ def wire(page: Page) -> None:
     def on_linked(address: str) -> Any:
         return gr.update(value=address, visible=True)
 
-    looked = {inside.sources, inside.stage, held.view, held.seeds, held.hidden}
+    looked = {inside.sources, inside.stage, inside.scale, inside.windows, held.view, held.seeds, held.hidden}
     for button, box in ((page.segment.copy, page.segment.link), (inside.figure.copy, inside.figure.link)):
         linked = button.click(on_link, q.inputs | looked, [page.segment.query, q.message], queue=False, **QUICK)
         linked.success(on_linked, page.segment.query, box, js=COPY, **QUICK)
@@ -51,7 +51,8 @@ def _looking(page: Page, values: Values, asked: Asked) -> Looking:
     if save_load.example_of(asked, page.examples):  # any other picture stays here, and its seeds with it
         points = Seeds.read(values[held.seeds], file_digest(asked.picture)).points
     view, sources = str(values[held.view]), tuple(values[inside.sources])
-    return Looking(view, points, sources, values[inside.stage], page.hidden(values))
+    shown = (values[inside.stage], values[inside.scale], bool(values[inside.windows]))
+    return Looking(view, points, sources, *shown, page.hidden(values))
 
 
 def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
@@ -64,6 +65,8 @@ def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
         held.linked: {"view": looking.view, "hidden": looking.hidden},
         inside.sources: gr.update(choices=sources, value=list(looking.sources)),
         inside.stage: looking.stage,
+        inside.scale: looking.scale,
+        inside.windows: looking.windows,
     }
     example = save_load.example_of(asked, page.examples)
     if example is not None and example.name == query.get("example"):
@@ -73,8 +76,9 @@ def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
 
 def outputs(page: Page) -> list[Any]:
     """The components that `restored` fills."""
-    held = page.held
-    return [held.hidden, held.linked, held.seeds, page.inside.sources, page.inside.stage]
+    held, inside = page.held, page.inside
+    shown = [inside.sources, inside.stage, inside.scale, inside.windows]
+    return [held.hidden, held.linked, held.seeds, *shown]
 
 
 def follow(page: Page, opened: Any) -> None:

@@ -165,6 +165,30 @@ class FigureParts:
 
 
 @dataclass(frozen=True)
+class AlikeParts:
+    """What is like the seeds. scene: names an example as the second picture; other: any. file: hidden, of the masks."""
+
+    picture: gr.Image
+    by: gr.Radio
+    share: gr.Slider
+    scene: Menu
+    other: Picture
+    found: gr.Gallery
+    take: gr.Button
+    file: gr.DownloadButton
+
+
+@dataclass(frozen=True)
+class WordParts:
+    """The way from a seed to its word."""
+
+    picture: gr.Image
+    way: gr.Radio
+    attention: gr.Image
+    told: gr.HTML
+
+
+@dataclass(frozen=True)
 class InsideParts:
     """tabs: view -> the section's tab."""
 
@@ -179,6 +203,8 @@ class InsideParts:
     windows: gr.Checkbox
     maps: gr.Gallery
     figure: FigureParts
+    alike: AlikeParts
+    word: WordParts
     histogram: gr.HTML
     table: gr.Dataframe
     pictures: gr.Gallery

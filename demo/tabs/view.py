@@ -11,7 +11,7 @@ import gradio as gr
 
 from demo.answers import segment
 from demo.components import SAME, set_to
-from demo.tabs import compare, inside, inside_figure, link
+from demo.tabs import compare, inside, inside_alike, inside_figure, link
 from demo.tabs.parts import LATEST, ON_MODEL, PRIVATE, Page, Values
 from demo.visit import Visit
 
@@ -22,7 +22,15 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     inputs = inside.inputs(page) | compare.inputs(page) | {held.visit, held.view, held.point, parts.score_class}
     scores = [parts.top, parts.score_class, parts.score_map]
     outputs = [held.visit, *scores, *inside.outputs(page), *compare.outputs(page)]
-    busy = [page.inside.maps, page.inside.histogram, page.inside.pictures, page.inside.curves, page.compare.slider]
+    busy = [
+        page.inside.maps,
+        page.inside.histogram,
+        page.inside.pictures,
+        page.inside.curves,
+        page.inside.alike.found,
+        page.inside.word.attention,
+        page.compare.slider,
+    ]
     filling = {"inputs": inputs, "outputs": outputs, "show_progress_on": busy, **LATEST, **ON_MODEL}
 
     def on_result(values: Values) -> Any:
@@ -49,6 +57,8 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
         chosen.then(on_opened, **filling)
     gr.on([*inside.changes(page), *compare.changes(page)], on_changed, **filling)
     inside.wire_seeds(page).then(on_changed, **filling)
+    for chain in inside_alike.wire(page, inside.inputs(page), inside.read_view):
+        chain.then(on_changed, **filling)
     compare.wire_both(page).then(on_changed, **filling)
     compare.wire(page)
     link.wire(page)

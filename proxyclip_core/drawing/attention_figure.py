@@ -118,6 +118,7 @@ def attention_figure(
     stage: str = "softmax",
     scale: str = "shared",
     own_attention: bool | None = None,
+    head: int | None = None,
     names: Sequence[str] = (),
     regions: Regions | None = None,
 ) -> AttentionFigure:
@@ -126,7 +127,8 @@ def attention_figure(
     features: of the picture; several of them to lay VFMs, facets or windows beside each other, all with the model's
     CLIP. seeds: points (x, y) in pixels of the picture. image: the picture itself. stage, regions: as in
     `seed_attention`. scale: "shared", or for softmax "uniform", by which grids of different sizes compare.
-    own_attention: whether CLIP's own is laid beside, which has a softmax only; None where it can be.
+    own_attention: whether CLIP's own is laid beside, which has a softmax only; None where it can be. head: which
+    of its heads, from 0 on; None for the mean of all.
     names: a text for each seed, such as its class, which is drawn as it is; a name of characters that DejaVu Sans does
     not have is in the arrays alone.
     Raises ValueError for what does not fit together, such as another picture's features or a seed outside.
@@ -140,19 +142,20 @@ def attention_figure(
     sources = [(one, "vfm") for one in listed if one.vfm is not None]
     if own_attention or not sources:
         sources.insert(0, (listed[0], "clip"))
-    how: dict[str, Any] = {"beta": beta, "gamma": gamma, "stage": stage, "regions": regions}
+    how: dict[str, Any] = {"beta": beta, "gamma": gamma, "stage": stage, "regions": regions, "head": head}
     at_size = [(replace(one, layout=replace(one.layout, size_hw=size_hw)), source) for one, source in sources]
     for point in seeds:
         listed[0].layout.scaled_point(point)
     spots = [((int(x) + 0.5) * size_hw[1] / width, (int(y) + 0.5) * size_hw[0] / height) for x, y in seeds]
     maps = [[model.seed_attention(one, spot, source=source, **how) for one, source in at_size] for spot in spots]
+    own_title = "CLIP's own attention" + ("" if head is None else f", head {head + 1}")
     return AttentionFigure(
         picture=picture_at(pixels, size_hw),
         size_hw=(height, width),
         seeds=tuple((float(x), float(y)) for x, y in seeds),
         names=tuple(names) or ("",) * len(seeds),
         maps=np.stack([np.stack(row) for row in maps]),
-        sources=tuple("CLIP's own attention" if source == "clip" else _title(one) for one, source in sources),
+        sources=tuple(own_title if source == "clip" else _title(one) for one, source in sources),
         patches=tuple(
             one.clip_grid[0] * one.clip_grid[1] if source == "clip" else require_vfm(one)[0, 0].numel()
             for one, source in sources

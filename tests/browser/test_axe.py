@@ -19,7 +19,7 @@ pytestmark = [needs_browser, pytest.mark.skipif(not AXE.is_file(), reason="axe-c
 GRADIOS = {
     "target-size": ".icon-button-wrapper *, .upload-container *, .source-selection *, .slider_input_container *",
     "image-redundant-alt": "footer *, .thumbnail-item *, .preview *",
-    "label-content-name-mismatch": "#inside-label-map *, #picture *",
+    "label-content-name-mismatch": "#inside-label-map *, #picture *, #alike-other *",
     "aria-prohibited-attr": ".empty, .empty *, [aria-label='Empty value']",
 }
 FOUND = """async (rules) => {
@@ -48,7 +48,7 @@ def barriers(opened) -> list[str]:
 def tabs(opened) -> Iterator[str]:
     """Opens one tab and section after the other, and says which."""
     yield "Segment"
-    for name in ("Look inside", "Similarity", "Features", "Truth", "Compare"):
+    for name in ("Look inside", "Alike", "Word", "Similarity", "Features", "Truth", "Compare"):
         opened.page.get_by_role("tab", name=name, exact=True).click()
         yield name
 

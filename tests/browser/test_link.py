@@ -19,7 +19,8 @@ SAID = {
 
 
 def test_a_link_opens_the_tab_with_its_seeds_stage_sources_and_hidden_classes(visit, with_examples):
-    opened = opened_with_result(visit, f"{with_examples}?{urlencode(SAID)}")
+    opened = visit(f"{with_examples}?{urlencode(SAID)}")
+    opened.until_result()
     expect(opened.page.locator("#inside-where")).to_contain_text("1: (60, 40)")
     expect(opened.page.get_by_label("Before masking (cosine)")).to_be_checked()
     expect(opened.page.locator("#inside-maps img")).to_have_count(1)
