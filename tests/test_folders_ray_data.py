@@ -139,6 +139,22 @@ def test_the_command_scores_on_ray_as_in_one_process(cluster, pairs, tmp_path, m
     assert Path("ray.json").read_bytes() == Path("alone.json").read_bytes()
 
 
+def test_scenes_are_shared_out_on_ray_and_score_as_in_one_process(cluster, pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = [str(item.picture) for item in pairs.items[:5]]
+    words = [["red", "green", "blue", "yellow"], ["sky", "sea", "sand", "hill"]]
+    scenes = [{"file": file, "labels": f"{file}.png", "words": words[place % 2]} for place, file in enumerate(files)]
+    Path("scenes.json").write_text(json.dumps(scenes))
+    tables = []
+    for file, more in (("alone.json", []), ("ray.json", ["--ray", "local"])):
+        given = ["evaluate", "scenes", "--index", "scenes.json", "--clip", "Built-in", "--side", "as-is"]
+        assert cli.main([*given, "--templates", "none", "--json", file, *more]) == 0
+        tables.append(json.loads(Path(file).read_text()))
+        for row in tables[-1]["rows"].values():
+            assert row.pop("seconds") > 0
+    assert tables[0] == tables[1] and tables[0]["scenes"] == 5
+
+
 def test_a_remote_folder_is_read_by_ray_also_where_an_actor_has_all_cores(cluster, album, tmp_path, monkeypatch):
     monkeypatch.setattr(ray_data, "MOST_ON_CPU", 2)
     out = tmp_path / "out"

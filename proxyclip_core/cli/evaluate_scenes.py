@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,16 @@ from proxyclip_core.cli.options import (
     say,
     whole_number,
 )
-from proxyclip_core.evaluation import LabelledPicture, Way, classes_of, other_classes, read_scenes, score_rows
+from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scenes
+from proxyclip_core.evaluation.scene_work import Part, SceneJob, SceneWork, joined
 from proxyclip_core.evaluation.words_present import WordScore
+from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
 from proxyclip_core.models.weights import is_available
 from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.settings import SETTINGS, check_threshold
-from proxyclip_core.types import DenseFeatures
-from proxyclip_core.words import Classes
 
 SCENES = Path("assets/examples/eval/scenes.json")  # below the current folder, where that is the repository
 DISTRACTORS = 40
@@ -57,6 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=SETTINGS["refine"].values,
         metavar="NAME",
         help="a row for each of these, besides the one of --refine; for each that there is, where none is named",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="share the scenes out on a Ray cluster: its address, or 'local' for one on this machine; they must lie in "
+        "a folder that all its machines see",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
     add_settings(parser, ["clip", "vfm", *EVALUATED])
@@ -85,16 +91,18 @@ def run(options: argparse.Namespace) -> int:
     print(f"{head}{'words AUC':>12}{'found P':>9}{'R':>7}", flush=True)
     record: dict[str, Any] = {"scenes": len(scenes), "settings": settings, "rows": {}, "iou": {}, "computed_with": {}}
 
-    def add(titles: dict[Way, str], model: ProxyCLIP) -> None:
-        progress = partial(tqdm, unit=" scenes", leave=False, mininterval=0.5 if sys.stderr.isatty() else 20)
-        words = {way: WordScore() for way in titles if isinstance(way, str)}
-
-        def each(fusion: str, scene: LabelledPicture, dense: DenseFeatures, drawn: Classes) -> None:
-            words[fusion].add(model, dense, scene, drawn[:others], known)
-
-        more: dict[str, Any] = {**settings, "seed": options.seed, "words_of": every_scene, "progress": progress}
-        more["each"] = each
-        scores = score_rows(model, scenes, list(titles), (0, others), **more)
+    def add(titles: dict[Way, str], model: ProxyCLIP, vfm: str | None = None) -> None:
+        load = partial(load_models, options, model.clip.name, vfm) if vfm else partial(load_models, options)
+        job = SceneJob(load, index.absolute(), tuple(titles), others, {**settings, "seed": options.seed})
+        places = list(range(len(scenes)))
+        parts: Iterable[Part]
+        if options.ray:
+            parts = map_on_ray(job, places, options.ray)
+        else:  # one after the other, as the time that each takes is told
+            work = SceneWork(job, model, every_scene)
+            parts = (work([place])[0] for place in places)
+        often = 0.5 if sys.stderr.isatty() else 20
+        scores, words = joined(tqdm(parts, total=len(places), unit=" scenes", leave=False, mininterval=often))
         for way, title in titles.items():
             plain, crowded = scores[way, 0], scores[way, others]
             seconds = float(np.mean(plain.seconds))
@@ -119,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
     alone: dict[Way, str] = {"clip": "CLIP alone, own attention", "values": "CLIP alone, values"}
     add(alone | proxy(model.vfm.name), model)
     for vfm in _siblings(model.vfm.name):
-        add(proxy(vfm), load_models(options, model.clip.name, vfm))
+        add(proxy(vfm), load_models(options, model.clip.name, vfm), vfm)
     if options.json:
         options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
     return 0

@@ -88,6 +88,14 @@ class Score:
         if self.with_borders:
             self.border_scores.append(border_f_score(predicted, truth.labels))
 
+    def join(self, other: Score) -> None:
+        """Adds what another has gathered of other pictures."""
+        self.overlap.update(other.overlap)
+        self.union.update(other.union)
+        self.true |= other.true
+        self.border_scores += other.border_scores
+        self.seconds += other.seconds
+
     @property
     def iou(self) -> dict[str, float]:
         """Class name -> IoU in 0..1, for the classes that the truth holds anywhere, each pooled over all pictures.
@@ -158,6 +166,7 @@ def score_rows(
     sam: str = default("sam"),
     seed: int = 0,
     words_of: Iterable[LabelledPicture] = (),
+    first: int = 0,
     each: Callable[[str, LabelledPicture, DenseFeatures, Classes], None] = lambda *seen: None,
     progress: Callable[[list[LabelledPicture]], Iterable[LabelledPicture]] = iter,
 ) -> dict[tuple[Way, int], Score]:
@@ -166,7 +175,8 @@ def score_rows(
     ways: fusions, or pairs of a fusion and a refinement, which then takes the place of `refine`. The seconds of a score
     are those from the logits on: what the refinement and the labels took.
     distractors: how many classes of other scenes, drawn at random, each scene gets on top of its own; words_of: more
-    scenes to take them from. background: with "short" or "long" each scene's first class must be 'background'.
+    scenes to take them from; first: the place of the first scene, as what is drawn depends on the place.
+    background: with "short" or "long" each scene's first class must be 'background'.
     each: called for each scene and fusion with its patches, and the classes of other scenes as they were drawn.
     progress: what the scenes are counted through, such as `tqdm`. The rest as in `ProxyCLIP`.
     Raises ValueError where other scenes have too few classes, or a setting does not fit.
@@ -175,7 +185,7 @@ def score_rows(
     scenes = list(scenes)
     known = classes_of([*scenes, *words_of])
     scores = {(way, count): Score() for way in ways for count in distractors}
-    for number, scene in enumerate(progress(scenes)):
+    for number, scene in enumerate(progress(scenes), first):
         others = other_classes(scene, known)
         if len(others) < max(distractors):
             raise ValueError(f"{scene.name}: other scenes have {len(others)} words, not {max(distractors)}.")

@@ -50,6 +50,13 @@ class WordScore:
         self.right += sum(not own.isdisjoint(word.casefold() for word in group) for group in found)
         self.true += len(scene.classes)
 
+    def join(self, other: WordScore) -> None:
+        """Adds what another has gathered of other scenes."""
+        self.present += other.present
+        self.absent += other.absent
+        self.proposed, self.right = self.proposed + other.proposed, self.right + other.right
+        self.true += other.true
+
     @property
     def auc(self) -> float | None:
         """How well presence tells present from absent words, of all scenes together, 0..1; None without the latter."""

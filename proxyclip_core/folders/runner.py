@@ -35,7 +35,7 @@ class Work(Protocol[Taken, Given]):
 
     device: torch.device
 
-    def __call__(self, pictures: Sequence[Taken]) -> Sequence[Given]: ...
+    def __call__(self, pictures: Sequence[Taken], /) -> Sequence[Given]: ...
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ FEW, MANY = 5, 847
 ADE: dict[str, Any] = {"size_hw": (512, 683), "side": 448, "classes": 150, "repeats": 1, "at_least": 0.0}
 GIGABYTE = 1e9
 BUILTIN: dict[str, Any] = {"clip": "Built-in", "vfm": "Built-in/8"}
-FOLDER: dict[str, Any] = {**BUILTIN, "repeats": 2, "at_least": 0.0}
-RAY_TIMES = 4
+TIMES = 4  # that a folder holds the scenes, which are then 200
+FOLDER: dict[str, Any] = {**BUILTIN, "repeats": 1, "at_least": 0.0, "times": TIMES}
 # Row -> (method, picture, classes, seconds it may take on two cores).
 REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
     "quick": ("quick", (384, 512), 15, 0.15),
@@ -237,7 +237,7 @@ def evaluation(run: Runner) -> Line:
 def folder(run: Runner) -> Line:
     """Both with the built-in pair, whose pictures take so little that all around the networks counts."""
     ours, alone = (run(task, **FOLDER) for task in ("our_folder", "one_by_one"))
-    count, ratio = len(SCENES), alone.seconds / ours.seconds
+    count, ratio = len(SCENES) * TIMES, alone.seconds / ours.seconds
     return Line(
         f"`segment` on a folder of {count} scenes, against one call after another",
         seconds=ours.seconds,
@@ -251,9 +251,9 @@ def folder(run: Runner) -> Line:
 
 def on_ray(run: Runner) -> Line:
     """A cluster takes its time to start, and two sizes of a folder tell how fast it is from then on."""
-    few, many = (run("folder_on_ray", **{**FOLDER, "repeats": 1, "times": times}) for times in (1, RAY_TIMES))
-    alone = run("our_folder", **{**FOLDER, "repeats": 1, "times": RAY_TIMES})
-    count, first = len(SCENES) * RAY_TIMES, len(SCENES)
+    few, many = (run("folder_on_ray", **{**FOLDER, "times": times}) for times in (1, TIMES))
+    alone = run("our_folder", **FOLDER)
+    count, first = len(SCENES) * TIMES, len(SCENES)
     rate = (count - first) / (many.seconds - few.seconds)
     return Line(
         f"`segment --ray local` on a folder of {count} scenes, against one process",

@@ -201,7 +201,7 @@ def folder_on_ray(model: ProxyCLIP, job: Job) -> Call:
 def one_by_one(model: ProxyCLIP, job: Job) -> Call:
     """The same pictures by calls of the model; nothing is written."""
     words = ", ".join(WORDS)
-    return lambda: {"labels": [model(path, words).labels for path in SCENES][-1]}
+    return lambda: {"labels": [model(one.source, words).labels for one in _scenes(job)][-1]}
 
 
 def plain_text(model: ProxyCLIP, job: Job) -> Call:
