@@ -14,9 +14,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
+import torch
 from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -35,6 +37,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LOOK_SECONDS = 0.005  # between the queue's looks for work; gradio's own 0.001 keep a core busy with nothing else
+CPU = torch.device("cpu")
 NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
 WAITING = "{} of your requests are waiting already. Try again when one of them is answered."
 CROWDED = "Too many requests from your address are waiting already. Try again in a while."
@@ -136,7 +139,25 @@ class Door(Blocks):
 
         self._queue.push = fairly  # type: ignore[method-assign]  # gradio makes its queue itself
         self._queue.sleep_when_free = LOOK_SECONDS
+        self._queue.get_events = partial(self.next_events, self._queue.get_events)  # type: ignore[method-assign]
         return self
+
+    def next_events(self, choose: Callable[[], Any]) -> Any:
+        """What is answered next, as gradio chooses: but of those that give a visit back, one of a visitor at a time. It
+        is one in all where models do not run on a CPU, in whose one thread each waits for its turn."""
+        group = self._queue.event_queue_per_concurrency_id.get("model")
+        if group is None:
+            return choose()
+        going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id == "model"]
+        busy = {event.session_hash for event in going}
+        waiting, is_full = group.queue, going and getattr(getattr(self, "models", None), "device", CPU) != CPU
+        group.queue = [] if is_full else [event for event in waiting if event.session_hash not in busy]
+        found = None
+        try:
+            found = choose()
+            return found
+        finally:
+            group.queue = [event for event in waiting if not found or event not in found[0]]
 
     def _seconds(self, event: Any) -> float:
         """What events of this kind have taken so far, on average; 0 before the first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import proxyclip_core as pc
 from demo import limits, time_limit, work
 from demo.answers.errors import in_words
 from demo.models import Provider
+from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
 from demo.visit import Key, Visit, keys_of, size_of_file
@@ -43,18 +45,30 @@ class Runner:
         All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
         its own.
         """
-        value, entries, error = self._run(do, visit, may_encode, tuple(wanted), *given)
+        with self.turn(visit, wanted):
+            value, entries, error = self._run(do, visit, may_encode, tuple(wanted), *given)
         after = replace(visit, entries=entries)
         note(**after.facts())
         return value, after, error
 
-    def estimate(self, visit: Visit) -> float | None:
-        """Seconds that the visit's result takes, right within a factor of two or so; None where that is not known,
-        as before anything has run. Raises ValueError for settings that cannot be."""
+    def turn(self, visit: Visit, wanted: Sequence[pc.Settings] = ()) -> AbstractContextManager[None]:
+        """What is run inside, for the results that a visit or `wanted` asks for, is let past what takes long if it is
+        quick by estimate and its models are in memory."""
+        try:
+            asked = wanted or (visit.asked.settings,)
+            loaded = {s.clip for s in asked} | {s.vfm for s in asked} <= {*self.models.loaded()}
+            seconds = [self.estimate(visit, s) for s in asked] if loaded else [None]
+        except ValueError:  # which is said when it runs
+            seconds = [None]
+        return turn(sum(math.inf if one is None else one for one in seconds) <= limits.QUICK_SECONDS)
+
+    def estimate(self, visit: Visit, settings: pc.Settings | None = None) -> float | None:
+        """Seconds that a result takes, the visit's or that of other settings, right within a factor of two or so; None
+        where that is not known, as before anything has run. Raises ValueError for settings that cannot be."""
         size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
         if not size_hw or not speed:
             return None
-        s = visit.asked.settings
+        s = settings or visit.asked.settings
         words = keys_of(visit.picture, s)["words"]
         known = [entry.value.queries for key, entry in visit.entries.items() if _alike(key, words)]
         return sum(missing(visit, s, size_hw, set(queries_of(s)).difference(*known)).values()) / speed

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits, stopping, time_limit, work
+from demo import limits, one_thread, stopping, time_limit, work
 from demo.answers.errors import UserError
 from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
@@ -249,8 +249,11 @@ class Stages:
         return self._entries[key].value
 
     def _check_going_on(self) -> None:
-        """Raises UserError where the time is up, or nobody waits any more."""
+        """Raises UserError where the time is up, or nobody waits any more. What is quick may pass meanwhile."""
         stopping.check_wanted()
+        start = time.monotonic()
+        one_thread.let_pass()
+        self._end += time.monotonic() - start
         if time.monotonic() > self._end:
             raise UserError(time_limit.TOO_LATE)
 

@@ -246,4 +246,5 @@ class Page:
 
 
 def _limit(fn: Any) -> int:
-    return 1 if fn.concurrency_limit == "default" else fn.concurrency_limit or 1000
+    # Of one visitor one such event is answered at a time, see `Door.next_events`.
+    return 1 if fn.concurrency_limit == "default" or fn.concurrency_id == "model" else fn.concurrency_limit or 1000

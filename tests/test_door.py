@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import gradio as gr
 import httpx
 import pytest
+import torch
 
 from demo import limits
 from demo.door import CROWDED, UNREAD, Door, address_of, in_turn, is_closed
@@ -104,3 +105,22 @@ def test_the_page_is_sent_compressed_and_answers_as_they_come(tiny_model):
         page = httpx.get(url)
         assert page.headers["content-encoding"] == "gzip" and "gradio_config" in page.text
         assert "content-encoding" not in httpx.get(f"{url}gradio_api/info").headers
+
+
+def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_time(door):
+    ann, bob = (SimpleNamespace(session_hash=name, concurrency_id="model") for name in ("ann", "bob"))
+    again = SimpleNamespace(session_hash="ann", concurrency_id="model")
+    group = SimpleNamespace(queue=[again, bob])
+    door._queue.event_queue_per_concurrency_id["model"] = group
+    door._queue.active_jobs = [[ann], None]
+
+    def choose():
+        return ([group.queue.pop(0)], False, "model") if group.queue else None
+
+    assert door.next_events(choose) == ([bob], False, "model") and group.queue == [again]
+    assert door.next_events(choose) is None and group.queue == [again]
+    door._queue.active_jobs = [None, None]
+    door.models = SimpleNamespace(device=torch.device("cuda"))
+    assert door.next_events(choose) == ([again], False, "model")
+    group.queue, door._queue.active_jobs = [ann], [[bob]]
+    assert door.next_events(choose) is None and group.queue == [ann]  # there nothing runs beside another

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from demo import one_thread
 from demo.models import Models
-from demo.one_thread import in_one_thread
+from demo.one_thread import in_one_thread, let_pass, turn
 
 who = in_one_thread(threading.get_ident)
 
@@ -94,3 +96,46 @@ def test_models_say_where_functions_compute(monkeypatch):
     assert models.on_device(plain, plain) is plain and models.on_device(who) is who
     monkeypatch.delitem(sys.modules, "spaces")
     assert models.on_device(who, plain) is who
+
+
+def until(happened) -> None:
+    end = time.monotonic() + 60
+    while not happened() and time.monotonic() < end:
+        let_pass()
+
+
+def test_what_is_quick_runs_within_what_is_slow_where_that_lets_it_pass():
+    going, ran = threading.Event(), list[str]()
+
+    def slow():
+        going.set()
+        until(lambda: ran)
+        return list(ran)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(in_one_thread(slow))
+        assert going.wait(60)
+        with turn(True):
+            in_one_thread(ran.append)("quick")
+        assert first.result() == ["quick"]
+
+
+def test_of_what_waits_the_quick_comes_first_and_lets_nothing_pass():
+    going, free, ran = threading.Event(), threading.Event(), list[str]()
+
+    def blocking():
+        going.set()
+        assert free.wait(60)
+
+    def call(name: str) -> None:
+        with turn(name.startswith("quick")):
+            in_one_thread(lambda: (let_pass(), ran.append(name)))()
+
+    with ThreadPoolExecutor(4) as pool:
+        pool.submit(in_one_thread(blocking))
+        assert going.wait(60)
+        for count, name in enumerate(("slow", "quick 1", "quick 2")):
+            pool.submit(call, name)
+            until(lambda: len(one_thread._quick) + len(one_thread._slow) > count)  # noqa: B023
+        free.set()
+    assert ran == ["quick 1", "quick 2", "slow"]
