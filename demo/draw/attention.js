@@ -14,6 +14,7 @@ let field = null; // the value
 let seeds = { picture: null, points: [] };
 let pointer = null; // (x, y) of the picture's own pixels
 let how = { stage: "softmax", scale: "own", grid: false, beta: 1.2, gamma: 3 };
+let built = { told: null, parts: [] }; // the panes, and what they are of
 let frame = 0, asking = 0, dragging = false;
 
 async function read() {
@@ -42,29 +43,35 @@ const svg = (name, attributes) => {
   return made;
 };
 
-// One pane a source: the picture, the heat, the marks; below them the scale, what is told, and the histogram.
+// One pane a source: the picture, the heat, the marks; below them the scale, what is told, and the histogram. They stay
+// while the sources do.
 function build() {
-  const [height, width] = field.size, image = document.querySelector("#overlay img");
-  panes.style.setProperty("--ratio", width / height);
-  panes.dataset.count = field.sources.length;
-  panes.replaceChildren(...field.sources.map((source) => {
-    const pane = find("template").content.firstElementChild.cloneNode(true);
-    const [part, heat] = [(name) => pane.querySelector(name), pane.querySelector(".heat")];
-    if (image) part("img").src = image.src;
-    const [rows, columns] = source.grid, [[padH, padW], [top, left], [high, wide]] = [source.padded, source.before, source.scaled];
-    Object.assign(heat, { width: columns, height: rows });
-    const share = (value) => `${100 * value}%`;
-    Object.assign(heat.style, { width: share(padW / wide), height: share(padH / high), left: share(-left / wide), top: share(-top / high) });
-    const marks = part("svg"), windows = field.windows.map(([x0, y0, x1, y1]) => svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "window" }));
-    marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    marks.append(...windows, svg("path", { class: "grid", d: lines(source) }), svg("rect", { class: "patch" }), svg("g", { class: "seeds" }));
-    part(".name").textContent = source.name;
-    part(".chart").hidden = !source.pairs;
-    Object.assign(source, { pane, part, pen: heat.getContext("2d"), drawn: new ImageData(columns, rows) });
-    return pane;
-  }));
+  const [height, width] = field.size, image = document.querySelector("#overlay img")?.src ?? "";
+  const told = JSON.stringify([image, field.windows, field.sources.map(({ name, grid }) => [name, grid])]);
+  if (told !== built.told) {
+    panes.style.setProperty("--ratio", width / height);
+    built = { told, parts: field.sources.map((source) => paneOf(source, image)) };
+    panes.replaceChildren(...built.parts.map(({ pane }) => pane));
+  }
+  field.sources.forEach((source, place) => Object.assign(source, built.parts[place]));
   mark();
   paint();
+}
+
+function paneOf(source, image) {
+  const [[height, width], [rows, columns]] = [field.size, source.grid];
+  const pane = find("template").content.firstElementChild.cloneNode(true);
+  const part = (name) => pane.querySelector(name), heat = part(".heat"), share = (value) => `${100 * value}%`;
+  if (image) part("img").src = image;
+  const [[padH, padW], [top, left], [high, wide]] = [source.padded, source.before, source.scaled];
+  Object.assign(heat, { width: columns, height: rows });
+  Object.assign(heat.style, { width: share(padW / wide), height: share(padH / high), left: share(-left / wide), top: share(-top / high) });
+  const windows = field.windows.map(([x0, y0, x1, y1]) => svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "window" }));
+  part("svg").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  part("svg").append(...windows, svg("path", { class: "grid", d: lines(source) }), svg("rect", { class: "patch" }), svg("g", { class: "seeds" }));
+  part(".name").textContent = source.name;
+  part(".chart").hidden = !source.pairs;
+  return { pane, part, pen: heat.getContext("2d"), drawn: new ImageData(columns, rows) };
 }
 
 // The patch of a source under a point, as WindowLayout.patches_at.
@@ -99,7 +106,8 @@ function paint() {
   }
   const ready = field.sources.filter((source) => source.left), ends = scales(ready);
   for (const source of ready) heat(source, ends.get(source));
-  for (const source of ready.filter(({ pairs }) => pairs)) chart(source);
+  const { color, accentColor } = getComputedStyle(panes);
+  for (const source of ready.filter(({ pairs }) => pairs)) chart(source, color, accentColor);
   for (const source of field.sources) outline(source);
   tell(at);
 }
@@ -146,7 +154,7 @@ function outline({ part, at, ...source }) {
 }
 
 // Fig. 4 of the paper: the similarities of all pairs, grey, and of the patch with all others; the mean, and beta times it.
-function chart({ part, pairs, similarity, mean, count }) {
+function chart({ part, pairs, similarity, mean, count }, ink, accent) {
   const canvas = part(".chart"), pen = canvas.getContext("2d"), { width, height } = canvas, bins = pairs.length;
   const row = new Float32Array(bins);
   for (const value of similarity) row[Math.min(Math.floor(((value + 1) * bins) / 2), bins - 1)] += 1 / count;
@@ -155,14 +163,13 @@ function chart({ part, pairs, similarity, mean, count }) {
   const top = 1.5 * Math.max(...all), base = height - 1;
   const across = (bin) => ((bin - first) * width) / (bins - first), of = (value) => across(((value + 1) * bins) / 2);
   const up = (share) => base - Math.min(share / top, 1) * (base - 2);
-  const ink = getComputedStyle(canvas).color;
   pen.clearRect(0, 0, width, height);
   Object.assign(pen, { fillStyle: ink, globalAlpha: 0.12 });
   pen.fillRect(0, 0, Math.max(of(how.beta * mean), 0), height); // masked
   pen.globalAlpha = 0.35;
   for (let bin = first; bin < bins; bin++) pen.fillRect(across(bin), up(all[bin]), across(1 + first), base - up(all[bin]));
   pen.globalAlpha = 1;
-  pen.strokeStyle = getComputedStyle(canvas).accentColor;
+  pen.strokeStyle = accent;
   pen.lineWidth = 2.5;
   pen.beginPath();
   for (let bin = first; bin < bins; bin++) pen.lineTo(across(bin), up(row[bin])), pen.lineTo(across(bin + 1), up(row[bin]));
@@ -178,7 +185,8 @@ function chart({ part, pairs, similarity, mean, count }) {
   pen.setLineDash([]);
   const least = (2 * first) / bins - 1, shown = (value) => number(how.stage === "cosine" ? value : (value - how.beta * mean) * how.gamma);
   part(".from").textContent = shown(least);
-  part(".to").textContent = `${how.stage === "cosine" ? "similarity" : "A"} ${shown(1)}`;
+  part(".what").textContent = how.stage === "cosine" ? "similarity" : "A = γ (similarity − β · mean)";
+  part(".to").textContent = shown(1);
 }
 
 // The class at a point, where a result is drawn.

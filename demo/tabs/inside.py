@@ -38,6 +38,10 @@ PAD = {
 }
 ALL_HEADS, HEAD = "mean of its heads", "head "
 RAMP = np.rint(matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes().hex()
+HINT = (
+    "The histograms are Fig. 4 of the paper. Grey: how alike all pairs of patches are; line: this patch and all "
+    "others; solid upright: the mean; dashed: beta times the mean, below which is masked."
+)
 # Scripts of events: what `attention.js` has found, and what it is told.
 SEEDS = "() => document.querySelector('#inside-live').dataset.seeds"
 TUNED = "(beta, gamma) => window.view?.tuned ?? [beta, gamma]"
@@ -118,14 +122,14 @@ def panes_html() -> str:
         '<svg aria-hidden="true"></svg></div><figcaption><strong class="name"></strong> <span class="told"></span>'
         '</figcaption><div class="bar"><span class="low"></span><i></i><span class="high"></span></div>'
         '<div class="fig4"><canvas class="chart" width="360" height="90" role="img" aria-label="Similarities of all '
-        'pairs of patches, and of this one with all others"></canvas><p><span class="from"></span><span>grey: all '
-        'pairs; line: this patch; solid: the mean, dashed: β times it</span><span class="to"></span></p></div>'
+        'pairs of patches, and of this one with all others"></canvas><p><span class="from"></span><span '
+        'class="what"></span><span class="to"></span></p></div>'
         "</figure>"
     )
     return (
         f'<div class="live" data-drawn="{drawn}">'
         f'<div class="panes" tabindex="0" role="group" aria-label="{keys}"></div>'
-        f'<p class="where" id="inside-where"></p><div class="knobs">{knobs}</div>'
+        f'<p class="hint">{HINT}</p><p class="where" id="inside-where"></p><div class="knobs">{knobs}</div>'
         f'<div class="pad" id="inside-pad">{pad}</div><template>{pane}</template></div>'
     )
 
