@@ -163,6 +163,10 @@ def _from_pil(image: Image.Image, what: str, notes: list[str], is_wide: bool = F
 
 def _from_levels(values: np.ndarray, what: str, notes: list[str]) -> np.ndarray:
     """The modes "I" and "F", 32 bits a pixel, which measuring instruments write with ranges of their own."""
+    known = np.isfinite(values)
+    if not known.all() and known.any():
+        notes.append(f"{what}: {1 - known.mean():.1%} of its pixels hold no number and are black.")
+        values = np.where(known, values, values[known].min())
     low, high = values.min(), values.max()
     if values.dtype.kind != "f" and low >= 0 and 255 < high <= 65535:  # some files of 16 bits are opened as "I"
         return _from_array(values.astype(np.uint16), what, notes)

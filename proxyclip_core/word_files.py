@@ -13,12 +13,14 @@ from typing import Any
 from proxyclip_core.text_files import decoded
 from proxyclip_core.words import Classes, Read, Words, names_in, read_vocabulary, warned, without_comments
 
-SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".yaml", ".yml", ".pbtxt", ".names")  # text otherwise
+SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".pbtxt", ".names")  # text otherwise
 MOST_BYTES = 5_000_000
 MOST_OF_YAML = 100_000  # characters, which take a second
 CVAT_LABEL = re.compile(r"^([^:#\n]+):\d+,\d+,\d+:[^:\n]*:[^:\n]*$", re.MULTILINE)  # of its labelmap.txt
 PBTXT_ITEM = re.compile(r"\bitem\s*:?\s*\{([^}]*)\}")
 PBTXT_NAME = r"""\b%s\s*:\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
+NUMBERED = (re.compile(r"(?P<number>\d+)[ \t:=]+(?P<name>\S.*)"), re.compile(r"(?P<name>\S.*?)[ \t:=]+(?P<number>\d+)"))
+LABELMES = {"__ignore__": "", "_background_": "background"}  # lines of its labels.txt
 NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "labels", "word", "words", "category")
 
 
@@ -56,7 +58,23 @@ def _words_of(text: str, suffix: str) -> Words:
         return names_in(_yaml_list(text))
     if suffix == ".pbtxt":
         return _of_pbtxt(text)
-    return without_comments(CVAT_LABEL.sub(r"\1", text))
+    if re.fullmatch(r"\s*<.*>\s*", text, re.DOTALL):
+        raise ValueError("it is XML, which may hold anything. Give the names, one a line.")
+    if suffix == ".jsonl":
+        return names_in([_json_list(line) for line in text.splitlines() if line.strip()])
+    return _of_lines(without_comments(CVAT_LABEL.sub(r"\1", text)).splitlines())
+
+
+def _of_lines(lines: list[str]) -> str:
+    """Without what stands beside the names: their numbers, where all have one and they count from 0 or 1 on."""
+    lines = [LABELMES.get(line.strip(), line.strip()) for line in lines]
+    found = [line for line in lines if line]
+    for pattern in NUMBERED:
+        matches = [match for match in map(pattern.fullmatch, found) if match]
+        numbers = [int(match["number"]) for match in matches]
+        if len(found) > 1 and numbers in (list(range(len(found))), list(range(1, len(found) + 1))):
+            found = [match["name"] for match in matches]
+    return "\n".join(found)
 
 
 def _json_list(text: str) -> Any:

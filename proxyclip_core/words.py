@@ -6,8 +6,8 @@ Commas and new lines separate classes, `;` or `|` the synonyms of one class; the
 (，、，؛ and so on) do the same. A class is called by its first wording. Understood as well are
 - words in quotes, straight or typographic, which may hold any of these; straight double ones double a quote of their
   own: `"palm tree, tall", sky`
-- full stops with a space before them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
-- bullets and numbers at the beginning of a line: `1. sky`
+- full stops and dots with spaces around them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
+- bullets, numbers and letters at the beginning of a line, `1. sky`, `b) hill`, and numbers within: `1. sky 2. hill`
 - tabs between words, as spreadsheets copy their cells
 - lists and tables as JSON, Python or YAML write them: `["sky", ["horse", "pony"]]`, `{"sky": ["cloud"]}`,
   `{"0": "sky"}`, `classes = ("sky", "hill")`, `names: [sky, hill]`
@@ -39,7 +39,7 @@ TEMPLATES = SETTINGS["templates"].values  # sets of sentences around a word; the
 
 CLASS_MARKS = ",，﹐､、﹑︐︑،՝߸፣᠂᠈꓾⸲⸴⹁။၊꘍。｡।॥།።។᠃۔"  # between classes
 WORD_MARKS = ";|；﹔︔؛⁏፤\u037e｜"  # between the synonyms of one; U+037E is the Greek question mark, which looks like ;
-STOP = r"(?<=\s)\.(?=\s|$)"
+STOP = r"(?<=\s)[.•·・‧∙](?=\s|$)"
 MARKS = re.escape(CLASS_MARKS + WORD_MARKS)
 MARK = rf"(?:[{MARKS}]|{STOP})"
 QUOTED = (
@@ -50,12 +50,15 @@ QUOTED = (
 WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")
 BULLETS = "-*•‣◦·–—▪●○→➢➤►▸✓✔☐☑"
 BULLET = re.compile(rf"\s*[{re.escape(BULLETS)}]\s+(?:\[[ xX]?\]\s+)?")
-NUMBER = re.compile(r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\d{1,4}\t\s*|[①-⓿❶-➓]\s*)")
+NUMBER = re.compile(
+    r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\(?[a-z]\)\s+|\d{1,4}\t\s*|[①-⓿❶-➓]\s*)"
+)
+NUMBER_WITHIN = re.compile(r"(?<=[^\s,;])\s+(?=\(?\d{1,4}[.)]\s+[^\W\d_])")
 TABS = re.compile(rf"(?<=[^\s{MARKS}])[^\S\t]*\t\s*(?=[^\s{MARKS}])")  # but for those beside another separator
 # What a word that is written bare would not be read back with.
 SPECIAL = re.compile(
     rf"[{MARKS}\"“”„«»「」『』]|^['‘`]|\.(?=\s|$)|^[\[({{]|^[{re.escape(BULLETS)}①-⓿❶-➓]|^\w+ ?[=:] ?[\[({{\d-]"
-    r"|^\(?\d{1,4}[.):．、）]"
+    r"|^\(?\d{1,4}[.):．、）]|^\(?[a-z]\)|(?:^|\s)[•·・‧∙](?=\s|$)"
 )
 # What a list is given as in a program or in YAML: classes = (...), names: [...]
 ASSIGNED = re.compile(r"\A\w+[^\S\n]*(?:=|:(?!\S))\s*(?=[\[({].*[\])}]\Z|\d+:|-\s)", re.DOTALL)
@@ -138,6 +141,8 @@ def _split(line: str) -> list[tuple[str, ...]]:
     found = number or BULLET.match(line)
     at = found.end() if found else 0
     line = line[:at] + TABS.sub(", ", line[at:])
+    if number and '"' not in line:  # 1. sky 2. hill
+        line = line[:at] + NUMBER_WITHIN.sub(", ", line[at:])
     while True:
         wording = WORDING.match(line, at)
         assert wording  # the pattern matches nothing as well
@@ -170,8 +175,9 @@ def _written_list(text: str) -> Words | None:
 def names_in(value: Any) -> Words:
     """The classes in a list or table, as label files hold them.
 
-    Lists of names, of lists of wordings, or of objects with a "name" or "label"; tables from number to name, from name
-    to number, or from name to an object; objects that hold one of these under one of HOLDERS.
+    Lists of names, of lists of wordings, or of objects with a "name", "label" or "title"; tables from number to name,
+    from name to number, or from name to an object; objects that hold one of these under one of HOLDERS. Raises
+    ValueError for an object in a list that has none of these.
     """
     if isinstance(value, Mapping):
         for key in HOLDERS:
@@ -184,12 +190,16 @@ def names_in(value: Any) -> Words:
         if value and all(str(number).isdecimal() for number in value):
             return names_in([value[number] for number in sorted(value, key=lambda number: int(number))])
         return value
-    return [_name_of(entry) for entry in value]
+    names = [_name_of(entry) for entry in value]
+    nameless = next((name for name in names if isinstance(name, Mapping)), None)
+    if nameless is not None:
+        raise ValueError(f"An entry has {', '.join(map(str, nameless))[:80] or 'nothing'}, but no 'name' or 'label'.")
+    return names
 
 
 def _name_of(entry: Any) -> Any:
     """Of an object in a list its name; anything else as it is."""
-    keys = ("name", "label") if isinstance(entry, Mapping) else ()
+    keys = ("name", "label", "title") if isinstance(entry, Mapping) else ()
     return next((entry[key] for key in keys if key in entry), entry)
 
 

@@ -140,6 +140,14 @@ def test_other_pictures_of_16_bits_keep_their_levels(levels):
     assert abs(picture[0, :, 0] - levels[0] / 257).max() <= 0.51 and not reservations
 
 
+@pytest.mark.parametrize("missing", [np.nan, -np.inf])
+def test_pixels_that_hold_no_number_are_black_and_it_is_said(missing):  # heights and depths without a value
+    levels = np.array([[missing, 20, 30, 420]], np.float32)
+    picture, reservations = read_picture(encoded(Image.fromarray(levels), "TIFF"))
+    assert picture[0, :, 0].tolist() == [0, 0, 6, 255]
+    assert "25.0% of its pixels hold no number and are black" in reservations[0] and "stretched" in reservations[1]
+
+
 def test_colour_of_12_bits_is_stretched_too():
     levels = np.linspace(0, 4095, 300).astype(np.uint16).reshape(10, 10, 3)
     picture, reservations = read_picture(sixteen_bit_colour(levels))
@@ -196,6 +204,9 @@ def test_a_profile_of_srgb_or_a_broken_one_changes_nothing(profile):
         (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(9), "a microscope's", "PNG or TIFF"),
         (b"\xda\xce\xbe\x0a" + bytes(9), "a Nikon ND2 file", "PNG or TIFF"),
         (b"\x5c\x01" + bytes(342) + b"n+1\0", "a NIfTI file", "PNG or TIFF"),
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "a MATLAB file", "PNG or TIFF"),
+        (b"\x01\xda\x01\x01\0\x03", "an SGI picture", "JPEG or PNG"),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "macOS keeps beside a file", "'._'"),
         (b"AT&TFORM\0\0DJVU", "a DjVu document", "Export the page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS", "git lfs pull"),
         (b"data:image/png;base64,iVBORw0", "a data URL", "base64"),

@@ -109,6 +109,11 @@ def test_words_are_a_list_or_a_table_too(words):
         ("Washington D.C.", ("Washington D.C.",)),
         ("St. Bernard, cat", ("St. Bernard", "cat")),
         ("1. sky\n2. hill", ("sky", "hill")),
+        ("1. sky 2. hill", ("sky", "hill")),
+        ("(1) sky (2) hill", ("sky", "hill")),
+        ("a) sky\nb) hill", ("sky", "hill")),
+        ("• sky • hill", ("sky", "hill")),
+        ("sky ・ hill", ("sky", "hill")),
         ("1) sky\n2) hill", ("sky", "hill")),
         ("(1) sky, (2) hill", ("sky", "hill")),
         ("1、天空\n2、山", ("天空", "山")),
@@ -210,6 +215,11 @@ def test_any_text_is_read_or_refused_in_words(text):
             "# of my own\nitem {\n  id: 1\n  name: '/m/01'\n  display_name: \"sky; cloud\"\n}\n"
             "item { name: 'hill' id: 2 }\n",
         ),
+        ("a.jsonl", '{"name": ["sky", "cloud"]}\n{"name": "hill"}\n'),
+        ("meta.json", '{"classes": [{"title": ["sky", "cloud"], "shape": "any"}, {"title": "hill"}]}'),  # Supervisely
+        ("labels.txt", "0 sky; cloud\n1 hill\n"),
+        ("labels.txt", "sky; cloud 1\nhill 2\n"),
+        ("labels.txt", "__ignore__\nsky; cloud\nhill\n"),  # labelme
         ("obj.names", "sky; cloud\nhill\n"),  # darknet
         ("labelmap.txt", "# label:color_rgb:parts:actions\nsky;cloud:0,0,128::\nhill:0,128,0::\n"),  # CVAT
     ],
@@ -283,6 +293,8 @@ def test_of_several_encodings_the_one_of_this_machine_is_taken(tmp_path, monkeyp
     ("name", "content"),
     [
         ("a.pbtxt", 'node { name: "x" }'),
+        ("a.xml", "<annotation><object><name>sky</name></object></annotation>"),
+        ("a.json", '[{"colour": "red"}]'),
         *(("a.json", text) for text in ("{", "3", "[3]")),
         *(("a.yaml", text) for text in ("[", "sky", "[&a [x], *a]", "- a\n" * 30_000)),
         *(("a.txt", text) for text in ("\n", "<!doctype html><html>", "\x89PNG\r\n\x1a\n\0\0\0")),
