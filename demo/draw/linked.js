@@ -5,7 +5,13 @@
   const shown = (window.view ??= { hidden: new Set() });
   for (const name of hidden) shown.hidden.add(name);
   document.dispatchEvent(new Event("hidden"));
-  for (const tab of new Set([view.split("/")[0], view])) {
-    document.querySelector(`button[role="tab"][data-tab-id="${CSS.escape(tab)}"]`)?.click();
+  function open() {
+    for (const tab of new Set([view.split("/")[0], view])) {
+      document.querySelector(`button[role="tab"][data-tab-id="${CSS.escape(tab)}"]`)?.click();
+    }
   }
+  // In a tab that is closed gradio shows no picture on which the result could be drawn.
+  if (view === "segment") return;
+  if (document.getElementById("drawn")) open();
+  else document.addEventListener("drawn", open, { once: true });
 }
