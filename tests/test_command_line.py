@@ -349,3 +349,9 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path):
     done = process(tmp_path, "segment", "--help", stdout=writing)
     os.close(writing)
     assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_noted_of_words_is_no_error_where_warnings_are(command, picture_file, capsys):
+    assert command("segment", picture_file, "red, Red, green", "--side", "as-is", "--templates", "none") == 0
+    assert "note: Given more than once, taken once: 'Red'." in capsys.readouterr().err

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 warnings.showwarning = _show_warning
                 if getattr(options, "quiet", False):
                     warnings.simplefilter("ignore")
+                else:  # what is said of words and pictures is a note, also where PYTHONWARNINGS makes errors of it
+                    warnings.simplefilter("default", UserWarning)
                 return options.run(options)
         finally:
             if sys.stdout is not None:  # as it is where the shell has closed it
