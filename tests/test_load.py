@@ -24,7 +24,7 @@ def test_nobody_gets_what_is_anothers_and_nothing_fails(crowd):
         "on_result",
         "on_change",
         "on_point",
-        "on_seed",
+        "on_changed",
         "on_save",
         "on_opened",
         "/segment",

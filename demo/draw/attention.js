@@ -206,10 +206,18 @@ function tell(spot) {
   line.textContent = told.join(" ");
   for (const { part, left, symmetric, attended, count, offset, at } of field.sources) {
     const percent = (share) => `${number(100 * share)} %`;
-    if (!left) part(".told").textContent = field.windows.length ? "In windows: see the maps below" : "";
+    if (!left) part(".told").textContent = holding(part, spot);
     else if (symmetric) part(".told").textContent = `attends to ${attended} of ${count} patches, ${percent(attended / count)}`;
     else part(".told").textContent = `${percent(1 - offset[at.patch])} goes to the class token`;
   }
+}
+
+// The windows that hold a point, which are set off from the others.
+function holding(part, [x, y]) {
+  const held = field.windows.map(([x0, y0, x1, y1]) => x >= x0 && x < x1 && y >= y0 && y < y1);
+  part("svg").querySelectorAll(".window").forEach((window, place) => window.classList.toggle("holding", held[place]));
+  const numbers = held.flatMap((is, place) => (is ? [place + 1] : []));
+  return numbers.length ? `in window ${numbers.join(", ")} of ${held.length}: see the maps below` : "";
 }
 
 // The seeds' rings and numbers, of one size on the screen.

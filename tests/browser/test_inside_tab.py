@@ -223,7 +223,7 @@ def test_windows_are_drawn_where_they_are_asked_for(looking):
     expect(opened.page.locator("#inside-live .window")).to_have_count(0)
     opened.page.locator("#inside-windows input").check()
     expect(opened.page.locator("#inside-live .window")).not_to_have_count(0)
-    expect(opened.page.locator("#inside-live .told").first).to_contain_text("In windows: see the maps below")
+    expect(opened.page.locator("#inside-live .told").first).to_contain_text("in window 1, 2, 3 of 3: see")
     opened.page.locator("#inside-windows input").uncheck()
     expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("attends to")
     assert opened.errors == []

@@ -107,10 +107,17 @@ class Visitor:
 
     def look_inside(self) -> None:
         self.page.open_view("inside/attention")
-        self.page.do("inside-picture", "select", data={"index": [self.random.randrange(100, 200)] * 2, "value": None})
-        seeds = json.loads(self.page["held-seeds"] or "null")
-        self._expect(not seeds or seeds["picture"] == self.digest, "seeds")
-        self._expect_shape(self.page.download(self.page["inside-picture"]), "the picture with seeds")
+        seed = [self.random.randrange(100, 150)] * 2
+        self.page.do("inside-live", "click", data={"picture": self.digest, "points": [seed]})
+        told = json.loads(self.page["inside-live"] or "null")
+        if told and not self.page.said("inside-note"):
+            self._expect((told["picture"], told["size"]) == (self.digest, list(self.pixels.shape[:2])), "the picture")
+            self._expect(told["seeds"] == [seed], "the seeds")
+            for source in told["sources"]:
+                patches = self.page.download(source)
+                self._expect(len(patches) > source["count"] * source["directions"], "the patches")
+            for shown in self.page["inside-maps"] or []:
+                self._expect(shown["caption"].startswith("1 · "), "the maps")
         self.page.open_view("segment")
 
     def compare(self) -> None:
