@@ -19,13 +19,13 @@ MARKS = (
 )
 WESTERN = "cp1252"
 # What was written before UTF-8: encoding -> what it is called, and where a script has thousands of characters, the
-# bytes of those in use every day: a text with others is most likely in another encoding.
+# bytes of those in use every day: a text with many others is most likely in another encoding.
 BEFORE_UTF_8 = {
-    "gb18030": ("GB 18030 (Chinese)", rb"[\xa1\xa3\xb0-\xd7][\xa1-\xfe]"),
+    "gb18030": ("GB 18030 (Chinese)", rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xfe]"),
     "big5": ("Big5 (Chinese)", rb"[\xa1-\xc6][\x40-\x7e\xa1-\xfe]"),
-    "cp932": ("Shift-JIS (Japanese)", rb"[\x81-\x83\x88-\x98][\x40-\x7e\x80-\xfc]"),
+    "cp932": ("Shift-JIS (Japanese)", rb"[\x81-\x83\x87-\x98][\x40-\x7e\x80-\xfc]"),
     "euc_jp": ("EUC-JP (Japanese)", rb"[\xa1\xa3-\xa5\xb0-\xcf][\xa1-\xfe]"),
-    "cp949": ("EUC-KR (Korean)", rb"[\xa1\xa3\xb0-\xc8][\xa1-\xfe]"),
+    "cp949": ("EUC-KR (Korean)", rb"[\xa1-\xa3\xb0-\xc8][\xa1-\xfe]"),
     WESTERN: ("Windows' Western code page", b""),
     "cp1250": ("Windows' Central European code page", b""),
     "cp1251": ("Windows' Cyrillic code page", b""),
@@ -37,6 +37,7 @@ BEFORE_UTF_8 = {
     "cp1256": ("Windows' Arabic code page", b""),
     "cp874": ("Windows' Thai code page", b""),
 }
+RARE = 0.1  # share of the characters that may be others
 ENOUGH = 20_000  # bytes from which a language is known
 QUOTES = r"(?<!\w)[“”„‘’«»–—…]|[“”„‘’«»–—…](?!\w)"
 SHOWN = 12  # characters of each reading, where several are possible
@@ -106,13 +107,13 @@ def _read(content: bytes, encoding: str) -> str | None:
     except UnicodeDecodeError:
         return None
     if everyday:
-        is_usual = re.sub(everyday, b"", content).isascii() and not re.search(
-            r"[a-z][^\W\d_a-zA-Z]|[^\W\d_a-zA-Z][a-z]", text
-        )
-        return text if is_usual else None
+        characters = [letter.encode(encoding) for letter in text if not letter.isascii()]
+        rare = sum(not re.fullmatch(everyday, character) for character in characters)
+        is_mixed = re.search(r"[a-z][^\W\d_a-zA-Z]|[^\W\d_a-zA-Z][a-z]", text)
+        return text if rare <= RARE * len(characters) and not is_mixed else None
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", text))
     scripts_agree = all(len({unicodedata.name(letter, "?").split()[0] for letter in word}) == 1 for word in words)
-    cases_agree = all(word[1:] in (word[1:].lower(), word[1:].upper()) for word in words)
+    cases_agree = all(word[1:] in (word[1:].lower(), word[1:].upper()) for word in words if not word.isascii())
     letters = "".join(letter for letter in re.sub(QUOTES, "", text) if not letter.isascii() and letter not in "\xa0’")
     are_letters = all(unicodedata.category(letter)[0] in "LM" for letter in letters)
     return text if scripts_agree and cases_agree and are_letters else None

@@ -241,6 +241,7 @@ def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
     [
         ("gb18030", "天空\n山\n马", "GB 18030"),
         ("gbk", "天空，山，马", "GB 18030"),
+        ("gbk", "①天空\n②草地\n③房子\n④道路\n⑤汽车\n⑥河流\n⑦湖泊\n⑧树木\n⑨蜥蜴", "GB 18030"),
         ("big5", "天空\n山\n馬", "Big5"),
         ("shift_jis", "空\n山\n馬", "Shift-JIS"),
         ("shift_jis", "そら、やま、うま", "Shift-JIS"),
@@ -250,6 +251,7 @@ def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
         ("koi8_r", "небо\nоблако\nтрава\nдерево\nдом\nдорога\nмашина\nчеловек\nрека", "KOI8-R"),
         ("cp1250", "niebo\nłąka\ndrzewo\nżółw", "Central European"),
         ("cp1252", "Ål\nhus", "Western"),
+        ("cp1252", "iPhone\ncafé", "Western"),
         ("cp1252", "château d’eau\n“forêt”", "Western"),
         ("cp1253", "ουρανός\nλόφος\nάλογο\nδέντρο", "Greek"),
         ("cp874", "ท้องฟ้า\nภูเขา\nม้า", "Thai"),
@@ -258,7 +260,9 @@ def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
 def test_words_in_an_encoding_of_before_utf_8_are_read_and_it_is_said_as_what(tmp_path, encoding, words, called):
     (tmp_path / "a.txt").write_bytes(words.encode(encoding))
     with pytest.warns(WordsWarning, match=f"a.txt: it is not in UTF-8, so it was read as .*{called}"):
-        assert read_words(tmp_path / "a.txt") == tuple((word.strip("“”"),) for word in re.split("[\n，、]", words))
+        assert read_words(tmp_path / "a.txt") == tuple(
+            (word.strip("“”①②③④⑤⑥⑦⑧⑨"),) for word in re.split("[\n，、]", words)
+        )
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "iso2022_jp", "utf-8-sig"])
