@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -39,11 +40,13 @@ Send = Callable[[Message], Awaitable[None]]
 LOOK_SECONDS = 0.005  # between the queue's looks for work; gradio's own 0.001 keep a core busy with nothing else
 CPU = torch.device("cpu")
 NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
-WAITING = "{} of your requests are waiting already. Try again when one of them is answered."
-CROWDED = "Too many requests from your address are waiting already. Try again in a while."
+WAITING = "{} of your requests are waiting already. Try again in about {} s."
+CROWDED = "Too many requests from your address are waiting already. Try again in about {} s."
+FULL_QUEUE = "All {} places in the queue are taken. Try again in about {} s."
 UNREAD = "The answers to your earlier requests were not fetched. Reload the page and try again."
 TOO_LARGE = "The request is too large: at most {} MB can be taken."
 FULL = "There is no room left on the server's disk for an upload. Try again later."
+UNKNOWN_SECONDS = 5  # that an event takes which nobody has waited for yet
 STALLED = "The request broke off: nothing came for {} seconds."
 
 # gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
@@ -130,8 +133,8 @@ class Door(Blocks):
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:
             problem = self.turned_away(body.session_hash, address_of(request))
-            if problem:
-                return False, problem, "error"
+            if problem:  # by another number gradio's scripts would say a sentence of their own
+                raise HTTPException(429, problem, {"Retry-After": str(self.busy_seconds())})
             taken = await push(body, request, username)
             for group in self._queue.event_queue_per_concurrency_id.values():
                 group.queue[:] = in_turn(group.queue, self._seconds)
@@ -170,18 +173,27 @@ class Door(Blocks):
         stopping.stop(event for event in going if event.session_hash == session)
 
     def turned_away(self, session: str | None, address: str | None) -> str:
-        """Why one more request of a visitor is not taken; "" where it is."""
+        """Why one more request of a visitor is not taken, and when it would be; "" where it is."""
+        waiting, seconds = self._waiting(), self.busy_seconds()
+        if len(waiting) >= limits.WAITING:
+            return FULL_QUEUE.format(len(waiting), seconds)
         if not limits.PUBLIC:  # whose page it is, is in nobody's way
             return ""
-        waiting = [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
         own = sum(event.session_hash == session for event in waiting if session)
         if own >= limits.WAITING_EACH:
-            return WAITING.format(own)
+            return WAITING.format(own, seconds)
         near = sum(address_of(event.request) == address for event in waiting if address)
         if near >= limits.WAITING // 2:
-            return CROWDED
+            return CROWDED.format(seconds)
         unread = self._queue.pending_messages_per_session.get(session or "")
         return UNREAD if unread is not None and unread.qsize() > limits.UNREAD else ""
+
+    def busy_seconds(self) -> int:
+        """When all that waits now will have been answered, by what their like took so far: they run one by one."""
+        return max(1, math.ceil(sum(self._seconds(event) or UNKNOWN_SECONDS for event in self._waiting())))
+
+    def _waiting(self) -> list[Any]:
+        return [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
 
 
 def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,20 @@ def _limit(name: str, usual: int) -> int:
 def _switch(name: str, usual: bool) -> bool:
     said = os.environ.get(f"PROXYCLIP_{name}", "").strip().lower()
     return said in ("1", "on", "yes", "true") if said else usual
+
+
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # version 2, version 1
+
+
+def machine_bytes() -> int:
+    """The memory of this machine, or what its container may take of it."""
+    said = [16 * 2**30]  # where neither tells, as on Windows
+    for file in CGROUPS:
+        with suppress(OSError, ValueError):
+            said.append(int(Path(file).read_text(encoding="ascii")))
+    with suppress(AttributeError, OSError, ValueError):
+        said[0] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(said)
 
 
 # Whether strangers come. `app.py` says that they do not where the page is for this machine alone.
@@ -66,14 +82,19 @@ YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each 
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 
-# Memory. SESSIONS visitors may each keep KEPT_BYTES, and all together ALL_KEPT_BYTES; who comes after them takes the
-# place of the one who was away longest. The features of the result on the page must fit beside what is drawn, so that
-# no slider ever runs an encoder. At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO
-# B/8 in 136 windows, take 570 MB in 16 bits. Those of a large picture "as it is", or SAM's queries, keys and values,
-# may not; then it is refused.
+# Memory. Of all that there is the page takes seven tenths: 12 GB of 16. The models of earlier requests leave where
+# those of a new one would take more than two thirds of that, and what visitors keep takes a quarter at most.
+MEMORY_BYTES = _limit("MEMORY_BYTES", machine_bytes() * 7 // 10)
+MODELS_BYTES = _limit("MODELS_BYTES", MEMORY_BYTES * 2 // 3)
+PROCESS_BYTES = 1_000_000_000  # of Python, its libraries, and what one request computes with
+# SESSIONS visitors may each keep KEPT_BYTES, and all together ALL_KEPT_BYTES; who comes after them takes the place of
+# the one who was away longest. The features of the result on the page must fit beside what is drawn, so that no slider
+# ever runs an encoder. At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136
+# windows, take 570 MB in 16 bits. Those of a large picture "as it is", or SAM's queries, keys and values, may not; then
+# it is refused.
 SESSIONS = _limit("SESSIONS", 64)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
-ALL_KEPT_BYTES = _limit("ALL_KEPT_BYTES", 8_000_000_000)
+ALL_KEPT_BYTES = _limit("ALL_KEPT_BYTES", min(8_000_000_000, MEMORY_BYTES // 4))
 DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
 WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits
 KEPT_SECONDS = _limit("KEPT_SECONDS", 1800)  # without a new result

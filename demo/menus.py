@@ -56,7 +56,21 @@ def about(clip: str, vfm: str) -> str:
 
 
 def state(spec: Spec) -> str:
-    """'ready', or 'download 343 MB', or 'not here' where visitors may have nothing downloaded."""
+    """'ready', or 'download 343 MB', or 'not here' where visitors may have nothing downloaded.
+
+    Behind it, where this machine is too small for the model, how much memory it needs.
+    """
+    needed = limits.PROCESS_BYTES + bytes_of(spec.name)
+    return _place(spec) + (f" · needs {needed / 1e9:.0f} GB of memory" if needed > limits.MEMORY_BYTES else "")
+
+
+def bytes_of(name: str) -> int:
+    """What a model takes of the memory in float32, about."""
+    spec = pc.CLIP_MODELS.get(name) or pc.VFM_MODELS[name]
+    return 1_000_000 * (spec.in_memory or spec.megabytes if isinstance(spec, pc.VfmSpec) else spec.megabytes)
+
+
+def _place(spec: Spec) -> str:
     if pc.is_available(spec):
         return "ready"
     if missing_package(spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 
 import proxyclip_core as pc
 from demo import limits
-from demo.menus import Spec
+from demo.menus import Spec, bytes_of
 from demo.one_thread import in_one_thread, run_next
 from proxyclip_core.models import loading, weights
 
@@ -23,7 +24,7 @@ NOT_NOW = "because others wait meanwhile; Segment on the page downloads them"
 NOT_FOR_VISITORS = "because visitors of this page may not have models downloaded"
 POLL_SECONDS = 0.3  # between looks at how far a download is
 Say = Callable[[float, str], Any]  # how far along, 0..1, and what is being done: a gr.Progress is one
-KEPT = 2  # encoders of each kind; two of the largest pairs fit into 16 GB
+KEPT = 2  # encoders of each kind, where limits.MODELS_BYTES has room for them
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,19 @@ class Models:
         function takes and gives must survive pickling then, as it runs in a process of its own. This is the only place
         that decides any of this.
         """
-        if self.device.type == "cpu":
-            return in_one_thread(function)
-        spaces: Any = sys.modules.get("spaces")  # app.py imports it, where it is installed, before torch
-        return spaces.GPU(duration=seconds)(function) if spaces and seconds else function
+        # app.py imports it, where it is installed, before torch. Off ZeroGPU it lends nothing.
+        spaces: Any = sys.modules.get("spaces") if "SPACES_ZERO_GPU" in os.environ else None
+        if spaces and seconds:
+            return spaces.GPU(duration=seconds)(function)
+        return in_one_thread(function) if self.device.type == "cpu" else function
 
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
 
         Nothing is downloaded: whoever asks is often the one that all others wait for. Raises ValueError for an unknown
         name and WeightsError where weights are not here or cannot be read; the models that are in memory stay then.
-        For this an encoder leaves only when the new pair has loaded: meanwhile there are up to KEPT + 1 of each kind.
+        For this an encoder leaves only when the new pair has loaded, and there are up to KEPT + 1 of each kind
+        meanwhile: unless the memory has no room for that, see limits.MODELS_BYTES.
         """
         clip_spec, vfm_spec = pc.find_clip(clip), pc.find_vfm(vfm)
         # Both are looked for before either is loaded: neither memory nor time is spent on half a model.
@@ -134,6 +137,7 @@ class Models:
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
         with self._lock:
+            self._make_room(clip, vfm)
             wanted = (
                 (self._clips, clip, self._loaded(self._clips, clip, self._load_clip, partial(say, 0.4))),
                 (self._vfms, vfm, self._loaded(self._vfms, vfm, self._load_vfm, partial(say, 0.6))),
@@ -144,6 +148,15 @@ class Models:
                 while len(kept) > KEPT:
                     kept.popitem(last=False)
             return pc.ProxyCLIP(wanted[0][2], wanted[1][2])
+
+    def _make_room(self, *wanted: str) -> None:
+        """Lets go of encoders, the least recently used of a kind first, until the wanted ones have room."""
+        for kept in (self._vfms, self._clips):
+            for name in list(kept):
+                if sum(map(bytes_of, {*self._clips, *self._vfms, *wanted})) <= limits.MODELS_BYTES:
+                    return
+                if name not in wanted:
+                    del kept[name]
 
     def _loaded(
         self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]

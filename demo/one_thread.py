@@ -11,6 +11,7 @@ then, by `let_pass`, in between.
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -84,6 +85,18 @@ def _work() -> None:
     while True:
         _come.acquire()
         run_next(*(_quick or _slow).popleft())
+
+
+def _forget() -> None:
+    """A process that was forked off, as ZeroGPU's are, has no thread but the one that forked it."""
+    global _thread, _starting, _come
+    _thread, _starting, _come = None, threading.Lock(), threading.Semaphore(0)
+    _quick.clear()
+    _slow.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where there are no forks
+    os.register_at_fork(after_in_child=_forget)
 
 
 def run_next(future: Future[Any], run: Callable[[], Any]) -> None:

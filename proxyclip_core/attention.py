@@ -147,19 +147,19 @@ def similarity_statistics(features: torch.Tensor, beta: float, gamma: float, bin
     windows, count, _ = patches.shape
     edges = np.linspace(-1, 1, bins + 1)
     # A is an affine map of S, but with another shift in every window: so it gets bins of its own.
+    means = mean.tolist()
     low, high = float((-1 - beta * mean.max()) * gamma), float((1 - beta * mean.min()) * gamma)
-    cosine_counts, normalised_counts = np.zeros(bins), np.zeros(bins)
-    masked = 0
+    counted: list[tuple[torch.Tensor, ...]] = []  # read at the end: on a GPU every number would be waited for
     for window in range(windows):
         for rows in patches[window].split(max(1, ENTRIES_AT_ONCE // count)):
             checkpoint()
             similarity = (rows @ patches[window].T).clamp_(-1, 1)
             scores = (similarity - beta * mean[window]) * gamma
-            masked += int((scores < 0).sum())
-            if beta * mean[window] > 1:  # a patch always attends to itself, see `attention_rows`
-                masked -= len(rows)
-            cosine_counts += torch.histc(similarity, bins, -1, 1).cpu().numpy()
-            normalised_counts += torch.histc(scores, bins, low, high).cpu().numpy()
+            kept = len(rows) if beta * means[window] > 1 else 0  # a patch attends to itself, see `attention_rows`
+            histograms = torch.histc(similarity, bins, -1, 1), torch.histc(scores, bins, low, high)
+            counted.append(((scores < 0).sum() - kept, *histograms))
+    masks, cosines, normals = (torch.stack(parts).cpu().double().sum(dim=0).numpy() for parts in zip(*counted))
+    masked, cosine_counts, normalised_counts = int(masks), cosines, normals
     pairs = windows * count * count
     return SimilarityStatistics(
         mean=float(mean.mean()),

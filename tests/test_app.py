@@ -479,15 +479,24 @@ def test_a_call_does_not_download(arriving, portrait):
         page.call("segment", picture=file(portrait), words="sky", clip="OpenAI B/32")
 
 
-def test_the_endpoint_has_the_tables_defaults(asked):
-    api = asked.demo.get_api_info()["named_endpoints"]["/segment"]
+@pytest.mark.parametrize("endpoint", ["segment", "attention", "words"])
+def test_the_endpoints_have_the_tables_defaults(asked, endpoint):
+    api = asked.demo.get_api_info()["named_endpoints"][f"/{endpoint}"]
     given = {row["parameter_name"]: row for row in api["parameters"]}
-    assert set(pc.SETTINGS) <= set(given)
-    for name, row in pc.SETTINGS.items():
-        if row.kind in ("number", "choice"):
-            assert given[name]["parameter_default"] == row.default
-            assert row.expected in given[name]["label"]
+    assert endpoint != "segment" or set(pc.SETTINGS) <= set(given)
+    numbers = {name: row for name, row in pc.SETTINGS.items() if row.kind in ("number", "choice") and name in given}
+    assert {"beta", "gamma", "windows"} <= set(numbers)
+    for name, row in numbers.items():
+        assert given[name]["parameter_default"] == row.default
+        assert row.expected in given[name]["label"]
     assert given["side"]["parameter_default"] == "336"
+
+
+def test_the_page_opens_with_the_tables_defaults_but_for_what_refines(tiny_model):
+    opened = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8"))
+    rows = {name: row for name, row in pc.SETTINGS.items() if row.kind != "text"}
+    shown = {name: row.from_text(str(opened[name])) for name, row in rows.items()}
+    assert {name for name, row in rows.items() if shown[name] != row.default} == {"refine"}
 
 
 @pytest.fixture(scope="module")
@@ -502,14 +511,25 @@ def client(address) -> Client:
 
 
 def test_a_client_gets_what_the_library_gives(client, tiny_model, portrait):
-    overlay, labels, summary = client.predict(
+    overlay, labels, summary, files = client.predict(
         handle_file(portrait), "sky; cloud, <b>tree</b>", windows="whole", api_name="/segment"
     )
     expected = tiny_model(portrait, "sky; cloud, <b>tree</b>", windows="whole", templates="imagenet80")
     assert (np.asarray(Image.open(labels)) == expected.labels).all()
     assert Image.open(overlay).size == (150, 230)
     assert summary["names"] == ["sky", "<b>tree</b>"] and summary["size_hw"] == [230, 150]
-    assert sum(row["share"] for row in summary["classes"]) == pytest.approx(1, abs=1e-4)
+    assert sum(row["share"] for row in summary["classes"]) == pytest.approx(1, abs=1e-4) and files is None
+
+
+def test_a_client_gets_the_formats_that_it_names_in_a_zip(client, tiny_model, portrait):
+    given = {"windows": "whole", "templates": "simple7", "formats": "labels, settings", "api_name": "/segment"}
+    labels, files = client.predict(handle_file(portrait), "sky, tree", **given)[1::2]
+    with zipfile.ZipFile(files) as archive:
+        assert {"labels.png", "names.txt", "settings.json"} <= set(archive.namelist())
+        packed = np.asarray(Image.open(io.BytesIO(archive.read("labels.png"))))
+    assert (packed == np.asarray(Image.open(labels))).all()
+    with pytest.raises(AppError, match="formats has 'gif'; expected some of labels, overlay"):
+        client.predict(handle_file(portrait), "sky, tree", **given | {"formats": "gif"})
 
 
 def test_a_client_gets_errors_as_errors(client, portrait):
@@ -540,6 +560,18 @@ def test_curl_needs_no_more_than_a_picture_and_words(address, portrait):
 def test_only_files_that_were_uploaded_are_read(address, picture):
     answer = post(address, {"picture": picture | {"meta": {"_type": "gradio.FileData"}}, "words": "sky"})
     assert "event: error" in answer and "as a picture" not in answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [({"beta": 99}, "beta is 99"), ({"words": "a,,b"}, "empty word"), ({"vfm": "DINO Q"}, "No VFM is called")],
+)
+def test_curl_gets_the_reason_of_a_wrong_value(address, portrait, wrong, reason):
+    with open(portrait, "rb") as opened:
+        path = httpx.post(f"{address}gradio_api/upload", files={"files": opened}).json()[0]
+    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    answer = post(address, {"picture": picture, "words": "sky"} | wrong)
+    assert "event: error" in answer and reason in answer
 
 
 def test_uploads_are_bounded(address):

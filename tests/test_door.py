@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -10,8 +11,8 @@ import pytest
 import torch
 
 from demo import limits
-from demo.door import CROWDED, UNREAD, Door, address_of, in_turn, is_closed
-from tests.serving import page_around
+from demo.door import CROWDED, UNKNOWN_SECONDS, UNREAD, Door, address_of, in_turn, is_closed
+from tests.serving import free_port, page_around
 
 
 def request_from(host: str, forwarded: str = ""):
@@ -43,8 +44,8 @@ def door(monkeypatch) -> Door:
     return made.queue(max_size=limits.WAITING)
 
 
-def wait(door: Door, session: str, address: str, count: int) -> None:
-    event = SimpleNamespace(session_hash=session, request=request_from(address))
+def wait(door: Door, session: str, address: str, count: int, function: Any = None) -> None:
+    event = SimpleNamespace(session_hash=session, request=request_from(address), fn=function)
     group = SimpleNamespace(queue=[event] * count)
     door._queue.event_queue_per_concurrency_id[session] = group
 
@@ -58,7 +59,7 @@ def test_one_visitor_waits_with_two_requests_at_most(door):
 def test_one_address_takes_half_of_the_queue_at_most(door):
     for number in range(limits.WAITING // 4):
         wait(door, f"visitor {number}", "8.8.8.8", 2)
-    assert door.turned_away("another", "8.8.8.8") == CROWDED
+    assert door.turned_away("another", "8.8.8.8").startswith(CROWDED.partition("{")[0])
     assert not door.turned_away("another", "9.9.9.9") and not door.turned_away("another", None)
 
 
@@ -85,6 +86,34 @@ def test_who_asks_for_little_goes_first_for_a_while(events, order):
     events = [waiting(*event) for event in events]
     turns = in_turn(events, lambda event: event.takes)
     assert "".join(str(events.index(event)) for event in turns) == order
+
+
+def test_who_is_turned_away_hears_when_to_come_again(door):
+    """By what the like of those that wait took so far."""
+    (known,) = door.fns.values()
+    for seconds in (10.0, 14.0):
+        door._queue.process_time_per_fn[known].add(seconds)
+    wait(door, "ann", "127.0.0.1", 2, known)
+    assert "Try again in about 24 s" in door.turned_away("ann", None)
+    wait(door, "bob", "127.0.0.1", limits.WAITING)  # of which nothing is known
+    assert f"Try again in about {24 + limits.WAITING * UNKNOWN_SECONDS} s" in door.turned_away("carol", None)
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_who_is_turned_away_is_told_by_the_number_of_http_too(monkeypatch, is_public):
+    monkeypatch.setattr(limits, "PUBLIC", is_public)
+    with Door() as door:
+        gr.Button().click(lambda: None, api_name="press")
+    _, url, _ = door.queue().launch(prevent_thread_lock=True, quiet=True, server_port=free_port())
+    try:
+        assert httpx.post(f"{url}gradio_api/call/v2/press", json={}).status_code == 200
+        others = [SimpleNamespace(session_hash="others", request=request_from("127.0.0.1"), fn=None)] * limits.WAITING
+        monkeypatch.setattr(door, "_waiting", lambda: others)
+        answer = httpx.post(f"{url}gradio_api/call/v2/press", json={})
+    finally:
+        door.close(verbose=False)
+    assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0
+    assert f"Try again in about {answer.headers['retry-after']} s" in answer.json()["detail"]
 
 
 def test_on_a_page_for_this_machine_nobody_is_turned_away(door, monkeypatch):

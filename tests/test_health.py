@@ -42,3 +42,24 @@ def test_it_names_the_models_in_memory(tiny_clip, tiny_vfm):
     assert models.loaded() == []
     models.get("OpenAI B/16", "DINO B/8")
     assert models.loaded() == ["OpenAI B/16", "DINO B/8"]
+
+
+def test_it_answers_while_the_thread_that_computes_is_in_an_encoder(tiny_clip, tiny_vfm, blocks_file, monkeypatch):
+    models = Models("cpu", find=lambda spec: None, load_clip=lambda *a: tiny_clip, load_vfm=lambda *a: tiny_vfm)
+    models.get("OpenAI B/16", "DINO B/8")
+    begun, go_on, encode = threading.Event(), threading.Event(), tiny_vfm.encode_windows
+
+    def slow(windows):
+        begun.set()
+        assert go_on.wait(60)
+        return encode(windows)
+
+    monkeypatch.setattr(tiny_vfm, "encode_windows", slow)
+    with page_around(models) as url:
+        given = {"windows": "whole", "templates": "none", "api_name": "/segment"}
+        job = Client(url, verbose=False).submit(handle_file(blocks_file), "sky, tree", **given)
+        assert begun.wait(60)
+        assert httpx.get(f"{url}health", trust_env=False).json()["models"] == ["OpenAI B/16", "DINO B/8"]
+        assert not job.done()
+        go_on.set()
+        assert job.result(60)[2]["names"] == ["sky", "tree"]

@@ -238,3 +238,39 @@ def test_visitors_of_a_public_page_have_nothing_downloaded(loads, monkeypatch):
         list(loads.models().fetch("OpenAI B/32", "DINO B/8"))
     assert menus.state(pc.find_clip("OpenAI B/32")) == "not here"
     assert "is not on this machine" in menus.about("OpenAI B/32", "DINO B/8")
+
+
+def test_models_leave_where_the_memory_has_no_room_for_all(loads, monkeypatch):
+    names = ("LAION H/14", "DINO B/8", "DINOv3 H+/16", "SAM H/16")
+    sizes = {name: menus.bytes_of(name) for name in names}
+    monkeypatch.setattr(limits, "MODELS_BYTES", sizes["LAION H/14"] + sizes["DINOv3 H+/16"] + sizes["DINO B/8"] - 1)
+    models = loads.models()
+    models.get("LAION H/14", "DINO B/8")
+    models.get("LAION H/14", "DINOv3 H+/16")
+    assert models.loaded() == ["LAION H/14", "DINOv3 H+/16"]
+    models.get("LAION H/14", "SAM H/16")
+    assert models.loaded() == ["LAION H/14", "SAM H/16"]
+
+
+def test_on_cpu_basic_any_pair_of_the_menus_has_room_beside_what_visitors_keep():
+    memory = 12e9  # of its 16 GB, which is what `limits` takes of them
+    largest = [max(menus.bytes_of(name) for name in table) for table in (pc.CLIP_MODELS, pc.VFM_MODELS)]
+    assert sum(largest) < memory * 2 / 3 and limits.PROCESS_BYTES + memory * (2 / 3 + 1 / 4) < memory + 1
+    assert limits.ALL_KEPT_BYTES <= limits.MEMORY_BYTES / 4 and limits.MODELS_BYTES <= limits.MEMORY_BYTES * 2 / 3
+
+
+def test_a_menu_says_which_model_this_machine_is_too_small_for(monkeypatch):
+    monkeypatch.setattr(limits, "MEMORY_BYTES", 4_000_000_000)
+    labels = [label for label, _ in menus.clip_choices()]
+    assert "LAION H/14 · download 3.9 GB · needs 5 GB of memory" in labels
+    assert "OpenAI B/16 · download 599 MB" in labels
+
+
+def test_the_memory_is_that_of_the_machine_or_of_its_container(monkeypatch, tmp_path):
+    physical = limits.machine_bytes()
+    assert 10**8 < physical < 10**14
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    monkeypatch.setattr(limits, "CGROUPS", (str(tmp_path / "memory.max"), str(tmp_path / "none")))
+    assert limits.machine_bytes() == 1_000_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert limits.machine_bytes() >= physical

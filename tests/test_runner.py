@@ -32,6 +32,7 @@ def asked_for(monkeypatch):
 
         return lent
 
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lend))
     return seconds
 

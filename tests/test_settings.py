@@ -1,11 +1,13 @@
 """One table says what each setting may be; settings come back from their file as they were."""
 
+import inspect
 import json
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
+from proxyclip_core import ProxyCLIP, load
 from proxyclip_core.settings import SETTINGS, Settings, differences
 
 SAVED = Settings("OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 4.0, None, "whole", "simple7", "short", 0.25)
@@ -14,6 +16,21 @@ SAVED = Settings("OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 
 def test_the_table_has_a_row_for_every_setting():
     assert set(SETTINGS) == {entry.name for entry in fields(Settings) if entry.compare}
     assert all(row.check(row.default) == row.default and row.label and row.tip for row in SETTINGS.values())
+
+
+DOORS = [
+    getattr(ProxyCLIP, name)
+    for name in ("__call__", "find_words", "encode", "encode_all", "fuse", "embed", "refine", "sam_model", "sam_views")
+]
+DOORS += [ProxyCLIP.seed_attention, ProxyCLIP.seen_by_sam, load]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_every_function_of_the_library_has_the_tables_defaults(door):
+    parameters = inspect.signature(door).parameters
+    given = {name: parameters[name].default for name in SETTINGS if name in parameters}
+    said = {name: value for name, value in given.items() if value not in (None, inspect.Parameter.empty)}
+    assert said and all(value == SETTINGS[name].default for name, value in said.items())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers.errors import UserError
+from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
 from demo.components import MOST_IN_A_NAME
 from demo.draw.legend import legend_rows
@@ -22,6 +24,7 @@ from demo.models import NOT_FOR_VISITORS, NOT_NOW
 from demo.stages import Stages
 from demo.tabs.parts import ON_MODEL, Page
 from demo.visit import Asked, Visit
+from proxyclip_core import export
 from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.models import weights
 from proxyclip_core.settings import default
@@ -55,6 +58,8 @@ def build(page: Page) -> None:
         patch = patch_input()
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
+        formats = gr.Textbox("", label=f"Of {', '.join(export.FORMATS)}: what a zip is to hold, with commas between")
+        files = gr.File(label="Zip with the result in these formats")
         trigger = gr.Button("segment")
 
     def segment(
@@ -79,13 +84,15 @@ def build(page: Page) -> None:
         opacity: float = 0.6,
         outlines: bool = True,
         names: bool = True,
+        formats: str = "",
     ) -> tuple[Any, ...]:
         """Divides a picture among words.
 
-        Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; and a summary:
+        Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; a summary:
         names, classes (name, colour, pattern: 0 or how it is hatched, share, presence in 0..1 and whether that is so
         low that it is perhaps_absent, largest first), size_hw, models, seconds, and notes: what is to be said of how
-        the picture was read, and of the words, a sentence each.
+        the picture was read, and of the words, a sentence each; and, where formats asks for it, a zip with the result
+        in these.
 
         words: a comma between classes, a semicolon between words for the same class. background: "none", "first" (the
         first class is the background), "short" or "long" (a list of words is put in front as class 0).
@@ -95,11 +102,12 @@ def build(page: Page) -> None:
         asked |= {"reach": reach, "refine": refine, "facet": facet, "sam": sam, "scope": scope}
         with reasons():
             settings = settings_of(clip, vfm, patch, side, **asked)
-            return answer(page, Asked(settings, picture or ""), Look(opacity, outlines, names))
+            chosen = formats_of(formats)
+            return answer(page, Asked(settings, picture or ""), Look(opacity, outlines, names), chosen)
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
-    asking += [parts.opacity, parts.outlines, parts.names]
-    shown = [parts.overlay, labels, summary]
+    asking += [parts.opacity, parts.outlines, parts.names, formats]
+    shown = [parts.overlay, labels, summary, files]
     trigger.click(documented(segment, asking), asking, shown, api_name="segment", **PUBLIC)
 
 
@@ -147,19 +155,34 @@ def input_of(name: str, value: Any) -> Any:
     return gr.Textbox(row.as_text(value), label=f"{row.label}: {row.expected}. {row.tip}")
 
 
-def refuse_missing(page: Page, s: pc.Settings) -> None:
-    """While a call is answered nobody else's is: it waits for no weights, as the page does. Raises WeightsError."""
+def load_models(page: Page, s: pc.Settings) -> None:
+    """While a call is answered nobody else's is: it waits for no weights, as the page does. Raises WeightsError.
+
+    Models load here, for a process that a GPU is lent to forgets what it has loaded.
+    """
     if not page.runner.models.ready(s.clip, s.vfm):
         for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
             weights.find_here(spec, NOT_NOW if limits.DOWNLOADS else NOT_FOR_VISITORS)
+    page.runner.models.get(s.clip, s.vfm)
 
 
-def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Image, dict[str, Any]]:
-    """The drawn picture, the label map (16 bit, the picture's own size), and what is in it. Raises ValueError."""
+def formats_of(text: str) -> tuple[str, ...]:
+    """Names of `export.FORMATS` that stand in a text. Raises ValueError for others."""
+    chosen = tuple(filter(None, (part.strip() for part in (text or "")[:MOST_IN_A_NAME].split(","))))
+    if unknown := [name for name in chosen if name not in export.FORMATS]:
+        raise ValueError(f"formats has {unknown[0]!r}; expected some of {', '.join(export.FORMATS)}, or nothing.")
+    return chosen
+
+
+def answer(
+    page: Page, asked: Asked, look: Look, formats: tuple[str, ...] = ()
+) -> tuple[np.ndarray, Image.Image, dict[str, Any], str | None]:
+    """The drawn picture, the label map (16 bit, the picture's own size), what is in it, and the path of a zip with the
+    result in some formats, None for none. Raises ValueError."""
     start, s = time.perf_counter(), asked.settings
     check(asked)
-    refuse_missing(page, s)
-    found, _, error = page.runner(_segment, Visit.of(asked))
+    load_models(page, s)
+    found, visit, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)
     drawing, labels, presence, notes, seconds, device = found
@@ -172,7 +195,15 @@ def answer(page: Page, asked: Asked, look: Look) -> tuple[np.ndarray, Image.Imag
         "seconds": {"total": round(time.perf_counter() - start, 3)}
         | {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
-    return drawing.draw(look), Image.fromarray(labels), summary
+    return drawing.draw(look), Image.fromarray(labels), summary, _packed(page, visit, look, formats)
+
+
+def _packed(page: Page, visit: Visit, look: Look, formats: tuple[str, ...]) -> str | None:
+    if not formats:
+        return None
+    with tempfile.TemporaryDirectory(prefix="proxyclip-") as folder:  # gradio's own lies there for an hour
+        path = save(page.runner, visit, look, Chosen(formats), folder)
+        return page.segment.zip_file.move_resource_to_block_cache(path)
 
 
 def _segment(stages: Stages) -> tuple[Any, ...]:

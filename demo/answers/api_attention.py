@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 import proxyclip_core as pc
-from demo.answers.api import PUBLIC, documented, input_of, patch_input, reasons, refuse_missing, settings_of
+from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -62,7 +62,7 @@ def build(page: Page) -> None:
             settings = settings_of(clip, vfm, patch, side, beta=beta, gamma=gamma, windows=windows, **NO_WORDS)
             asked = Asked(settings, picture or "")
             check(asked)
-            refuse_missing(page, asked.settings)
+            load_models(page, asked.settings)
             start = time.perf_counter()
             found, _, error = page.runner(_row, Visit.of(asked), (_number(x), _number(y)), stage, source)
             if error:

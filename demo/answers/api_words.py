@@ -6,7 +6,7 @@ import gradio as gr
 
 import proxyclip_core as pc
 from demo.answers import find
-from demo.answers.api import PUBLIC, documented, input_of, patch_input, reasons, refuse_missing, settings_of
+from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
 from demo.components import Picture
 from demo.tabs.parts import Page
 from demo.visit import Asked
@@ -41,7 +41,7 @@ def build(page: Page) -> None:
         """
         with reasons():
             settings = settings_of(clip, vfm, patch, side, words="", beta=beta, gamma=gamma, windows=windows)
-            refuse_missing(page, settings)
+            load_models(page, settings)
             return find.found(page.runner, Asked(settings, picture or ""), vocabulary or "")
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]

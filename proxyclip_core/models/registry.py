@@ -52,6 +52,7 @@ class VfmSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     files: tuple[str, ...] = ("model.safetensors",)
+    in_memory: int = 0  # megabytes of it that are loaded, where that is not all
     together: bool = False  # all `files` are needed; else they are places where one may be
     extra: str = ""  # of pyproject.toml, where it needs one
     official_file: str = ""
@@ -173,6 +174,7 @@ _DIFFUSION: dict[str, Any] = {
         "text_encoder/model.safetensors",
     ),
     "together": True,
+    "in_memory": 900,
     "extra": "diffusion",
     "note": "CreativeML OpenRAIL-M: the licence names uses that are not allowed. It needs the package diffusers, and "
     "on a CPU half a minute a window.",

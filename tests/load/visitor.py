@@ -142,7 +142,7 @@ class Visitor:
         """As a program, without the page."""
         given = {"picture": self.page["picture"], "words": ", ".join(self.words), "beta": self.beta}
         if answer := self.page.call("segment", **given):
-            _, labels, summary = answer
+            _, labels, summary, _ = answer
             size = Image.open(io.BytesIO(self.page.download(labels))).size
             self._expect(size == self.pixels.shape[1::-1], "the label map of a call")
             self._expect(summary["names"] == self.words, "the names of a call")
