@@ -25,7 +25,7 @@ def looking_at(visit, url: str, section: str):
 def test_a_mask_of_what_is_like_the_seed_can_be_taken(visit, with_examples, blocks):
     opened = looking_at(visit, with_examples, "alike")
     found = opened.page.locator("#alike-found")
-    expect(found).to_contain_text(re.compile(r"1 · DINO B/8 · \d+ % of the picture"))
+    expect(found).to_contain_text(re.compile(r"1 · DINO B/8 · [\d.]+ % of the picture"))
     with opened.page.expect_download() as download:
         opened.page.click("#alike-take")
     mask = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
