@@ -7,7 +7,7 @@ from copy import copy
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import convert_component_dict_to_list
+from gradio.blocks import BlocksConfig, convert_component_dict_to_list
 from gradio.exceptions import ComponentProcessingError, InvalidPathError
 
 from demo.request_log import LoggedBlocks
@@ -20,8 +20,30 @@ MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whateve
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
 
 
+class _OfVisitor(BlocksConfig):
+    """A visitor's components. gradio would describe all of them for every visitor, and one again each time it is
+    updated, 2 ms each, for links to what a visitor's page shows; the page has links of its own."""
+
+    @staticmethod
+    def config_for_block(_id: int, rendered_ids: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
+        return {}
+
+
+class _OfPage(BlocksConfig):
+    """The page's components, of which every visitor gets a copy."""
+
+    def __copy__(self) -> _OfVisitor:
+        copied = _OfVisitor(self.root_block)
+        vars(copied).update(vars(super().__copy__()))
+        return copied
+
+
 class Blocks(LoggedBlocks):
     """As gradio's page otherwise: the answers are the same."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.default_config = _OfPage(self)
 
     async def preprocess_data(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
         """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error"."""

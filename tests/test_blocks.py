@@ -59,6 +59,15 @@ def test_answers_by_component_are_gradios_own(page):
         assert ours == gradios and page.state[state._id] == predictions.get(state, 1)
 
 
+def test_a_visitor_costs_no_description_of_the_components(page, monkeypatch):
+    described = page.demo.get_config_file()
+    monkeypatch.setattr(gr.HTML, "get_config", lambda *given: pytest.fail("described once more"))
+    state = SessionState(page.demo)
+    asyncio.run(page.demo.postprocess_data(page.fn, ("text", gr.update(value="<b>", visible=False), "a", 2), state))
+    monkeypatch.undo()
+    assert page.demo.get_config_file() == described
+
+
 def test_too_few_values_are_still_an_error(page):
     with pytest.raises(ValueError, match="enough output values"):
         asyncio.run(page.demo.postprocess_data(page.fn, ("text",), page.state))
