@@ -54,7 +54,8 @@ def presence_of(tokens: torch.Tensor, queries: torch.Tensor, reference: torch.Te
     for window in tokens:  # one at a time: all words at all patches of a large picture would fill the memory
         checkpoint()
         scores = centred @ window.flatten(1)  # (Q + R, h * w), in an unknown unit,
-        spread = scores[len(queries) :].std(dim=0)  # which is that of the reference as well
+        # which is that of the reference as well: its standard deviation, as its mean is 0 now
+        spread = torch.linalg.vector_norm(scores[len(queries) :], dim=0) / (len(reference) - 1) ** 0.5
         standing = torch.maximum(standing, (scores / spread.clamp_min(1e-12)).amax(dim=1))
     ours, theirs = standing[: len(queries)], standing[len(queries) :].sort().values
     return torch.searchsorted(theirs, ours) / len(theirs)

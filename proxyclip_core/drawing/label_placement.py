@@ -36,7 +36,8 @@ def components(labels: np.ndarray) -> np.ndarray:
         return run
 
     touching = labels[1:] == labels[:-1]
-    for one, other in np.unique(np.stack([runs[:-1][touching], runs[1:][touching]], axis=1), axis=0):
+    pairs = np.unique(runs[:-1][touching] * len(parent) + runs[1:][touching])
+    for one, other in zip(*np.divmod(pairs, len(parent))):
         parent[root(other)] = root(one)
     return np.array([root(run) for run in range(len(parent))])[runs]
 
