@@ -29,9 +29,12 @@ def alike_section(examples: Sequence[Example]) -> AlikeParts:
     gr.Markdown("What the vision models hold for like the seeds: here as a mask, in a second picture as a map.")
     with gr.Row(equal_height=False):
         picture = _picker("alike")
+        found = gr.Gallery(label="Like the seeds", columns=1, min_width=260, elem_id="alike-found", **GALLERY)
+    with gr.Row(equal_height=False):
         with gr.Column(min_width=260):
             by = gr.Radio(alike.BY, value="beta", label="Like it is", elem_id="alike-by")
             share = gr.Slider(0.01, 1, 0.1, step=0.01, label="Share of the picture", elem_id="alike-share")
+        with gr.Column(min_width=260):
             scene = Menu(
                 [(NO_OTHER, ""), *((example.title, example.name) for example in examples)],
                 value="",
@@ -47,7 +50,6 @@ def alike_section(examples: Sequence[Example]) -> AlikeParts:
                 height=160,
                 elem_id="alike-other",
             )
-    found = gr.Gallery(label="Like the seeds", columns=2, elem_id="alike-found", **GALLERY)
     take = gr.Button("Download as masks", min_width=150, elem_id="alike-take")
     file = gr.DownloadButton("Masks", visible="hidden", elem_id="alike-file")
     return AlikeParts(picture, by, share, scene, other, found, take, file)
