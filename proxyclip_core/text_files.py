@@ -40,7 +40,7 @@ BEFORE_UTF_8 = {
 RARE = 0.1  # share of the characters that may be others
 ENOUGH = 20_000  # bytes from which a language is known
 QUOTES = r"(?<!\w)[“”„‘’«»–—…]|[“”„‘’«»–—…](?!\w)"
-SHOWN = 12  # characters of each reading, where several are possible
+SHOWN, MOST_SHOWN = 12, 3  # characters of each reading where several are possible, and how many of them
 
 
 def decoded(content: bytes) -> tuple[str, str]:
@@ -80,18 +80,20 @@ def _guess(content: bytes) -> tuple[str, str]:
     in_bytes = {text: encoding for text, encoding in readings.items() if text not in in_pairs}
     is_latin = len(re.findall(rb"[a-zA-Z]", content)) > len(re.findall(rb"[\x80-\xff]", content))
     readings = (in_bytes or in_pairs) if is_latin else (in_pairs or in_bytes)
-    if any(text.islower() for text in readings):  # Cyrillic encodings have capitals where others have small letters
-        readings = {text: encoding for text, encoding in readings.items() if not text.isupper()}
+    own_letters = {text: re.sub(r"[\x00-\x7f]", "", text) for text in readings}
+    if any(letters.islower() for letters in own_letters.values()):  # capitals in one encoding are small in another
+        readings = {text: encoding for text, encoding in readings.items() if not own_letters[text].isupper()}
     likely = _weighed(content, readings) if len(readings) > 1 else readings
     own = codecs.lookup(locale.getpreferredencoding(False)).name
     chosen = next((text for choice in (own, WESTERN) for text in likely if likely[text] == choice), None)
     if len(likely) == 1:
         chosen = next(iter(likely))
-    others = " or ".join(
+    begun = [
         f"{' '.join(text.split())[:SHOWN]!r} in {BEFORE_UTF_8[encoding][0]}"
         for text, encoding in {**likely, **(in_pairs if is_latin else {})}.items()
         if text != chosen
-    )
+    ]
+    others = " or ".join(begun[:MOST_SHOWN])
     if chosen is None:
         may_be = f": it may begin with {others}" if others else ""
         raise ValueError(f"it is not in UTF-8, and it is not clear in what else{may_be}. Save it as UTF-8.")

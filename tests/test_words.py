@@ -251,6 +251,7 @@ def test_a_quoted_comma_in_a_table_and_a_windows_code_page(tmp_path):
         ("koi8_r", "небо\nоблако\nтрава\nдерево\nдом\nдорога\nмашина\nчеловек\nрека", "KOI8-R"),
         ("cp1250", "niebo\nłąka\ndrzewo\nżółw", "Central European"),
         ("cp1252", "Ål\nhus", "Western"),
+        ("koi8_r", "name небо\nоблако\nтрава\nдерево\nдом\nдорога\nмашина\nчеловек\nрека", "KOI8-R"),
         ("cp1252", "iPhone\ncafé", "Western"),
         ("cp1252", "château d’eau\n“forêt”", "Western"),
         ("cp1253", "ουρανός\nλόφος\nάλογο\nδέντρο", "Greek"),
