@@ -138,12 +138,15 @@ class RegionReader:
         return max(self.base.highest, _highest(self.values))
 
     def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
+        if not len(self.values):
+            yield from self.base.blocks(queries)
+            return
         numbers = nearest(self.numbers, self.size_hw)
         columns = (self.values if queries is None else self.values[:, list(queries)]).T  # (q, R)
         for rows, chunk, block in self.base.blocks(queries):
-            inside = numbers[rows] > 0
-            block[:, inside] = columns[chunk][:, numbers[rows][inside].long() - 1]
-            yield rows, chunk, block
+            # Of every pixel, and not of those inside alone: on a GPU their number would be waited for.
+            of_regions = columns[chunk][:, numbers[rows].long().clamp(min=1) - 1]
+            yield rows, chunk, torch.where(numbers[rows] > 0, of_regions, block)
 
     def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
         number = int(nearest(self.numbers, self.size_hw)[int(point_xy[1]), int(point_xy[0])])
