@@ -69,7 +69,8 @@ def word_section() -> WordParts:
             min_width=260,
             elem_id="word-attention",
         )
-        told = gr.HTML(min_height=200, elem_id="word-told")
+        with gr.Column(min_width=260):  # below the others on a phone
+            told = gr.HTML(min_height=200, elem_id="word-told")
     return WordParts(picture, way, attention, told)
 
 
