@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KINDS = ("png", "svg", "pdf", "npz")
 SCALES = ("shared", "uniform")
+BRIGHTEST = 0.005
 MOST_SIDE = 1024  # pixels of a map's longer side: more than a figure shows
 STAGE_WORDS = {
     "cosine": "cosine similarity",
@@ -76,9 +77,14 @@ class AttentionFigure:
         return STAGE_WORDS[self.stage] if self.scale == "shared" else "times an even share (1/N)"
 
     def limits(self) -> tuple[float, float]:
-        """The values at both ends of the colour bar, which all maps share."""
+        """The values at both ends of the colour bar, which all maps share.
+
+        Of softmax the brightest share BRIGHTEST lies past its end: a single patch would leave all others dark.
+        """
         shown = self.shown()
-        return (float(np.nanmin(shown)) if self.stage == "cosine" else 0.0), float(np.nanmax(shown))
+        low = float(np.nanmin(shown)) if self.stage == "cosine" else 0.0
+        bright = float(np.nanquantile(shown, 1 - BRIGHTEST)) if self.stage == "softmax" else 0.0
+        return low, bright if bright > 0 else float(np.nanmax(shown))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What the NPZ holds: the fields by name, all of them plain arrays of numbers and text."""
@@ -214,7 +220,9 @@ def _caption(
     if layout.count > 1:
         windows = f"{layout.count} windows of {layout.window_hw[1]} × {layout.window_hw[0]} pixels, the mean over those"
         windows += " that hold the seed"
-    root = ", whose colours go by the square root" if stage == "softmax" else ""
+    root = (
+        f", whose colours go by the square root to all but the brightest {BRIGHTEST:.1%}" if stage == "softmax" else ""
+    )
     numbers = "" if stage == "cosine" or not vfms else f" β = {beta:g}, γ = {gamma:g}."
     scope = " Within regions of Segment Anything." if in_regions else ""
     found = ", ".join(f"{name} {version}" for name, version in {"proxyclip": __version__, **versions()}.items())

@@ -97,7 +97,8 @@ def _draw(what: AttentionFigure) -> Figure:
         if column == 0:
             place.set_ylabel(_row_label(what, row), fontsize=7)
     bar = axes(left + sources * step_w, top, 0.12, top)
-    figure.colorbar(last, cax=bar).set_label(what.unit(), fontsize=7)
+    extend = "max" if what.limits()[1] < np.nanmax(what.shown()) else "neither"
+    figure.colorbar(last, cax=bar, extend=extend).set_label(what.unit(), fontsize=7)
     bar.tick_params(labelsize=6.5)
     corner = (MARGIN / whole_w, 0.7 * MARGIN / whole_h)
     figure.text(*corner, "\n".join(caption), fontsize=7, linespacing=1.3, va="bottom")
