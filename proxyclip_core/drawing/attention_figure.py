@@ -220,9 +220,7 @@ def _caption(
     if layout.count > 1:
         windows = f"{layout.count} windows of {layout.window_hw[1]} × {layout.window_hw[0]} pixels, the mean over those"
         windows += " that hold the seed"
-    root = (
-        f", whose colours go by the square root to all but the brightest {BRIGHTEST:.1%}" if stage == "softmax" else ""
-    )
+    root = f", by the square root; the brightest {BRIGHTEST:.1%} lie past its end" if stage == "softmax" else ""
     numbers = "" if stage == "cosine" or not vfms else f" β = {beta:g}, γ = {gamma:g}."
     scope = " Within regions of Segment Anything." if in_regions else ""
     found = ", ".join(f"{name} {version}" for name, version in {"proxyclip": __version__, **versions()}.items())
