@@ -86,6 +86,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
             default=default,
             examples=scenes,
         )
+        inside.wire_shown(page)
         run.wire(page, demo)
         segment.wire(page)
         view.wire(page, {"segment": segment_tab, "inside": inside_tab, "compare": compare_tab})

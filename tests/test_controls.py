@@ -82,7 +82,6 @@ SEGMENT_TAB: list[tuple] = [
 INSIDE_TAB: list[tuple] = [
     ("picture", "change", "other.png", {}, set(), NOTHING),
     ("inside-live", "click", None, {"picture": "another", "points": [[3, 4]]}, set(), NOTHING),
-    ("inside-live", "release", None, {}, set(), NOTHING),  # beta and gamma as they were
     ("inside-grid", "input", True, {}, set(), NOTHING),
     ("inside-stage", "input", "cosine", {}, set(), NOTHING),
     ("inside-scale", "input", "shared", {}, set(), NOTHING),

@@ -1,7 +1,6 @@
 // Look inside: what the patch under the pointer attends to, on the picture, for each source. attend.js computes it from
 // files that are fetched once a picture; a click pins a seed, of which the server then draws the exact maps. `element`,
 // `props`, `trigger` and `watch` are gradio's; the value is told by answers/live.py, stage and scale by the event "shown".
-const view = (window.view ??= { hidden: new Set() });
 const { ramp: hex, colours } = JSON.parse(element.querySelector(".live").dataset.drawn);
 const RAMP = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
 const gradient = Array.from({ length: 9 }, (_, at) => `rgb(${RAMP.slice(Math.round((at * 255) / 8) * 3).slice(0, 3)})`);
@@ -9,13 +8,14 @@ element.style.setProperty("--ramp", `linear-gradient(to right, ${gradient})`);
 const STEPS = { ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowRight: [1, 0] };
 const TOLD_AFTER = 250; // milliseconds without another seed before the server is asked
 const find = (name) => element.querySelector(name);
-const panes = find(".panes"), line = find(".where"), knobs = { beta: find("#live-beta"), gamma: find("#live-gamma") };
+const panes = find(".panes"), line = find(".where");
 let field = null; // the value
 let seeds = { picture: null, points: [] };
 let pointer = null; // (x, y) of the picture's own pixels
 let how = { stage: "softmax", scale: "own", grid: false, beta: 1.2, gamma: 3 };
 let built = { told: null, parts: [] }; // the panes, and what they are of
-let frame = 0, asking = 0, dragging = false;
+let frame = 0, asking = 0;
+let steering = null; // beta and gamma as they stand on the page, until the server has followed
 
 async function read() {
   const text = props.value;
@@ -33,7 +33,10 @@ async function read() {
   const { beta, gamma, stage, scale } = told;
   field = told;
   how = { ...how, stage, scale };
-  if (!dragging) tune({ beta, gamma });
+  if (!steering || (beta === steering.beta && gamma === steering.gamma)) {
+    how = { ...how, beta, gamma };
+    steering = null;
+  }
   build();
 }
 
@@ -93,6 +96,8 @@ function lines(source) {
   return within(0).map((y) => `M0 ${y}H${width}`).concat(within(1).map((x) => `M${x} 0V${height}`)).join("");
 }
 
+// A text that changes with every frame. A new text node would wake what watches the page for new elements (names.js).
+const say = (place, text) => (place.firstChild ? (place.firstChild.data = text) : (place.textContent = text));
 const last = () => seeds.points.at(-1) ?? [field.size[1] / 2, field.size[0] / 2];
 const paintSoon = () => (frame ||= requestAnimationFrame(paint));
 
@@ -141,8 +146,8 @@ function heat({ values, drawn, pen, times, part }, [low, high]) {
     data[to + 3] = 120 + (level >> 1); // little attention lets the picture through
   }
   pen.putImageData(drawn, 0, 0);
-  part(".low").textContent = number(low);
-  part(".high").textContent = number(high) + (times > 1 ? " × uniform" : "");
+  say(part(".low"), number(low));
+  say(part(".high"), number(high) + (times > 1 ? " × uniform" : ""));
 }
 
 const number = (value) => String(Number(value.toPrecision(3)));
@@ -184,9 +189,9 @@ function chart({ part, pairs, similarity, mean, count }, ink, accent) {
   }
   pen.setLineDash([]);
   const least = (2 * first) / bins - 1, shown = (value) => number(how.stage === "cosine" ? value : (value - how.beta * mean) * how.gamma);
-  part(".from").textContent = shown(least);
-  part(".what").textContent = how.stage === "cosine" ? "similarity" : "A = γ (similarity − β · mean)";
-  part(".to").textContent = shown(1);
+  say(part(".from"), shown(least));
+  say(part(".what"), how.stage === "cosine" ? "similarity" : "A = γ (similarity − β · mean)");
+  say(part(".to"), shown(1));
 }
 
 // The class at a point, where a result is drawn.
@@ -203,12 +208,12 @@ function tell(spot) {
   const start = "Click the picture to choose a patch; until then the one in the middle is shown.";
   const room = seeds.points.length < field.most ? "" : " The next click moves the last one.";
   const told = [pinned ? `Seeds at (x, y) ${pinned}.${room}` : start, pointer ? `Under the pointer: ${place(spot)}.` : ""];
-  line.textContent = told.join(" ");
+  say(line, told.join(" "));
   for (const { part, left, symmetric, attended, count, offset, at } of field.sources) {
     const percent = (share) => `${number(100 * share)} %`;
-    if (!left) part(".told").textContent = holding(part, spot);
-    else if (symmetric) part(".told").textContent = `attends to ${attended} of ${count} patches, ${percent(attended / count)}`;
-    else part(".told").textContent = `${percent(1 - offset[at.patch])} goes to the class token`;
+    if (!left) say(part(".told"), holding(part, spot));
+    else if (symmetric) say(part(".told"), `attends to ${attended} of ${count} patches, ${percent(attended / count)}`);
+    else say(part(".told"), `${percent(1 - offset[at.patch])} goes to the class token`);
   }
 }
 
@@ -277,14 +282,6 @@ function under(event) {
   return at.map((value, side) => Math.min(Math.max(value, 0), field.size[1 - side] - 1));
 }
 
-function tune({ beta, gamma }) {
-  how = { ...how, beta, gamma };
-  for (const [name, knob] of Object.entries(knobs)) {
-    knob.value = how[name];
-    knob.nextElementSibling.textContent = number(Number(how[name]));
-  }
-}
-
 element.addEventListener("pointermove", (event) => {
   pointer = event.pointerType === "mouse" ? under(event) : null;
   line.removeAttribute("role");
@@ -299,30 +296,17 @@ element.addEventListener("click", (event) => {
 });
 element.addEventListener("keydown", (event) => {
   const step = STEPS[event.key], inPanes = event.target === panes;
-  if (!field || event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input")) return;
+  if (!field || event.altKey || event.ctrlKey || event.metaKey) return;
   if (step) move(step, event.shiftKey ? 4 : 1);
   else if (inPanes && event.key === "Enter") pinned(pointer ?? last());
   else if (inPanes && ["Delete", "Backspace"].includes(event.key)) WAYS.undo();
   else return;
   event.preventDefault(); // the page would scroll
 });
-for (const [name, knob] of Object.entries(knobs)) {
-  knob.addEventListener("input", () => {
-    dragging = true;
-    tune({ ...how, [name]: Number(knob.value) });
-    paintSoon();
-  });
-  knob.addEventListener("change", () => {
-    dragging = false;
-    view.tuned = [how.beta, how.gamma];
-    trigger("release");
-  });
-}
 document.addEventListener("shown", ({ detail }) => {
-  const { beta, gamma, ...more } = detail;
-  how = { ...how, ...more };
+  how = { ...how, ...detail };
+  steering = { beta: how.beta, gamma: how.gamma };
   panes.classList.toggle("with-grid", how.grid);
-  tune({ beta, gamma });
   paintSoon();
 });
 document.addEventListener("drawn", () => field && build());

@@ -44,7 +44,6 @@ HINT = (
 )
 # Scripts of events: what `attention.js` has found, and what it is told.
 SEEDS = "() => document.querySelector('#inside-live').dataset.seeds"
-TUNED = "(beta, gamma) => window.view?.tuned ?? [beta, gamma]"
 SHOWN = """(stage, scale, grid, beta, gamma) => {
     document.dispatchEvent(new CustomEvent("shown", { detail: { stage, scale, grid, beta, gamma } }));
 }"""
@@ -110,10 +109,9 @@ def _attention() -> dict[str, Any]:
 
 
 def panes_html() -> str:
-    """What `attention.js` draws in: a pane a source, a line on the seeds, beta and gamma, the pad's buttons."""
+    """What `attention.js` draws in: a pane a source, a line on the seeds, the pad's buttons."""
     drawn = html.escape(json.dumps({"ramp": RAMP, "colours": SEED_COLOURS}))
     keys = "The picture. Arrow keys move the last seed, Enter sets another, Delete removes it."
-    knobs = "".join(_knob(name) for name in ("beta", "gamma"))
     pad = "".join(
         f'<button type="button" data-way="{way}" id="inside-{way}">{text}</button>' for way, text in PAD.items()
     )
@@ -129,15 +127,9 @@ def panes_html() -> str:
     return (
         f'<div class="live" data-drawn="{drawn}">'
         f'<div class="panes" tabindex="0" role="group" aria-label="{keys}"></div>'
-        f'<p class="hint">{HINT}</p><p class="where" id="inside-where"></p><div class="knobs">{knobs}</div>'
+        f'<p class="hint">{HINT}</p><p class="where" id="inside-where"></p>'
         f'<div class="pad" id="inside-pad">{pad}</div><template>{pane}</template></div>'
     )
-
-
-def _knob(name: str) -> str:
-    row: Any = pc.SETTINGS[name]
-    size = f'min="{row.low}" max="{row.high}" step="{row.step}"'
-    return f'<label>{html.escape(row.label)} <input type="range" id="live-{name}" {size}><output></output></label>'
 
 
 def _similarity() -> dict[str, Any]:
@@ -261,18 +253,18 @@ def _head(name: str | None) -> int | None:
     return int(number) - 1 if number.isdecimal() and len(number) < 5 else None
 
 
-def wire_seeds(page: Page) -> Any:
-    """Seeds, and how attention is shown, are the browser's affair; the exact maps are to follow what is returned."""
+def wire_shown(page: Page) -> None:
+    """How attention is shown is the browser's affair. To be called before anything else listens to these controls:
+    gradio wakes one listener after another, and the next only when the server has answered."""
     q, parts = page.question, page.inside
     shown: list[Any] = [parts.stage, parts.scale, parts.grid, q.beta, q.gamma]
     gr.on([part.input for part in shown], None, shown, None, js=SHOWN, **EVERY, **PRIVATE)
+
+
+def wire_seeds(page: Page) -> Any:
+    """Seeds are the browser's affair; the exact maps are to follow what is returned."""
+    q, parts = page.question, page.inside
     # The label map was of another picture.
     of_another = [parts.label_map, parts.mask_word]
     q.picture.change(lambda: (None, None), None, of_another, queue=False, **QUICK)
     return parts.live.click(None, None, page.held.seeds, js=SEEDS, **EVERY, **PRIVATE)
-
-
-def wire_tuning(page: Page) -> Any:
-    """beta and gamma beside the maps are the page's own. The result is to follow what is returned."""
-    both = [page.question.beta, page.question.gamma]
-    return page.inside.live.release(None, both, both, js=TUNED, **EVERY, **PRIVATE)

@@ -23,7 +23,6 @@ from demo.examples import suits
 from demo.models import Download
 from demo.tabs import found as finding
 from demo.tabs import link, slow, wording
-from demo.tabs.inside import wire_tuning
 from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.tabs.question import side_choices
 from demo.visit import Asked, Visit
@@ -116,7 +115,6 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done.append(gr.on(chosen, on_menu, **busy))
     models = gr.on([menu.input for menu in (q.clip, q.family, q.patch)], **_choosing(page))
     done += [filled.then(**estimating).then(on_menu, **busy) for filled in (models, *_wire_presets(page))]
-    done.append(wire_tuning(page).then(on_change, **busy))
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
     done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
