@@ -460,7 +460,7 @@ def test_a_visitor_whose_requests_wait_is_told_so(url, picture, tiny_model, monk
         visitor.set(name, value), other.set(name, value)
     try:
         answers = [visitor.join(segmenting(visitor)) for _ in range(2 + limits.WAITING_EACH)]
-        assert [answer.status_code for answer in answers] == [200] * (1 + limits.WAITING_EACH) + [400]
+        assert [answer.status_code for answer in answers] == [200] * (1 + limits.WAITING_EACH) + [429]
         assert "requests are waiting already" in said_by(answers[-1])
         assert other.join(segmenting(other)).status_code == 200
     finally:
