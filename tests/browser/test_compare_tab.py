@@ -83,7 +83,7 @@ def test_the_line_is_moved_by_keys(comparing):
         line.press(key)
     expect(line).to_have_attribute("aria-valuenow", "70")
     width = opened.page.locator("#compare-slider img").first.bounding_box()["width"]
-    assert abs(line.bounding_box()["x"] - before - 0.2 * width) < 2
+    assert abs(line.bounding_box()["x"] - before - 0.2 * width) < 0.01 * width
     expect(opened.page.locator("#compare-line")).to_have_attribute("role", "status")
     line.press("Home")
     expect(line).to_have_attribute("aria-valuenow", "0")
