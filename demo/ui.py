@@ -43,7 +43,7 @@ LAUNCH: dict[str, Any] = {
     "css_paths": [Path(__file__).parent / "draw" / "style.css"],
     "max_file_size": f"{limits.UPLOAD_MEGABYTES}mb",
     "state_session_capacity": limits.SESSIONS,
-    "footer_links": ["api", "settings"],
+    "footer_links": ["api"],  # gradio's own settings would be taken for those of the page
     "run_history": False,  # people's pictures are not kept in the browser
     "ssr_mode": False,
     "allowed_paths": [str(FOLDER)],

@@ -2,6 +2,8 @@
 const box = document.getElementById("compare-slider");
 const STEPS = { ArrowLeft: -0.02, ArrowRight: 0.02, ArrowDown: -0.02, ArrowUp: 0.02, PageDown: -0.2, PageUp: 0.2, Home: -2, End: 2 };
 
+let sent = null; // where keys have sent the line, which may not be there yet
+
 const fire = (on, type, clientX, clientY) =>
   on.dispatchEvent(new MouseEvent(type, { clientX, clientY, view: window, bubbles: true, cancelable: true }));
 
@@ -27,13 +29,15 @@ box.addEventListener("keydown", (event) => {
   if (!step || !found || !event.target.matches("[data-testid=slider]")) return;
   event.preventDefault(); // the page would scroll
   const { picture, x, y } = found;
-  const to = Math.min(Math.max(x + step * picture.width, picture.left), picture.right);
+  const to = Math.min(Math.max((sent ?? x) + step * picture.width, picture.left), picture.right);
+  sent = to;
   fire(event.target, "mousedown", x, y);
   fire(window, "mousemove", to, y);
   fire(window, "mouseup", to, y);
   requestAnimationFrame(tell);
 });
-box.addEventListener("focusin", tell);
-box.addEventListener("pointerup", () => requestAnimationFrame(tell));
+for (const type of ["focusin", "pointerup"]) {
+  box.addEventListener(type, () => ((sent = null), requestAnimationFrame(tell)));
+}
 new MutationObserver(tell).observe(box, { childList: true, subtree: true });
 tell();
