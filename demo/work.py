@@ -20,7 +20,7 @@ import proxyclip_core as pc
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.clip import early_layers
 from proxyclip_core.models.diffusion import WIDTH
-from proxyclip_core.models.sam import AUTO, USUAL
+from proxyclip_core.models.registry import USUAL_SAM
 from proxyclip_core.refine import BY_SAM
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import templates_of
@@ -120,8 +120,8 @@ def sam_of(s: pc.Settings) -> pc.VfmSpec | None:
     if s.refine not in BY_SAM and (s.scope == "all" or s.fusion != "proxy"):
         return None
     vfm = pc.VFM_MODELS.get(s.vfm)
-    own = vfm.name if vfm and vfm.is_sam else USUAL
-    return pc.find_vfm(own if s.sam == AUTO else s.sam)
+    own = vfm.name if vfm and vfm.is_sam else USUAL_SAM
+    return pc.find_vfm(own if s.sam == pc.SETTINGS["sam"].default else s.sam)
 
 
 def missing(held: Collection[str], stage: str = "result") -> set[str]:

@@ -668,6 +668,10 @@ def test_a_wrong_option_is_said_in_a_line():
     assert ended.returncode == 1 and ended.stderr.startswith("app.py: ") and "Traceback" not in ended.stderr
 
 
-def test_importing_the_page_writes_nothing_beside_its_sources():
-    subprocess.run([sys.executable, "-c", "import demo.ui"], cwd=ROOT, check=True)
+# What a page needs once somebody asks for it, seconds of import each.
+NOT_YET = "assert not {'segment_anything', 'torchvision', 'open_clip', 'timm', 'diffusers'} & set(sys.modules)"
+
+
+def test_importing_the_page_writes_nothing_beside_its_sources_and_waits_for_no_model():
+    subprocess.run([sys.executable, "-c", f"import sys, demo.ui; {NOT_YET}"], cwd=ROOT, check=True)
     assert not list(Path(ROOT / "demo").rglob("*.pyi"))

@@ -10,6 +10,7 @@ from typing import Any
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+USUAL_SAM = "SAM B/16"  # that is asked for regions where the vision model is no SAM
 CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 

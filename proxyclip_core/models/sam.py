@@ -25,7 +25,7 @@ from torch import nn
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.checkpoints import WeightsError, read_weights
 from proxyclip_core.models.loading import load_vfm
-from proxyclip_core.models.registry import VFM_MODELS, VfmSpec, find_vfm
+from proxyclip_core.models.registry import USUAL_SAM, VFM_MODELS, VfmSpec, find_vfm
 from proxyclip_core.models.vfm import TOKENS, PatchEncoder
 from proxyclip_core.models.vit import check_finite
 from proxyclip_core.models.weights import WEIGHTS_VARIABLE, local_files, weights_digest
@@ -33,7 +33,6 @@ from proxyclip_core.picture import picture_digest
 from proxyclip_core.types import ImageFeatures, SamViews
 
 AUTO = "auto"
-USUAL = "SAM B/16"  # where the VFM is none
 LONG_SIDE = 640  # pixels of the working size; SAM's own masks have 256
 POINTS_AT_ONCE = {"cuda": 64}
 POINTS_AT_ONCE_ELSEWHERE = 16
@@ -168,7 +167,7 @@ def sam_row(name: str, vfm: str | None) -> VfmSpec:
     own = VFM_MODELS.get(vfm or "")
     if name == AUTO and own is not None and own.is_sam and (own.official_file or own.path):
         return own
-    return find_vfm(USUAL if name == AUTO else name)
+    return find_vfm(USUAL_SAM if name == AUTO else name)
 
 
 def load_sam(name: str, device: torch.device, dtype: torch.dtype, vfm: PatchEncoder | None = None) -> SamModel:
