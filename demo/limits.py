@@ -94,6 +94,7 @@ PROCESS_BYTES = 1_000_000_000  # of Python, its libraries, and what one request 
 # it is refused.
 SESSIONS = _limit("SESSIONS", 64)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
+SPARE_BYTES = _limit("SPARE_BYTES", 100_000_000 if PUBLIC else KEPT_BYTES)  # of what is not on the page any more
 ALL_KEPT_BYTES = _limit("ALL_KEPT_BYTES", min(8_000_000_000, MEMORY_BYTES // 4))
 DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
 WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits
@@ -132,6 +133,12 @@ def check_amount(size_hw: tuple[int, ...], settings: pc.Settings) -> None:
             f"{MOST_WINDOWS} windows, {MOST_IN_A_ROW} of them in a row, or one of "
             f"{MOST_WINDOW_PIXELS / 1e6:g} million pixels, can be taken. Choose a lower resolution."
         )
+
+
+def check_characters(words: str) -> None:
+    """Raises ValueError for a text that takes long to be read at all."""
+    if len(words) > MOST_CHARACTERS:
+        raise ValueError(f"The words have {len(words)} characters; at most {MOST_CHARACTERS} can be taken.")
 
 
 def check_words(classes: Sequence[Sequence[str]]) -> None:

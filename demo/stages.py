@@ -217,7 +217,8 @@ class Stages:
         return sum(entry.seconds for entry in found if entry)
 
     def entries(self) -> dict[Key, Entry]:
-        """What is kept after this event, within limits.KEPT_BYTES."""
+        """What is kept after this event, within limits.KEPT_BYTES; what is not on the page any more, and no encoder
+        made of this picture, within limits.SPARE_BYTES."""
         rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
         # What is on the page leaves last, and its features: no slider should ever run an encoder.
         own = {self._keys()[stage] for stage in ("clip", "vfm", "overlay")}
@@ -225,12 +226,18 @@ class Stages:
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]
         kept = {key: self._entries[key] for key in order}
-        total = sum(entry.size for entry in kept.values())
-        for key in order:
-            if total <= limits.KEPT_BYTES:
-                break
-            total -= kept.pop(key).size
+        spare = [key for key in order if key not in self._used and key not in own and not self._is_encoded(key)]
+        for keys, most in ((spare, limits.SPARE_BYTES), (order, limits.KEPT_BYTES)):
+            total = sum(kept[key].size for key in keys if key in kept)
+            for key in keys:
+                if total <= most:
+                    break
+                total -= kept.pop(key).size if key in kept else 0
         return kept
+
+    def _is_encoded(self, key: Key) -> bool:
+        """Whether an encoder has given it, for the picture on the page."""
+        return key[0] in ("clip", "vfm", "sam", "regions") and key[1][0] == self.digest
 
     def _keys(self, settings: pc.Settings | None = None) -> dict[str, Key]:
         return keys_of(self.digest, settings or self.settings)

@@ -370,6 +370,14 @@ def test_a_click_anywhere_changes_nothing_or_says_why(page, control, event):
         assert not said or (is_fit_for_strangers(said) and "inside (" not in said), data
 
 
+def test_words_without_end_are_not_even_read(page):
+    page.set("words", ", ".join(f"w{number}" for number in range(100_000)))
+    for event, data in ((page.event("edit", "submit"), {"name": "w1"}), (page.event("found", "click"), {"name": "w1"})):
+        page.ask(event, data)
+        assert "characters; at most 20000" in shown(page, "message")
+        page.values[page.ids["message"]] = ""
+
+
 HELD = ["{", "[" * 100_000, "1" * 300_000, "null", "3", '{"picture": 3, "points": 3}', '{"points": [[NaN, 1], [1]]}', 3]
 
 

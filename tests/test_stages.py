@@ -180,6 +180,17 @@ def test_what_was_used_longest_ago_leaves_first(make, asked, monkeypatch):
     assert old not in kept and new in kept
 
 
+def test_what_is_not_on_the_page_any_more_has_less_room_unless_an_encoder_gave_it(make, asked, monkeypatch):
+    first = make(changed(asked, beta=1.0))
+    first.result()
+    second = make(changed(asked, beta=2.0), first)
+    second.result()
+    monkeypatch.setattr(limits, "SPARE_BYTES", 0)
+    kept = second.entries()
+    assert first._keys()["dense"] not in kept and second._keys()["dense"] in kept
+    assert {first._keys()[stage] for stage in ("clip", "vfm")} <= set(kept)
+
+
 @pytest.mark.parametrize("room", [10_000, 3_000_000, 10_000_000])
 @pytest.mark.parametrize("change", [{"beta": 2.0}, {"gamma": 9.0}, {"background": "first", "threshold": 0.4}])
 def test_no_slider_runs_an_encoder_however_little_else_can_be_kept(make, asked, counter, monkeypatch, room, change):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from demo import limits
 from demo.answers.errors import UserError
 from proxyclip_core.words import as_text, read_vocabulary
 
@@ -19,6 +20,8 @@ def edited(words: str, told: Mapping[str, Any]) -> str:
     Raises ValueError where that cannot be.
     """
     name, onto, text = (str(told.get(key) or "") for key in ("name", "onto", "words"))
+    limits.check_characters(words)
+    limits.check_characters(text)
     classes = {group[0]: group for group in read_vocabulary(words)[0]}
     if name not in classes or (onto and onto not in classes):
         raise UserError(GONE)

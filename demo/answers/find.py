@@ -73,8 +73,7 @@ def _settings(s: pc.Settings, among: str | None) -> pc.Settings:
     elif text == EVERY_WORD:
         text = as_text(presence.candidate_words(pc.find_clip(s.clip).name))
     text = pc.vocabulary_presets().get(text, text)
-    if len(text) > limits.MOST_CHARACTERS:
-        raise UserError(f"The words have {len(text)} characters; at most {limits.MOST_CHARACTERS} can be taken.")
+    limits.check_characters(text)
     pc.find_clip(s.clip), pc.find_vfm(s.vfm)
     return replace(s, words=text, templates=presence.TEMPLATES, background="none", threshold=0.0, refine="none")
 
@@ -86,6 +85,7 @@ def _words_and_reservations(stages: Stages) -> tuple[str, tuple[str, ...]]:
 
 def without(words: str, name: str) -> str:
     """The words without one of their classes; as they are where there is no such class."""
+    limits.check_characters(words)
     return as_text(tuple(group for group in read_vocabulary(words)[0] if group[0] != name))
 
 

@@ -80,10 +80,7 @@ def check(asked: Asked) -> None:
     """Raises ValueError, in words for the person, for what cannot be segmented whichever models do it."""
     if not asked.picture:
         raise UserError("There is no picture yet. Upload one, paste one, or take one with the camera.")
-    if len(asked.settings.words) > limits.MOST_CHARACTERS:
-        raise UserError(
-            f"The words have {len(asked.settings.words)} characters; at most {limits.MOST_CHARACTERS} can be taken."
-        )
+    limits.check_characters(asked.settings.words)
     words_of(asked.settings.words)
     pc.find_clip(asked.settings.clip), pc.find_vfm(asked.settings.vfm)
 
