@@ -21,6 +21,8 @@ from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any
 
+from proxyclip_core.cpu import set_aside
+
 Call = tuple["Future[Any]", Callable[[], Any]]
 
 _is_quick: ContextVar[bool] = ContextVar("is_quick", default=False)
@@ -67,7 +69,8 @@ def let_pass() -> None:
     if _is_quick.get() or threading.current_thread() is not _thread:
         return
     while _quick and _come.acquire(blocking=False):
-        run_next(*_quick.popleft())
+        with set_aside():  # or what is quick would be multiplied by other kernels than at another time
+            run_next(*_quick.popleft())
 
 
 def _the_thread() -> threading.Thread:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from proxyclip_core import attention, readout
-from proxyclip_core.cpu import fast_products, kernels, products
+from proxyclip_core.cpu import fast_products, kernels, products, set_aside
 from tests.test_costs import LargestTensor
 
 CPU = torch.device("cpu")
@@ -63,3 +63,20 @@ def test_a_mask_is_cut_with_its_queries(limited, monkeypatch, mask_rows, bytes_a
     with fast_products(CPU):
         pieces = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     torch.testing.assert_close(pieces, F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
+def test_what_is_computed_in_the_midst_of_a_network_has_the_kernels_of_any_other_time(monkeypatch):
+    chosen = kernels.Kernels(linear=frozenset({torch.float32}), attention=frozenset())
+    monkeypatch.setattr(kernels, "current", lambda: chosen)
+    monkeypatch.setattr(products, "onednn_linear", lambda *given: "fast")
+
+    def linear() -> object:
+        return F.linear(torch.ones(1, 1), torch.ones(1, 1))
+
+    with fast_products(CPU):
+        with set_aside():
+            assert linear() == 1
+            with fast_products(CPU):  # a network of its own
+                assert linear() == "fast"
+            assert linear() == 1
+        assert linear() == "fast"

@@ -2,6 +2,7 @@
 
 speed_up(encoder)               once, when its weights are where they stay
 with fast_products(device):     around every run of a network, on any device
+with set_aside():               within one, around what has nothing to do with it
 chosen_kernels()                what was chosen for this CPU, for records
 prefers_bfloat16()              whether "auto" is bfloat16 on this CPU
 keep_freed_memory()             for programs, not for libraries: it changes the whole process
@@ -10,6 +11,6 @@ keep_freed_memory()             for programs, not for libraries: it changes the 
 from proxyclip_core.cpu.kernels import chosen_kernels, prefers_bfloat16
 from proxyclip_core.cpu.linear import speed_up
 from proxyclip_core.cpu.memory import keep_freed_memory
-from proxyclip_core.cpu.products import fast_products
+from proxyclip_core.cpu.products import fast_products, set_aside
 
-__all__ = ["chosen_kernels", "fast_products", "keep_freed_memory", "prefers_bfloat16", "speed_up"]
+__all__ = ["chosen_kernels", "fast_products", "keep_freed_memory", "prefers_bfloat16", "set_aside", "speed_up"]

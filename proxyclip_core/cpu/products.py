@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from math import prod
 from typing import Any
 
@@ -27,10 +28,12 @@ class _FastProducts(TorchFunctionMode):
 
     def __init__(self, chosen: kernels.Kernels) -> None:
         super().__init__()
-        self.chosen = chosen
+        self.chosen, self.is_aside = chosen, False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.is_aside:
+            return func(*args, **kwargs)
         if func is F.linear and args and args[0].dtype in self.chosen.linear:
             return onednn_linear(*args, **kwargs)
         if func is F.scaled_dot_product_attention and len(args) == 3 and args[0].dtype in self.chosen.attention:
@@ -66,6 +69,9 @@ class _SmallTensors(TorchFunctionMode):
         return torch.cat(pieces, dim=-2)
 
 
+_entered: ContextVar[tuple[_FastProducts, ...]] = ContextVar("entered", default=())
+
+
 @contextmanager
 def fast_products(device: torch.device) -> Iterator[None]:
     """The context to run networks in, on any device: no gradients, on a CPU its faster kernels, and no tensor of
@@ -75,6 +81,30 @@ def fast_products(device: torch.device) -> Iterator[None]:
     """
     chosen = kernels.current() if device.type == "cpu" else kernels.TORCHS_OWN
     largest = LARGEST_TENSOR.get(device.type)
-    faster = nullcontext() if chosen == kernels.TORCHS_OWN else _FastProducts(chosen)
+    faster = nullcontext() if chosen == kernels.TORCHS_OWN else _within(_FastProducts(chosen))
     with torch.no_grad(), faster, _SmallTensors(largest) if largest else nullcontext():
         yield
+
+
+@contextmanager
+def set_aside() -> Iterator[None]:
+    """What runs inside computes as outside all of this thread's `fast_products`: it is something else, in the midst of
+    a network, and is to give the same numbers as after it."""
+    aside = [mode for mode in _entered.get() if not mode.is_aside]
+    for mode in aside:
+        mode.is_aside = True
+    try:
+        yield
+    finally:
+        for mode in aside:
+            mode.is_aside = False
+
+
+@contextmanager
+def _within(mode: _FastProducts) -> Iterator[None]:
+    before = _entered.set((*_entered.get(), mode))
+    try:
+        with mode:
+            yield
+    finally:
+        _entered.reset(before)
