@@ -42,7 +42,7 @@ def test_a_picture_that_is_not_there_is_told_before_models_load(command, loaded,
 
 
 def test_segment_marks_what_is_perhaps_not_there(command, picture_file, capsys, monkeypatch):
-    monkeypatch.setattr("proxyclip_core.types.PERHAPS_ABSENT", 1.1)
+    monkeypatch.setattr("proxyclip_core.segmentation.PERHAPS_ABSENT", 1.1)
     assert command("segment", picture_file, "sky, hill", *FAST) == 0
     shares = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
     assert all(line.endswith(", perhaps not there") for line in shares if " 0.0%" not in line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from types import SimpleNamespace
 
@@ -96,8 +95,10 @@ def test_a_request_that_goes_on_for_too_long_ends_and_keeps_what_was_done(stages
 def test_a_request_ends_in_the_middle_of_an_encoder_when_its_time_is_up(stages, monkeypatch, counter):
     monkeypatch.setattr(time_limit, "operations_a_second", lambda *given, **named: 1e15)
     stages.words(), stages.picture()
-    asked = itertools.count(1)  # before CLIP, its block, before the VFM, its blocks
-    clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: 1e12 if next(asked) > 3 else 0.0)
+    asked = iter([0.0] * 3)  # before CLIP, its block, before the VFM; then its blocks
+    now = [0.0]
+    monkeypatch.setattr("demo.stopping.check_wanted", lambda: now.append(next(asked, 1e12)))
+    clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: now[-1])
     monkeypatch.setattr("demo.stages.time", clock)
     with pytest.raises(UserError, match="What was done is kept"):
         stages.features()
