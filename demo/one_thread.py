@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextvars
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -23,14 +24,16 @@ from typing import Any
 
 from proxyclip_core.cpu import set_aside
 
-Call = tuple["Future[Any]", Callable[[], Any]]
+Call = tuple["Future[Any]", Callable[[], Any], float]  # and when it came
 
+PATIENCE = 2.0  # seconds that a slow call waits for quick ones, as these may never end
 _is_quick: ContextVar[bool] = ContextVar("is_quick", default=False)
 _quick: deque[Call] = deque()
 _slow: deque[Call] = deque()
 _come = threading.Semaphore(0)  # how many calls there are that nobody has taken
 _thread: threading.Thread | None = None
 _starting = threading.Lock()
+_alone_until = 0.0  # until when the slow call that runs lets nothing pass
 
 
 def in_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +49,7 @@ def in_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
         future: Future[Any] = Future()
         # With the caller's context, in which gradio keeps whose progress bar it is.
         (_quick if _is_quick.get() else _slow).append(
-            (future, partial(contextvars.copy_context().run, function, *given, **named))
+            (future, partial(contextvars.copy_context().run, function, *given, **named), time.monotonic())
         )
         _come.release()
         return future.result()
@@ -65,12 +68,17 @@ def turn(is_quick: bool) -> Iterator[None]:
 
 
 def let_pass() -> None:
-    """Runs the quick calls that wait, within a slow one that asks for it in the one thread; elsewhere nothing."""
-    if _is_quick.get() or threading.current_thread() is not _thread:
+    """Runs a quick call that waits, within a slow one that asks for it in the one thread; elsewhere nothing. Then the
+    slow one goes on for as long as it has waited: half of the time is its own, however many wait."""
+    global _alone_until
+    start = time.monotonic()
+    if _is_quick.get() or threading.current_thread() is not _thread or start < _alone_until:
         return
-    while _quick and _come.acquire(blocking=False):
+    if _quick and _come.acquire(blocking=False):
         with set_aside():  # or what is quick would be multiplied by other kernels than at another time
-            run_next(*_quick.popleft())
+            _run_first(_quick)
+        end = time.monotonic()
+        _alone_until = end + (end - start)
 
 
 def _the_thread() -> threading.Thread:
@@ -87,7 +95,12 @@ def _the_thread() -> threading.Thread:
 def _work() -> None:
     while True:
         _come.acquire()
-        run_next(*(_quick or _slow).popleft())
+        has_waited = bool(_slow) and time.monotonic() - _slow[0][2] > PATIENCE
+        _run_first(_slow if has_waited or not _quick else _quick)
+
+
+def _run_first(calls: deque[Call]) -> None:
+    run_next(*calls.popleft()[:2])
 
 
 def _forget() -> None:

@@ -37,27 +37,31 @@ class Runner:
         *given: Any,
         may_encode: bool = True,
         wanted: Sequence[pc.Settings] = (),
+        more: bool = False,
     ) -> tuple[Any, Visit, str]:
         """`do(stages, *given)` -> its value, the visit with what is kept then, and ""; on an error None, and a line for
         the person.
 
-        wanted: the settings of the results that `do` needs, where they are not those of the visit.
+        wanted: the settings of the results that `do` needs, where they are not those of the visit. more: whether it
+        does more, such as with another picture, and is not to be taken for quick.
         All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
         its own.
         """
-        with self.turn(visit, wanted):
+        with self.turn(visit, wanted, more):
             value, entries, error = self._run(do, visit, may_encode, tuple(wanted), *given)
         after = replace(visit, entries=entries)
         note(**after.facts())
         return value, after, error
 
-    def turn(self, visit: Visit, wanted: Sequence[pc.Settings] = ()) -> AbstractContextManager[None]:
+    def turn(
+        self, visit: Visit, wanted: Sequence[pc.Settings] = (), more: bool = False
+    ) -> AbstractContextManager[None]:
         """What is run inside, for the results that a visit or `wanted` asks for, is let past what takes long if it is
         quick by estimate and its models are in memory."""
         try:
             asked = wanted or (visit.asked.settings,)
             loaded = {s.clip for s in asked} | {s.vfm for s in asked} <= {*self.models.loaded()}
-            seconds = [self.estimate(visit, s) for s in asked] if loaded else [None]
+            seconds = [self.estimate(visit, s) for s in asked] if loaded and not more else [None]
         except ValueError:  # which is said when it runs
             seconds = [None]
         return turn(sum(math.inf if one is None else one for one in seconds) <= limits.QUICK_SECONDS)

@@ -75,6 +75,7 @@ class Stages:
         self._reader = visit.reader if limits.PUBLIC else ""
         self.ran: dict[str, float] = {}
         self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
+        self._away = 0.0  # seconds that went to what is quick, of others
         self._entries = dict(visit.entries)
         self._used: dict[Key, None] = {}
 
@@ -245,11 +246,11 @@ class Stages:
     def _value(self, key: Key, make: Callable[[], Any]) -> Any:
         if key not in self._entries:
             self._check_going_on()
-            start, others = time.perf_counter(), sum(self.ran.values())
+            start, others, away = time.perf_counter(), sum(self.ran.values()), self._away
             with interruptible(self._check_going_on):
                 value = make()
-            # Without the stages that ran for this one.
-            spent = time.perf_counter() - start - (sum(self.ran.values()) - others)
+            # Without the stages that ran for this one, and without what others computed meanwhile.
+            spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self._away - away)
             self.ran[key[0]] = self.ran.get(key[0], 0) + spent
             self._entries[key] = Entry(value, spent, nbytes(value))
         self._used[key] = None
@@ -260,7 +261,9 @@ class Stages:
         stopping.check_wanted()
         start = time.monotonic()
         one_thread.let_pass()
-        self._end += time.monotonic() - start
+        away = time.monotonic() - start
+        self._end += away
+        self._away += away
         if time.monotonic() > self._end:
             raise UserError(time_limit.TOO_LATE)
 
@@ -374,6 +377,7 @@ def words_of(words: str) -> Read:
 
 def queries_of(s: pc.Settings) -> list[str]:
     """All words and synonyms that are asked for, the background's too. Raises ValueError."""
+    limits.check_characters(s.words)
     return [word for group in with_background(words_of(s.words)[0], s.background)[0] for word in group]
 
 

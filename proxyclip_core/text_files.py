@@ -49,7 +49,9 @@ def decoded(content: bytes) -> tuple[str, str]:
     Raises ValueError for what is no text, and for what may be a text in several encodings.
     """
     encoding = next((encoding for mark, encoding in MARKS if content.startswith(mark)), None)
-    if encoding is None and b"\0" in content:  # UTF-16 without a mark: half of an ASCII character is 0
+    is_stray = content.isascii() and 10 * content.count(0) < len(content)
+    if encoding is None and b"\0" in content and not is_stray:
+        # UTF-16 without a mark: half of an ASCII character is 0
         encoding = "utf-16-be" if content[::2].count(0) > content[1::2].count(0) else "utf-16-le"
     elif encoding is None and b"\x1b$" in content:
         encoding = "iso2022_jp"

@@ -17,9 +17,13 @@ SUFFIXES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".pbtxt"
 MOST_BYTES = 5_000_000
 MOST_OF_YAML = 100_000  # characters, which take a second
 CVAT_LABEL = re.compile(r"^([^:#\n]+):\d+,\d+,\d+:[^:\n]*:[^:\n]*$", re.MULTILINE)  # of its labelmap.txt
-PBTXT_ITEM = re.compile(r"\bitem\s*:?\s*\{([^}]*)\}")
+# Strangers' files are read by these, so none goes back and forth over a run of blanks or over later items.
+PBTXT_ITEM = re.compile(r"\bitem\s*(?::\s*)?\{([^{}]*)(?=[{}])")
 PBTXT_NAME = r"""\b%s\s*:\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
-NUMBERED = (re.compile(r"(?P<number>\d+)[ \t:=]+(?P<name>\S.*)"), re.compile(r"(?P<name>\S.*?)[ \t:=]+(?P<number>\d+)"))
+NUMBERED = (
+    re.compile(r"(?P<number>\d+)[ \t:=]+(?P<name>\S.*)"),
+    re.compile(r"(?P<name>.*[^ \t:=])[ \t:=]+(?P<number>\d+)"),
+)
 LABELMES = {"__ignore__": "", "_background_": "background"}  # lines of its labels.txt
 NAME_COLUMNS = ("name", "names", "class", "classes", "class_name", "label", "labels", "word", "words", "category")
 
@@ -73,7 +77,8 @@ def _of_lines(lines: list[str]) -> str:
         matches = [match for match in map(pattern.fullmatch, found) if match]
         numbers = [int(match["number"]) for match in matches]
         if len(found) > 1 and numbers in (list(range(len(found))), list(range(1, len(found) + 1))):
-            found = [match["name"] for match in matches]
+            names = [match["name"] for match in matches]
+            return "\n".join(names if len({*names}) == len(names) else found)  # "zone 1", "zone 2" are no numbered list
     return "\n".join(found)
 
 
@@ -108,7 +113,7 @@ def _of_pbtxt(text: str) -> list[tuple[str, ...]]:
     """One class an item; `;` in its name separates synonyms."""
     found = [
         re.search(PBTXT_NAME % "display_name", item) or re.search(PBTXT_NAME % "name", item)
-        for item in PBTXT_ITEM.findall(re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE))
+        for item in PBTXT_ITEM.findall(re.sub(r"^[ \t]*#.*", "", text, flags=re.MULTILINE))
     ]
     names = [re.sub(r"\\(.)", r"\1", match[1] or match[2]) for match in found if match and (match[1] or match[2])]
     if not names:

@@ -42,9 +42,10 @@ WORD_MARKS = ";|；﹔︔؛⁏፤\u037e｜"  # between the synonyms of one; U+03
 STOP = r"(?<=\s)[.•·・‧∙](?=\s|$)"
 MARKS = re.escape(CLASS_MARKS + WORD_MARKS)
 MARK = rf"(?:[{MARKS}]|{STOP})"
+WITHIN = "{0,500}"  # characters between quotes: a text of opening ones alone would be looked through for each of them
 QUOTED = (
-    r'"((?:[^"]|"")*)"|[“”„]([^“”„"]*)[“”]|«([^»]*)»|「([^」]*)」|『([^』]*)』'
-    r"|'([^']*)'|‘([^‘’]*)’|`([^`]*)`"
+    rf'"((?:[^"]|""){WITHIN})"|[“”„]([^“”„"]{WITHIN})[“”]|«([^»]{WITHIN})»|「([^」]{WITHIN})」|『([^』]{WITHIN})』'
+    rf"|'([^']{WITHIN})'|‘([^‘’]{WITHIN})’|`([^`]{WITHIN})`"
 )
 # What separators stand between: a quoted word, or all up to the next separator.
 WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")

@@ -46,6 +46,11 @@ def test_a_source_has_a_file_that_does_not_change_with_beta(stages):
     assert again.told["beta"] == 0.7
 
 
+def test_seeds_that_are_not_on_the_picture_are_not_told(stages):
+    seeds = {"picture": stages.digest, "points": [(-5, 5), (40, 40), (230, 5)]}
+    assert live(stages, View(seeds=seeds)).told["seeds"] == ((40, 40),)
+
+
 def test_in_windows_there_are_their_edges_and_no_files(stages):
     made = live(stages, View(windows=True))
     assert len(made.told["windows"]) == 2 and made.files == [None, None]

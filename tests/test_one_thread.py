@@ -120,7 +120,10 @@ def test_what_is_quick_runs_within_what_is_slow_where_that_lets_it_pass():
         assert first.result() == ["quick"]
 
 
-def test_of_what_waits_the_quick_comes_first_and_lets_nothing_pass():
+@pytest.mark.parametrize("patience", [float("inf"), 0.0])
+def test_of_what_waits_the_quick_comes_first_unless_a_slow_one_has_waited_long(monkeypatch, patience):
+    """And what is quick lets nothing pass."""
+    monkeypatch.setattr(one_thread, "PATIENCE", patience)
     going, free, ran = threading.Event(), threading.Event(), list[str]()
 
     def blocking():
@@ -138,4 +141,29 @@ def test_of_what_waits_the_quick_comes_first_and_lets_nothing_pass():
             pool.submit(call, name)
             until(lambda: len(one_thread._quick) + len(one_thread._slow) > count)  # noqa: B023
         free.set()
-    assert ran == ["quick 1", "quick 2", "slow"]
+    assert ran == (["quick 1", "quick 2", "slow"] if patience else ["slow", "quick 1", "quick 2"])
+
+
+def test_what_is_slow_has_half_of_the_time_for_itself_however_much_is_quick():
+    going, ran = threading.Event(), list[str]()
+
+    def slow():
+        going.set()
+        until(lambda: ran)
+        let_pass()  # at once: the first has only just passed
+        return list(ran)
+
+    def quick():
+        time.sleep(0.05)
+        ran.append("quick")
+
+    def call() -> None:
+        with turn(True):
+            in_one_thread(quick)()
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(in_one_thread(slow))
+        assert going.wait(60)
+        both = [pool.submit(call) for _ in range(2)]
+        assert first.result() == ["quick"]
+        assert [one.result() for one in both] == [None, None]

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from proxyclip_core import (
     read_words,
     vocabulary_presets,
 )
+from proxyclip_core.word_files import words_in
 from proxyclip_core.words import (
     TEMPLATES,
     as_text,
@@ -396,3 +398,31 @@ def test_every_preset_fits_into_the_prompts(tiny_model):
 def test_lists_of_wordings_are_checked_as_text_is(classes, message):
     with pytest.raises(ValueError, match=message):
         check_classes(classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "a" + " " * 499_000 + "x"),
+        ("a.txt", "«a," * 150_000),
+        ("a.pbtxt", "item" + " " * 499_000),
+        ("a.pbtxt", "\n" * 499_000),
+        ("a.pbtxt", "item{" * 100_000),
+    ],
+)
+def test_no_file_of_words_takes_its_reader_back_and_forth(tmp_path, name, text):
+    """Else this takes hours, and Python can do nothing else meanwhile."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with suppress(ValueError):
+        words_in(tmp_path / name)
+
+
+def test_names_that_end_in_numbers_are_no_numbered_list(tmp_path):
+    (tmp_path / "zones.txt").write_text("zone 1\nzone 2\n")
+    assert words_in(tmp_path / "zones.txt")[0] == (("zone 1",), ("zone 2",))
+
+
+def test_a_stray_zero_makes_no_text_of_16_bits(tmp_path):
+    (tmp_path / "words.txt").write_bytes(b"sky\0hill, sun\n")
+    with pytest.raises(ValueError, match="no text"):
+        words_in(tmp_path / "words.txt")

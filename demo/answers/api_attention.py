@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 import proxyclip_core as pc
+from demo import presets
 from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
@@ -26,7 +27,8 @@ NO_WORDS = {"words": "anything", "templates": "none"}  # settings have words, of
 def build(page: Page) -> None:
     with gr.Column(visible=False):
         names = ("clip", "vfm", "beta", "gamma", "side", "windows")
-        given = {name: input_of(name, getattr(page.default, name)) for name in names}
+        opened = presets.as_paper(page.default)  # as in /segment
+        given = {name: input_of(name, getattr(opened, name)) for name in names}
         patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
         x, y = (gr.Number(label=f"{axis} of a pixel of the picture, from 0 at the top left on") for axis in "xy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 import proxyclip_core as pc
+from demo import presets
 from demo.answers import find
 from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
 from demo.components import Picture
@@ -17,7 +18,8 @@ NUMBERS = ("beta", "gamma", "side", "windows")
 
 def build(page: Page) -> None:
     with gr.Column(visible=False):
-        given = {name: input_of(name, getattr(page.default, name)) for name in ("clip", "vfm", *NUMBERS)}
+        opened = presets.as_paper(page.default)  # as in /segment
+        given = {name: input_of(name, getattr(opened, name)) for name in ("clip", "vfm", *NUMBERS)}
         patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
         vocabulary = gr.Textbox(label="Words to choose from, or the name of a list; none for all that are known")

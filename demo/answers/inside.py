@@ -109,8 +109,13 @@ def drawn_size(stages: Stages, longest: int) -> tuple[int, int]:
 def shown_points(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
     """The points that lie on the picture, or its middle."""
     height, width = size_of(stages)
-    inside = tuple((x, y) for x, y in seeds.points if 0 <= x < width and 0 <= y < height)
-    return inside or ((width / 2, height / 2),)
+    return on_picture(stages, seeds) or ((width / 2, height / 2),)
+
+
+def on_picture(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
+    """The points that lie on the picture."""
+    height, width = size_of(stages)
+    return tuple((x, y) for x, y in seeds.points if 0 <= x < width and 0 <= y < height)
 
 
 def grid_of(features: pc.ImageFeatures, source: str = "vfm") -> tuple[int, int]:

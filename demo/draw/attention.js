@@ -5,6 +5,7 @@ const { ramp: hex, colours } = JSON.parse(element.querySelector(".live").dataset
 const RAMP = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
 const gradient = Array.from({ length: 9 }, (_, at) => `rgb(${RAMP.slice(Math.round((at * 255) / 8) * 3).slice(0, 3)})`);
 element.style.setProperty("--ramp", `linear-gradient(to right, ${gradient})`);
+const FOLLOWED_WITHIN = 3000; // milliseconds
 const STEPS = { ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowRight: [1, 0] };
 const TOLD_AFTER = 250; // milliseconds without another seed before the server is asked
 const find = (name) => element.querySelector(name);
@@ -33,7 +34,7 @@ async function read() {
   const { beta, gamma, stage, scale } = told;
   field = told;
   how = { ...how, stage, scale };
-  if (!steering || (beta === steering.beta && gamma === steering.gamma)) {
+  if (!steering || performance.now() > steering.until || (beta === steering.beta && gamma === steering.gamma)) {
     how = { ...how, beta, gamma };
     steering = null;
   }
@@ -304,8 +305,10 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault(); // the page would scroll
 });
 document.addEventListener("shown", ({ detail }) => {
+  const { beta, gamma } = how;
   how = { ...how, ...detail };
-  steering = { beta: how.beta, gamma: how.gamma };
+  // The server does not follow what comes back to where it was, so this ends by itself, too.
+  if (how.beta !== beta || how.gamma !== gamma) steering = { beta: how.beta, gamma: how.gamma, until: performance.now() + FOLLOWED_WITHIN };
   panes.classList.toggle("with-grid", how.grid);
   paintSoon();
 });

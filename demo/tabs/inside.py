@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -165,9 +166,12 @@ def _truth() -> dict[str, Any]:
 
 
 def _attention_maps(stages: Stages, view: inside.View) -> tuple[Any, ...]:
+    count = stages.model().clip.heads
+    heads: dict[str, Any] = {"choices": [ALL_HEADS, *(f"{HEAD}{head + 1}" for head in range(count))]}
+    if view.head is not None and not 0 <= view.head < count:  # it was of another CLIP, which had more
+        view, heads = replace(view, head=None), heads | {"value": ALL_HEADS}
     maps, columns = inside.attention_maps(stages, view)  # each seed has a row of its own
-    heads = [ALL_HEADS, *(f"{HEAD}{head + 1}" for head in range(stages.model().clip.heads))]
-    return live(stages, view), gr.update(value=maps, columns=columns), gr.update(choices=heads)
+    return live(stages, view), gr.update(value=maps, columns=columns), gr.update(**heads)
 
 
 def _against_truth(stages: Stages, view: inside.View) -> tuple[Any, ...]:
@@ -223,8 +227,9 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]
     looked = read_view(page, values)
-    more: dict[str, Any] = {"may_encode": may_encode, "wanted": looked.vfms(looked.of(visit.asked.settings))}
-    made, visit, error = page.runner(show, visit, looked, **more)
+    wanted = looked.vfms(looked.of(visit.asked.settings))
+    given: dict[str, Any] = {"may_encode": may_encode, "wanted": wanted, "more": bool(looked.other)}
+    made, visit, error = page.runner(show, visit, looked, **given)
     held = {page.held.visit: visit, parts.note: message(error), **menu}
     if error:
         return held

@@ -30,7 +30,7 @@ def wire(page: Page, answer: Callable[..., Values], busy: dict[str, Any]) -> lis
             return gr.skip()
         changed = answer(segment.refresh, values, progress, shown=page.shown(values))
         if changed.get(q.message, {}).get("visible"):
-            return gr.skip()
+            return {held: changed[held] for held in (page.held.visit,) if held in changed} or gr.skip()
         return changed or gr.skip()
 
     def on_edited(values: Values, event: gr.EventData, progress: gr.Progress = PROGRESS) -> Any:

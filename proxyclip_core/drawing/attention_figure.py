@@ -88,8 +88,8 @@ class AttentionFigure:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What the NPZ holds: the fields by name, all of them plain arrays of numbers and text."""
-        fields = ("picture", "size_hw", "seeds", "names", "maps", "sources", "patches", "stage", "beta", "gamma")
-        return {name: np.asarray(getattr(self, name)) for name in (*fields, "caption")}
+        fields = ("picture", "size_hw", "seeds", "names", "maps", "sources", "patches", "stage", "scale")
+        return {name: np.asarray(getattr(self, name)) for name in (*fields, "beta", "gamma", "caption")}
 
     def figure(self) -> Figure:
         """A figure of matplotlib's, to go on with. Raises ImportError, saying what to do, where that is missing."""

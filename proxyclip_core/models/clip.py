@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from proxyclip_core.attention import ENTRIES_AT_ONCE
 from proxyclip_core.cpu import fast_products
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
@@ -170,8 +171,11 @@ class ClipEncoder:
         )
         chosen = range(self.heads) if head is None else (head,)
         found = torch.zeros(len(asking), len(normed), device=normed.device)
-        for one in chosen:  # never all heads' N x N at once
-            found += (queries[:, one] @ keys[:, one].T / keys.shape[-1] ** 0.5).softmax(dim=-1) / len(chosen)
+        for rows in torch.arange(len(asking), device=normed.device).split(max(1, ENTRIES_AT_ONCE // len(normed))):
+            for one in chosen:  # never all heads' N x N at once
+                checkpoint()
+                scores = queries[rows, one] @ keys[:, one].T / keys.shape[-1] ** 0.5
+                found[rows] += scores.softmax(dim=-1) / len(chosen)
         return found[:, 1:] if row is None else found[0, 1:]
 
     def check_length(self, word: str, longest_template: int = 0) -> None:

@@ -59,7 +59,8 @@ def looking(visit, served, picture):
 def spot_of(opened, across: float, down: float, pane: int = 0) -> tuple[float, float]:
     """Where on the screen the point at these shares of a pane's picture is."""
     stack = opened.page.locator("#inside-live .stack").nth(pane)
-    stack.evaluate("(stack) => stack.scrollIntoView({ block: 'center' })")  # what lies under the sliders is in view, too
+    # What lies under the sliders is in view, too.
+    stack.evaluate("(stack) => stack.scrollIntoView({ block: 'center' })")
     box = stack.bounding_box()
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
