@@ -461,13 +461,20 @@ def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch, address
 def test_a_visitor_whose_requests_wait_is_told_so(url, picture, tiny_model, monkeypatch):
     import threading
 
-    go_on, embed = threading.Event(), tiny_model.embed
-    monkeypatch.setattr(type(tiny_model), "embed", lambda self, *given: go_on.wait(30) and embed(*given))
+    going, go_on, embed = threading.Event(), threading.Event(), tiny_model.embed
+
+    def waiting(self, *given):
+        going.set()
+        return go_on.wait(30) and embed(*given)
+
+    monkeypatch.setattr(type(tiny_model), "embed", waiting)
     visitor, other = Stranger(url), Stranger(url)
     for name, value in (QUICK | {"picture": picture, "words": "hill, cow"}).items():
         visitor.set(name, value), other.set(name, value)
     try:
-        answers = [visitor.join(segmenting(visitor)) for _ in range(2 + limits.WAITING_EACH)]
+        answers = [visitor.join(segmenting(visitor))]
+        assert going.wait(30)  # it waits no more
+        answers += [visitor.join(segmenting(visitor)) for _ in range(1 + limits.WAITING_EACH)]
         assert [answer.status_code for answer in answers] == [200] * (1 + limits.WAITING_EACH) + [429]
         assert "requests are waiting already" in said_by(answers[-1])
         assert other.join(segmenting(other)).status_code == 200

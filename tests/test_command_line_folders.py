@@ -222,7 +222,8 @@ def test_a_run_that_is_stopped_half_way_goes_on_where_it_was(twenty, tmp_path, s
         first.stdout.readline()
     first.send_signal(stop)
     said = first.communicate()[1]
-    assert first.returncode == (130 if stop == signal.SIGINT else -stop) and "Traceback" not in said
+    assert first.returncode == (130 if stop == signal.SIGINT else -stop), said
+    assert "Traceback" not in said
     if stop == signal.SIGINT:
         assert not [name for name in written(out) if name.startswith(".")]
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.json")}

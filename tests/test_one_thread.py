@@ -124,6 +124,7 @@ def test_what_is_quick_runs_within_what_is_slow_where_that_lets_it_pass():
 def test_of_what_waits_the_quick_comes_first_unless_a_slow_one_has_waited_long(monkeypatch, patience):
     """And what is quick lets nothing pass."""
     monkeypatch.setattr(one_thread, "PATIENCE", patience)
+    monkeypatch.setattr(one_thread, "_alone_until", 0.0 if patience else float("inf"))  # the slow one lets none pass
     going, free, ran = threading.Event(), threading.Event(), list[str]()
 
     def blocking():
