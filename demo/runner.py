@@ -91,7 +91,7 @@ def missing(
 def _alike(key: Key, words: Key) -> bool:
     """Whether what a key stands for are words that were read by the same CLIP in the same templates: the first and the
     last of what they depend on."""
-    return key[0] == words[0] and key[1][:: len(key[1]) - 1] == words[1][:: len(words[1]) - 1]
+    return key[0] == words[0] and (key[1][0], key[1][-1]) == (words[1][0], words[1][-1])
 
 
 def _run(

@@ -8,13 +8,13 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 import proxyclip_core as pc
 from demo import limits, menus
-from demo.answers.inside import MAP_SIDE, Captioned, Point, Seeds, View, shown_points, size_of
+from demo.answers.inside import MAP_SIDE, Captioned, Point, View, as_drawn, at_size, drawn_size, shown_points, size_of
 from demo.draw.heat_map import SEED_COLOURS, heat_map, with_seed
 from demo.draw.legend import percent
 from demo.stages import Stages
@@ -49,7 +49,7 @@ def masks(stages: Stages, view: View) -> tuple[str, bytes]:
     Those in the second picture, where there is one, are of the pixels that are like the seeds there.
     """
     shown = stages.beside(view.other) if view.other else stages
-    points, models = _points(stages, view), view.vfms(stages.settings)
+    points, models = shown_points(stages, view), view.vfms(stages.settings)
     limits.check_saved(shown.picture().shape, len(points) * len(models))
     files = [
         (_file_name(found), png(_mask(found, stages, view) * np.uint8(255)))
@@ -66,7 +66,7 @@ def masks(stages: Stages, view: View) -> tuple[str, bytes]:
 
 def pick(stages: Stages, index_xy: Point) -> dict[str, object]:
     """The one seed that a click at a pixel of `picked_picture` means, as the browser holds seeds."""
-    (height, width), (drawn_h, drawn_w) = size_of(stages), _drawn_size(size_of(stages), MAP_SIDE)
+    (height, width), (drawn_h, drawn_w) = size_of(stages), drawn_size(stages, MAP_SIDE)
     x, y = (index_xy[0] + 0.5) * width / drawn_w, (index_xy[1] + 0.5) * height / drawn_h
     point = (min(max(x, 0), width - 1), min(max(y, 0), height - 1))
     return {"picture": stages.digest, "points": [point]}
@@ -74,10 +74,10 @@ def pick(stages: Stages, index_xy: Point) -> dict[str, object]:
 
 def picked_picture(stages: Stages, view: View) -> np.ndarray:
     """(H, W, 3) uint8: the picture with its seeds, to choose another one on."""
-    size_hw = _drawn_size(size_of(stages), MAP_SIDE)
+    size_hw = drawn_size(stages, MAP_SIDE)
     drawn = picture_at(stages.picture(), size_hw)
-    for number, point in enumerate(_points(stages, view)):
-        drawn = with_seed(drawn, _at(point, size_of(stages), size_hw), None, number)
+    for number, point in enumerate(shown_points(stages, view)):
+        drawn = with_seed(drawn, as_drawn(stages, point, size_hw), None, number)
     return drawn
 
 
@@ -87,12 +87,10 @@ def _find(stages: Stages, view: View, longest: int | None = MAP_SIDE) -> Iterato
     full = shown.picture()
     size_hw = _drawn_size(full.shape[:2], longest)
     picture = picture_at(full, size_hw)
-    for number, point in enumerate(_points(stages, view)):
+    for number, point in enumerate(shown_points(stages, view)):
         for variant in view.vfms(view.of(stages.settings)):
-            features, other = stages.features(variant), shown.features(variant)
-            other = replace(other, layout=replace(other.layout, size_hw=size_hw))
-            found = pc.likeness(features, point, other)
-            spot = found.best_xy if view.other else _at(point, size_of(stages), size_hw)
+            found = pc.likeness(stages.features(variant), point, at_size(shown.features(variant), size_hw))
+            spot = found.best_xy if view.other else as_drawn(stages, point, size_hw)
             yield Found(number, spot, menus.vfm_title(variant), picture, found, full.shape[:2])
 
 
@@ -121,16 +119,8 @@ def _with_match(found: Found) -> tuple[np.ndarray, str]:
     return drawn, f"{found.number + 1} · {found.source} · best match at {place}, similarity {found.likeness.best:.2f}"
 
 
-def _points(stages: Stages, view: View) -> tuple[Point, ...]:
-    return shown_points(stages, Seeds.read(view.seeds, stages.digest))
-
-
 def _drawn_size(size_hw: tuple[int, ...], longest: int | None) -> tuple[int, int]:
     return (size_hw[0], size_hw[1]) if longest is None else size_within(size_hw, longest, longest)
-
-
-def _at(point: Point, size_hw: tuple[int, int], drawn_hw: tuple[int, int]) -> Point:
-    return point[0] * drawn_hw[1] / size_hw[1], point[1] * drawn_hw[0] / size_hw[0]
 
 
 def _file_name(found: Found) -> str:

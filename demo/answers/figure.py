@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import proxyclip_core as pc
 from demo import limits
-from demo.answers.inside import Seeds, View, shown_points
+from demo.answers.inside import View, shown_points
 from demo.stages import Stages
 from proxyclip_core.drawing.attention_figure import check_kind
 
@@ -26,9 +26,9 @@ def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
     CLIP's own attention is laid beside them where that stage is one that it has. Raises ValueError for an unknown kind.
     """
     check_kind(kind)
-    s, seeds = view.of(stages.settings), Seeds.read(view.seeds, stages.digest)
+    s = view.of(stages.settings)
     own = view.own_attention and view.stage == "softmax"
-    points, result = shown_points(stages, seeds), stages.result()
+    points, result = shown_points(stages, view), stages.result()
     figure = pc.attention_figure(
         stages.model(),
         [stages.features(variant) for variant in view.vfms(s, limits.MOST_SOURCES - own)],

@@ -106,15 +106,15 @@ def drawn_size(stages: Stages, longest: int) -> tuple[int, int]:
     return size_within(size_of(stages), longest, longest)
 
 
-def shown_points(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
-    """The points that lie on the picture, or its middle."""
+def shown_points(stages: Stages, view: View) -> tuple[Point, ...]:
+    """The seeds that lie on the picture, or its middle."""
     height, width = size_of(stages)
-    return on_picture(stages, seeds) or ((width / 2, height / 2),)
+    return on_picture(stages, view) or ((width / 2, height / 2),)
 
 
-def on_picture(stages: Stages, seeds: Seeds) -> tuple[Point, ...]:
-    """The points that lie on the picture."""
-    height, width = size_of(stages)
+def on_picture(stages: Stages, view: View) -> tuple[Point, ...]:
+    """The seeds that lie on the picture."""
+    (height, width), seeds = size_of(stages), Seeds.read(view.seeds, stages.digest)
     return tuple((x, y) for x, y in seeds.points if 0 <= x < width and 0 <= y < height)
 
 
@@ -172,12 +172,11 @@ def sources(stages: Stages, view: View) -> list[Source]:
 
 def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     """(map over the picture, caption) for every seed from every source, Fig. 2 of the paper; and how many sources."""
-    seeds = Seeds.read(view.seeds, stages.digest)
     size_hw, s = drawn_size(stages, MAP_SIDE), view.of(stages.settings)
     picture, model, shown = picture_at(stages.overlay().picture, size_hw), stages.model(), sources(stages, view)
     regions = stages.scope(replace(s, fusion="proxy"))
     found = []
-    for number, spot in enumerate(_scaled(stages, seeds, size_hw)):
+    for number, spot in enumerate(as_drawn(stages, point, size_hw) for point in shown_points(stages, view)):
         for source in shown:
             values = _values(model, source, spot, size_hw, s, regions)
             found.append((number, spot, source, times_uniform(values, source) if view.scale == "uniform" else values))
@@ -204,7 +203,7 @@ def _values(
 ) -> np.ndarray:
     """(H, W) as drawn: what one source's patch under a point of the picture as drawn attends to."""
     how: dict[str, Any] = {"stage": source.stage, "source": source.kind, "regions": regions, "head": source.head}
-    return model.seed_attention(_at_size(source.features, size_hw), spot, s.beta, s.gamma, **how)
+    return model.seed_attention(at_size(source.features, size_hw), spot, s.beta, s.gamma, **how)
 
 
 def times_uniform(values: np.ndarray, source: Source) -> np.ndarray:
@@ -226,7 +225,7 @@ def attention_map(
     spot: (x, y) on the picture as drawn. stage, source: as in `ProxyCLIP.seed_attention`.
     """
     size_hw = (picture.shape[0], picture.shape[1])
-    values = model.seed_attention(_at_size(features, size_hw), spot, s.beta, s.gamma, stage=stage, source=source)
+    values = model.seed_attention(at_size(features, size_hw), spot, s.beta, s.gamma, stage=stage, source=source)
     return _with_spot(heat_map(values, picture), features, grid_of(features, source), spot)
 
 
@@ -234,7 +233,7 @@ def _with_spot(
     drawn: np.ndarray, features: pc.ImageFeatures, grid_hw: tuple[int, int], spot: Point, number: int = 0
 ) -> np.ndarray:
     """A map with its seed, the seed's patch, and the windows that hold it where there are several."""
-    layout = _at_size(features, (drawn.shape[0] - STRIP, drawn.shape[1])).layout
+    layout = at_size(features, (drawn.shape[0] - STRIP, drawn.shape[1])).layout
     boxes = window_boxes(layout)
     if len(boxes) > 1:
         holding = [f"window {window + 1} of {layout.count}" for window, _ in layout.patches_at(spot, grid_hw)]
@@ -252,20 +251,21 @@ def window_boxes(layout: WindowLayout) -> dict[str, Box]:
     }
 
 
-def _at_size(features: pc.ImageFeatures, size_hw: tuple[int, int]) -> pc.ImageFeatures:
+def at_size(features: pc.ImageFeatures, size_hw: tuple[int, int]) -> pc.ImageFeatures:
     """The same for the picture as drawn."""
     return replace(features, layout=replace(features.layout, size_hw=size_hw))
 
 
-def _scaled(stages: Stages, seeds: Seeds, size_hw: tuple[int, int]) -> list[Point]:
+def as_drawn(stages: Stages, point: Point, size_hw: tuple[int, int]) -> Point:
+    """A point of the picture itself, on the picture as it is drawn at a size."""
     height, width = size_of(stages)
-    return [(x * size_hw[1] / width, y * size_hw[0] / height) for x, y in shown_points(stages, seeds)]
+    return point[0] * size_hw[1] / width, point[1] * size_hw[0] / height
 
 
 def similarity(stages: Stages, view: View) -> tuple[str, list[list[str]]]:
     """The figure of all pairwise similarities, and one row of numbers a VFM."""
     s, model, found, rows, of_seed = stages.settings, stages.model(), {}, [], {}
-    seed = shown_points(stages, Seeds.read(view.seeds, stages.digest))[-1]
+    seed = shown_points(stages, view)[-1]
     for variant in view.vfms(s):
         features = stages.features(variant)
         name = menus.vfm_title(variant)

@@ -10,7 +10,7 @@ import torch
 
 import proxyclip_core as pc
 from demo import limits
-from demo.answers.inside import Seeds, Source, View, on_picture, size_of, sources, window_boxes
+from demo.answers.inside import Source, View, on_picture, size_of, sources, window_boxes
 from demo.draw.compact import Compact
 from demo.stages import Stages
 from proxyclip_core.attention import unit_patches
@@ -47,7 +47,7 @@ def live(stages: Stages, view: View) -> Live:
         "sources": [_geometry(source) | _content(source, file, regions) for source, file in zip(shown, files)],
         "own": next(place for place, source in enumerate(shown) if source.kind == "vfm"),
         "windows": list(boxes.values()),
-        "seeds": on_picture(stages, Seeds.read(view.seeds, stages.digest)),
+        "seeds": on_picture(stages, view),
         "most": limits.MOST_SEEDS,
         "beta": s.beta,
         "gamma": s.gamma,

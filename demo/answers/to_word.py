@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from demo.answers.inside import MAP_SIDE, Point, Seeds, View, grid_of, shown_points, size_of
+from demo.answers.inside import MAP_SIDE, Point, View, as_drawn, at_size, drawn_size, grid_of, shown_points
 from demo.draw.heat_map import heat_map, with_seed
 from demo.draw.legend import bars_html, percent
 from demo.stages import Stages
-from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.drawing.overlay import picture_at
 from proxyclip_core.readout import nearest
 
 WAYS = [("With the proxy attention", "proxy"), ("CLIP alone", "clip")]  # (label, fusion)
@@ -39,7 +39,7 @@ def to_word(stages: Stages, view: View, point: Point) -> ToWord:
         raise ValueError(f"The way is {fusion!r}; expected one of {', '.join(value for _, value in WAYS)}.")
     s = replace(view.of(stages.settings), fusion=fusion, refine="none")
     source = "vfm" if fusion == "proxy" else "clip"
-    features, model, (height, width) = stages.features(s), stages.model(), size_of(stages)
+    features, model = stages.features(s), stages.model()
     how: dict[str, Any] = {"beta": s.beta, "gamma": s.gamma, "source": source, "regions": stages.scope(s)}
     row = model.seed_attention(features, point, on="grid", **how)
     values = stages.logits(replace(s, fusion="values"))
@@ -47,9 +47,8 @@ def to_word(stages: Stages, view: View, point: Point) -> ToWord:
     classes = values.vocabulary.query_class[values.values[window].argmax(dim=0)]  # (h, w) of CLIP's grid
     names, says = values.vocabulary.names, nearest(classes, (row.shape[0], row.shape[1]))
     shares = np.bincount(says.flatten().numpy(), row.ravel(), len(names)) / row.sum()
-    size_hw = size_within((height, width), MAP_SIDE, MAP_SIDE)
-    spot = (point[0] * size_hw[1] / width, point[1] * size_hw[0] / height)
-    drawn = replace(features, layout=replace(features.layout, size_hw=size_hw))
+    size_hw = drawn_size(stages, MAP_SIDE)
+    spot, drawn = as_drawn(stages, point, size_hw), at_size(features, size_hw)
     return ToWord(
         attention=model.seed_attention(drawn, spot, **how),
         spot=spot,
@@ -60,7 +59,7 @@ def to_word(stages: Stages, view: View, point: Point) -> ToWord:
 
 def shown(stages: Stages, view: View) -> tuple[np.ndarray, str]:
     """Of the last seed: its attention over the picture (H, W, 3), and as HTML what is said there and what follows."""
-    points, drawing = shown_points(stages, Seeds.read(view.seeds, stages.digest)), stages.overlay()
+    points, drawing = shown_points(stages, view), stages.overlay()
     found = to_word(stages, view, points[-1])
     picture = picture_at(drawing.picture, (found.attention.shape[0], found.attention.shape[1]))
     drawn = with_seed(heat_map(found.attention, picture), found.spot, None, len(points) - 1)

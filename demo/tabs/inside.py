@@ -1,6 +1,6 @@
 """The tab "Look inside": layout and wiring. What an event does stands in `answers.inside`.
 
-Each of its four sections shows what one function makes of the visitor's stages.
+Each of its sections shows what one function makes of the visitor's stages.
 """
 
 from __future__ import annotations
