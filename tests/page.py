@@ -248,3 +248,13 @@ class Page:
 def _limit(fn: Any) -> int:
     # Of one visitor one such event is answered at a time, see `Door.next_events`.
     return 1 if fn.concurrency_limit == "default" or fn.concurrency_id == "model" else fn.concurrency_limit or 1000
+
+
+def page_with_result(demo: gr.Blocks, picture: str | Path, words: str) -> Page:
+    """A visit with a result, by what takes little time."""
+    page = Page(demo)
+    page.set("picture", file(picture))
+    page.set("windows", "whole")
+    page.set("templates", "simple7")
+    page.do("words", "submit", words)
+    return page

@@ -13,7 +13,7 @@ from PIL import Image
 from demo import limits
 from demo.answers.errors import GONE, NO_RESULT
 from demo.ui import build_demo
-from tests.page import Page, file
+from tests.page import Page, file, page_with_result
 from tests.serving import TwoModels
 
 VIEWS = ("inside/attention", "inside/similarity", "inside/features", "inside/truth", "compare")
@@ -26,12 +26,7 @@ def demo(tiny_model, other_model) -> gr.Blocks:
 
 @pytest.fixture(scope="module")
 def segmented(demo, blocks_file) -> Page:
-    page = Page(demo)
-    page.set("picture", file(blocks_file))
-    page.set("windows", "whole")
-    page.set("templates", "simple7")
-    page.do("words", "submit", "red, green")
-    return page
+    return page_with_result(demo, blocks_file, "red, green")
 
 
 @pytest.fixture

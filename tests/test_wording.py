@@ -6,18 +6,14 @@ import pytest
 
 from demo import limits, time_limit
 from demo.ui import build_demo
-from tests.page import Page, file
+from tests.page import Page, page_with_result
 from tests.serving import OneModel
 
 
 @pytest.fixture(scope="module")
 def segmented(tiny_model, blocks_file) -> Page:
-    page = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", None))
-    page.set("picture", file(blocks_file))
-    page.set("windows", "whole")
-    page.set("templates", "simple7")
-    page.do("words", "submit", "sky, tree")
-    return page
+    demo = build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", None)
+    return page_with_result(demo, blocks_file, "sky, tree")
 
 
 @pytest.fixture
