@@ -114,7 +114,7 @@ def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View
         if visit is None:
             return {inside.note: message(NO_RESULT), parts.file: None}
         view = read_view(page, values)
-        wanted = view.vfms(visit.asked.settings)
+        wanted = view.vfms(view.of(visit.asked.settings))
         made, visit, error = page.runner(alike.masks, visit, view, wanted=wanted, more=bool(view.other))
         file = None if error else as_download(parts.file, made[1], made[0])
         return {held.visit: visit, inside.note: message(error), parts.file: file}
