@@ -1,6 +1,7 @@
 """ProxyCLIP: open-vocabulary segmentation without training. See `load` and `ProxyCLIP`."""
 
 from proxyclip_core.attention import SimilarityStatistics
+from proxyclip_core.computed_with import SettingsWarning
 from proxyclip_core.drawing.attention_figure import AttentionFigure, attention_figure
 from proxyclip_core.evaluation import Scores, benchmark_data, evaluate, folder_data
 from proxyclip_core.likeness import Likeness, likeness
@@ -16,7 +17,7 @@ from proxyclip_core.picture import PictureWarning, read_image, read_picture
 from proxyclip_core.pipeline import FUSIONS
 from proxyclip_core.proxyclip import ProxyCLIP
 from proxyclip_core.segmentation import Segmentation
-from proxyclip_core.settings import SETTINGS, Settings, SettingsWarning
+from proxyclip_core.settings import SETTINGS, Settings
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,

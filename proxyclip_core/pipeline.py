@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 
 from proxyclip_core import attention, seeds
+from proxyclip_core.computed_with import versions
 from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.models.clip import ClipEncoder, Progress
 from proxyclip_core.models.vfm import PatchEncoder
@@ -32,7 +33,7 @@ from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine import across
 from proxyclip_core.refine.scope import scopes_of
-from proxyclip_core.settings import SETTINGS, default, versions
+from proxyclip_core.settings import SETTINGS, default
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,

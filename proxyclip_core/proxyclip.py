@@ -13,11 +13,12 @@ import numpy as np
 
 from proxyclip_core import presence
 from proxyclip_core.beyond import Beyond
+from proxyclip_core.computed_with import SettingsWarning, differences
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.clip import Progress
 from proxyclip_core.picture import ImageLike, PictureWarning, read_image, read_picture
 from proxyclip_core.segmentation import PREVIEW_SIDE, Segmentation
-from proxyclip_core.settings import Settings, SettingsWarning, default, differences
+from proxyclip_core.settings import Settings, default
 from proxyclip_core.types import DenseFeatures, ImageFeatures, Refined, Vocabulary
 from proxyclip_core.words import Classes, Read, Words, WordsWarning, as_text, read_vocabulary
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from numbers import Integral, Real
 from typing import Any
 
+from proxyclip_core.computed_with import versions
+
 FORMAT = 2  # of a settings file; files of format 1 are read too
 AS_IS = "as-is"  # how None, for a picture that is not resized, is written as text
-LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
 
 Value = str | int | float | None
 
@@ -337,47 +336,3 @@ def check_threshold(threshold: float, has_background: bool) -> None:
             "one: background='first' where your first word is the background, 'short' or 'long' for a list of words "
             "that is put in front. Or leave the threshold at 0."
         )
-
-
-class SettingsWarning(UserWarning):
-    """Settings from a file may not give the result that they were saved with, for a reason that the message says."""
-
-
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """A sentence on how two records of `ProxyCLIP.computed_with` differ, "" where they do not as far as both say."""
-    parts = [
-        f"{label} {str(before)[:80]} (here {str(after)[:80]})"
-        for label, before, after in _pairs(then, now)
-        if before and after and before != after
-    ]
-    return f"These settings were saved with {', '.join(parts)}: labels may differ from then." if parts else ""
-
-
-def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(what, then, now) of all that decides the numbers of a result."""
-    for name in LIBRARIES:
-        yield name, _entry(then, "versions", name), _entry(now, "versions", name)
-    yield "the device", then.get("device"), now.get("device")
-    yield "the precision", then.get("precision"), now.get("precision")
-    for name in ("linear", "weights", "attention"):
-        yield f"the kernels for {name}", _entry(then, "kernels", name), _entry(now, "kernels", name)
-    yield "CLIP's weights", then.get("clip_weights"), now.get("clip_weights")
-    yield "the vision model's weights", then.get("vfm_weights"), now.get("vfm_weights")
-    yield "SAM's weights", then.get("sam_weights"), now.get("sam_weights")
-
-
-def _entry(record: Mapping[str, Any], group: str, name: str) -> Any:
-    """An entry of a record that anybody may have written."""
-    found = record.get(group)
-    return found.get(name) if isinstance(found, dict) else None
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers; "unknown" for one that says none of its own."""
-    found = {"python": platform.python_version()}
-    for package in LIBRARIES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # such as Pillow where pillow-simd stands in for it
-            found[package] = "unknown"
-    return found

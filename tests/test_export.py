@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from proxyclip_core import ProxyCLIP, Segmentation, cli, evaluation, export
+from proxyclip_core.computed_with import SettingsWarning
 from proxyclip_core.drawing.colours import colours_of
-from proxyclip_core.settings import Settings, SettingsWarning
+from proxyclip_core.settings import Settings
 
 AWKWARD = "sky; cloud, CON, ../up \\ down, água, “hill”"
 

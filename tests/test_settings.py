@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from proxyclip_core import ProxyCLIP, load
-from proxyclip_core.settings import SETTINGS, Settings, differences
+from proxyclip_core.computed_with import differences
+from proxyclip_core.settings import SETTINGS, Settings
 
 SAVED = Settings("OpenAI B/16", "DINO B/8", "Himmel; Wolke, „Hügel“", 1.1, 4.0, None, "whole", "simple7", "short", 0.25)
 

@@ -20,8 +20,8 @@ from demo.runner import Runner
 from demo.stages import Stages
 from demo.visit import Asked, Visit, file_digest
 from proxyclip_core import export
+from proxyclip_core.computed_with import differences
 from proxyclip_core.drawing.drawing import Look
-from proxyclip_core.settings import differences
 from proxyclip_core.text_files import decoded
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import as_text

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from proxyclip_core.computed_with import versions
 from proxyclip_core.drawing import plate
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.export.encoding import replace as write
 from proxyclip_core.picture import ImageLike, picture_digest, read_image
 from proxyclip_core.seeds import require_vfm
-from proxyclip_core.settings import SETTINGS, default, versions
+from proxyclip_core.settings import SETTINGS, default
 from proxyclip_core.types import ImageFeatures, Regions
 
 if TYPE_CHECKING:
