@@ -10,10 +10,10 @@ let coming = null; // read, and waiting for its picture
 let scene = null; // on the page
 let frame = 0;
 
+// `decode` would wait for the next frame, which a page that is covered or busy may not paint.
 function picture(address) {
   const image = new Image();
-  image.src = address;
-  return image.decode().then(() => image);
+  return new Promise((resolve, reject) => Object.assign(image, { onload: () => resolve(image), onerror: reject, src: address }));
 }
 
 function pixels(image, width = image.naturalWidth, height = image.naturalHeight) {
@@ -58,8 +58,9 @@ function coded(labels, width, height) {
 // Once its picture is there, which gradio brings by itself.
 function show() {
   const image = overlay.querySelector("img");
-  if (!coming || !image?.src.includes(coming.picture) || !image.complete || !image.naturalWidth) return;
   const before = document.getElementById("drawn");
+  if (!before) coming ??= scene; // gradio has put another image in the place of the one that was drawn on
+  if (!coming || !image?.src.includes(coming.picture) || !image.complete || !image.naturalWidth) return;
   before?.removeAttribute("id");
   scene = Object.assign(coming, { base: pixels(image, coming.width, coming.height) });
   coming = null;

@@ -11,6 +11,8 @@ from PIL import Image
 
 from tests.serving import app_process, page_around
 
+IMAGES = "[...document.images].map((image) => [image.src.slice(-80), image.complete, image.naturalWidth])"
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -49,6 +51,7 @@ def visit(browser):
 
     yield go
     for opened in visits:
+        print(opened.errors, opened.page.evaluate(IMAGES))  # pytest shows it where a test failed
         opened.context.close()
 
 

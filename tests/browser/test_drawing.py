@@ -53,6 +53,15 @@ def test_a_double_click_on_a_chip_leaves_only_its_class_and_one_click_shows_all(
     assert (opened.drawn() == before).all()
 
 
+def test_a_result_is_drawn_again_where_its_picture_was_put_on_the_page_anew(visit, with_examples):
+    opened = opened_with_result(visit, with_examples)
+    before = opened.drawn()
+    anew = "(image) => image.parentElement.replaceWith(image.parentElement.cloneNode(true))"
+    opened.page.locator("#drawn").evaluate("(canvas) => canvas.remove()")
+    opened.page.locator("#overlay img").evaluate(anew)
+    assert (opened.drawn() == before).all()
+
+
 def test_how_results_are_drawn_is_remembered_by_the_browser(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
     usual = opened.drawn()
