@@ -351,6 +351,24 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path):
     assert done.returncode == 0 and done.stderr == ""
 
 
+def test_a_reader_of_errors_that_has_gone_is_none_either(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "proxyclip_core", "segment", str(tmp_path / "none.png"), "sky"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(command, picture_file, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise BrokenPipeError(32, "Broken pipe", "a cluster")
+
+    monkeypatch.setattr(command_line, "load", broken)
+    assert command("segment", picture_file, "red, green") == 1
+    assert "error: [Errno 32] Broken pipe: 'a cluster'" in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("error")
 def test_what_is_noted_of_words_is_no_error_where_warnings_are(command, picture_file, capsys):
     assert command("segment", picture_file, "red, Red, green", "--side", "as-is", "--templates", "none") == 0

@@ -19,6 +19,7 @@ from proxyclip_core import ProxyCLIP, cli, evaluate, folder_data, load
 from proxyclip_core.evaluation import DataSet
 from proxyclip_core.folders import Output, Segmenter, find_pictures, map_pictures, ray_data
 from proxyclip_core.folders.ray_data import map_on_ray
+from proxyclip_core.interrupt import interruptible
 
 ROOT = Path(__file__).parents[1]
 ARGUMENTS = ("--words", "red, green", "--side", "as-is", "--templates", "none", "--clip", "Built-in", "--json")
@@ -95,6 +96,14 @@ def test_ray_writes_the_same_files_though_an_actor_is_killed(cluster, album, tmp
     assert {outcome.picture for outcome in outcomes} == set(pictures) and len(outcomes) == 40
     errors = {str(outcome.error) for outcome in outcomes if outcome.error}
     assert errors == {str(outcome.error) for outcome in expected if outcome.error} and len(errors) == 1
+
+
+def test_whoever_takes_the_outcomes_is_asked_whether_to_go_on(cluster, album, tmp_path):
+    def enough() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError), interruptible(enough):
+        list(map_on_ray(Job(Output(tmp_path / "out")), find_pictures(album), "local"))
 
 
 @pytest.fixture

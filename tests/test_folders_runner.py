@@ -9,6 +9,7 @@ import torch
 
 from proxyclip_core.folders import map_pictures
 from proxyclip_core.folders.runner import Shares
+from proxyclip_core.interrupt import checkpoint, interruptible
 
 
 class Doubling:
@@ -35,6 +36,37 @@ def test_no_more_than_a_few_outcomes_wait_to_be_taken():
     assert len(work.begun) <= 2 * 2
     outcomes.close()
     assert len(work.begun) <= 2 * 2
+
+
+def test_what_is_being_computed_ends_when_the_iterator_is_closed():
+    begun, finished = threading.Event(), []
+
+    class Long(Doubling):
+        def __call__(self, numbers):
+            if numbers == [2]:
+                begun.set()
+                for _ in range(10**7):
+                    checkpoint()
+                finished.append(2)
+            return numbers
+
+    outcomes = map_pictures(Long(), [1, 2, 3], workers=1)
+    assert next(outcomes) == 1 and begun.wait(60)
+    outcomes.close()
+    assert not finished
+
+
+def test_whoever_takes_the_outcomes_is_asked_at_each_whether_to_go_on():
+    taken = []
+
+    def enough() -> None:
+        if len(taken) == 2:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError), interruptible(enough):
+        for outcome in map_pictures(Doubling(), range(9)):
+            taken.append(outcome)
+    assert taken == [0, 2]
 
 
 def test_pictures_are_worked_on_side_by_side():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import select
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import proxyclip_core
-from proxyclip_core.cli import evaluate, models, segment, words
+from proxyclip_core.cli import ctrl_c, evaluate, models, segment, words
 from proxyclip_core.cli.options import say
 from proxyclip_core.cpu import keep_freed_memory
 from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
@@ -21,6 +22,19 @@ INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. What the person can mend is said in words, without a traceback."""
+    try:
+        with ctrl_c.never_lost():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError as error:  # whoever read the output, such as `head`, has seen enough
+        if _let_go():
+            return 0
+        say(f"error: {error}")
+    return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a word that the console cannot show is no reason to stop
             stream.reconfigure(errors="replace")
@@ -38,11 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if sys.stdout is not None:  # as it is where the shell has closed it
                 sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        return 0
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, WeightsError) as error:
         say(f"error: {error}")
     except (RuntimeError, MemoryError) as error:
@@ -51,6 +62,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = str(error) if type(error) is MemoryError else ""
         say(f"error: {said or 'The memory was not enough.'} Try a lower --side, or smaller models.")
     return 1
+
+
+def _let_go() -> bool:
+    """Whether nobody reads what is printed; then it goes nowhere from now on, as Python flushes when it ends."""
+    gone = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and _is_gone(stream)]
+    for stream in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _is_gone(stream: TextIO) -> bool:
+    """Whether the reader of a pipe has closed it. To write and to see it fail would not do: a healthy one shows it."""
+    if not hasattr(select, "poll"):  # Windows
+        return stream is sys.stdout
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), 0)  # what is wrong is told unasked
+    except (OSError, ValueError):  # no file of the system's, as in notebooks
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _show_warning(

@@ -19,6 +19,7 @@ import torch
 
 from proxyclip_core.folders.find import ENDINGS, Found
 from proxyclip_core.folders.runner import MOST_ON_CPU, Work, map_pictures
+from proxyclip_core.interrupt import checkpoint
 
 LOCAL = "local"
 PICTURES_A_BATCH = 16  # which an actor that dies has to do again
@@ -59,6 +60,7 @@ def map_on_ray(
                 **share,
             )
             for row in done.iter_rows():
+                checkpoint()
                 yield pickle.loads(row["outcome"])
     except (ray.exceptions.RayError, ConnectionError) as error:
         raise ValueError(f"The run on Ray at {address!r} failed: {_cause(error)}") from None

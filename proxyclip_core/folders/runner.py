@@ -8,14 +8,17 @@ not depend on its neighbours. On a GPU a thread takes several pictures, whose wi
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
 import torch
+
+from proxyclip_core.interrupt import checkpoint, interruptible
 
 # Each thread holds what a picture needs while it is computed. On a GPU they read and write around one that computes.
 MOST_ON_CPU, MOST_ON_GPU = 16, 4
@@ -66,21 +69,38 @@ def map_pictures(
 ) -> Generator[Outcome, None, None]:
     """What `work` makes of the pictures, a few at a time, in several threads: the outcomes, in their order.
 
-    No more than a few outcomes wait to be taken. When the iterator is closed, what is being worked on is finished, and
-    nothing else begun. workers: how many threads; None: as fits.
+    No more than a few outcomes wait to be taken. When the iterator is closed, what is being computed ends at the next
+    block of a network, what is being written is finished, and nothing else begun. workers: how many threads; None: as
+    fits.
     """
     known = len(pictures) if isinstance(pictures, Sized) else None
     shares, before = Shares.of(work.device, workers, known), torch.get_num_threads()
     waiting: deque[Future[Sequence[Outcome]]] = deque()
-    rest = iter(pictures)
+    rest, closed = iter(pictures), threading.Event()
+
+    def going_on() -> None:
+        if closed.is_set():
+            raise CancelledError
+
+    def worked_on(some: Sequence[Item]) -> Sequence[Outcome]:
+        with interruptible(going_on):
+            return work(some)
+
     with ThreadPoolExecutor(shares.workers, "pictures", torch.set_num_threads, (shares.threads,)) as pool:
         try:
             while some := list(islice(rest, shares.at_once)):
-                waiting.append(pool.submit(work, some))
+                waiting.append(pool.submit(worked_on, some))
                 if len(waiting) >= 2 * shares.workers:
-                    yield from waiting.popleft().result()
+                    yield from _taken(waiting)
             while waiting:
-                yield from waiting.popleft().result()
+                yield from _taken(waiting)
         finally:
+            closed.set()
             pool.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(before)  # torch hands the number of one thread on to those that are made later
+
+
+def _taken(waiting: deque[Future[Sequence[Outcome]]]) -> Sequence[Outcome]:
+    outcomes = waiting.popleft().result()
+    checkpoint()  # in the caller's thread, as no other is asked whether the caller wants to go on
+    return outcomes
