@@ -14,8 +14,9 @@ import math
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import gradio as gr
@@ -42,6 +43,7 @@ CPU = torch.device("cpu")
 NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
 WAITING = "{} of your requests are waiting already. Try again in about {} s."
 CROWDED = "Too many requests from your address are waiting already. Try again in about {} s."
+CALLED = "Too many calls of programs are waiting already. Try again in about {} s."
 FULL_QUEUE = "All {} places in the queue are taken. Try again in about {} s."
 UNREAD = "The answers to your earlier requests were not fetched. Reload the page and try again."
 TOO_LARGE = "The request is too large: at most {} MB can be taken."
@@ -132,7 +134,8 @@ class Door(Blocks):
         push = self._queue.push
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:
-            problem = self.turned_away(body.session_hash, address_of(request))
+            by_program = is_program(body.session_hash, self.fns.get(body.fn_index))
+            problem = self.turned_away(body.session_hash, address_of(request), by_program)
             if problem:  # by another number gradio's scripts would say a sentence of their own
                 raise HTTPException(429, problem, {"Retry-After": str(self.busy_seconds())})
             taken = await push(body, request, username)
@@ -146,15 +149,14 @@ class Door(Blocks):
         return self
 
     def next_events(self, choose: Callable[[], Any]) -> Any:
-        """What is answered next, as gradio chooses: but of those that give a visit back, one of a visitor at a time. It
-        is one in all where models do not run on a CPU, in whose one thread each waits for its turn."""
+        """What is answered next, as gradio chooses: but of those that give a visit back as `side_by_side` says. It is
+        one in all where models do not run on a CPU, in whose one thread each waits for its turn."""
         group = self._queue.event_queue_per_concurrency_id.get("model")
         if group is None:
             return choose()
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id == "model"]
-        busy = {event.session_hash for event in going}
         waiting, is_full = group.queue, going and getattr(getattr(self, "models", None), "device", CPU) != CPU
-        group.queue = [] if is_full else [event for event in waiting if event.session_hash not in busy]
+        group.queue = [] if is_full else side_by_side(waiting, going)
         found = None
         try:
             found = choose()
@@ -172,7 +174,7 @@ class Door(Blocks):
         going = list(self._queue.event_ids_to_events.values()) if session else []
         stopping.stop(event for event in going if event.session_hash == session)
 
-    def turned_away(self, session: str | None, address: str | None) -> str:
+    def turned_away(self, session: str | None, address: str | None, by_program: bool = False) -> str:
         """Why one more request of a visitor is not taken, and when it would be; "" where it is."""
         waiting, seconds = self._waiting(), self.busy_seconds()
         if len(waiting) >= limits.WAITING:
@@ -185,6 +187,8 @@ class Door(Blocks):
         near = sum(address_of(event.request) == address for event in waiting if address)
         if near >= limits.WAITING // 2:
             return CROWDED.format(seconds)
+        if by_program and sum(map(is_call, waiting)) >= limits.WAITING // 2:
+            return CALLED.format(seconds)
         unread = self._queue.pending_messages_per_session.get(session or "")
         return UNREAD if unread is not None and unread.qsize() > limits.UNREAD else ""
 
@@ -196,19 +200,48 @@ class Door(Blocks):
         return [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
 
 
+def side_by_side(waiting: Sequence[Any], going: Sequence[Any]) -> list[Any]:
+    """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
+    calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
+    all but one. So whatever a script asks for, there is a place for somebody else."""
+    sessions = {event.session_hash for event in going}
+    near = Counter(address_of(event.request) for event in going)
+    crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
+    may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
+    return [
+        event
+        for event in waiting
+        if event.session_hash not in sessions
+        and (may_call or not is_call(event))
+        and address_of(event.request) not in crowded
+    ]
+
+
 def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
     """Waiting events in the order in which they are answered: who asks for little goes before who asks for much, such
-    as a slider's picture before a new one's, unless that one has waited for long. A visitor's own keep their order.
+    as a slider's picture before a new one's, unless that one has waited for long. One's own keep their order, and each
+    is put off by those before it: who asks for many things waits among others as long as who asks for a large one.
 
     seconds: what an event will take.
     """
-    due: dict[str, float] = {}  # session -> when its last event is to be answered
+    due: dict[str, float] = {}  # who asks -> when the last of theirs is to be answered
     turns = []
     for event in sorted(events, key=lambda event: event.enqueue_time):
-        own = event.enqueue_time + limits.YIELDS * seconds(event)
-        due[event.session_hash] = max(own, due.get(event.session_hash, own))
-        turns.append((due[event.session_hash], event))
+        who = (address_of(event.request) or "programs") if is_call(event) else event.session_hash
+        due[who] = max(event.enqueue_time, due.get(who, 0.0)) + limits.YIELDS * seconds(event)
+        turns.append((due[who], event))
     return [event for _, event in sorted(turns, key=lambda turn: turn[0])]
+
+
+def is_call(event: Any) -> bool:
+    """Whether a program asks, and no page."""
+    return is_program(event.session_hash if event.session_hash != event._id else None, event.fn)
+
+
+def is_program(session: str | None, called: Any) -> bool:
+    """Likewise. session: None where none is given, as by curl. called: gradio's function, None for one that is not
+    there; the page itself calls none of those that are documented for programs."""
+    return session is None or getattr(called, "api_visibility", "") == "public"
 
 
 def address_of(request: Any) -> str | None:
@@ -220,6 +253,7 @@ def address_of(request: Any) -> str | None:
     return host if _is_public(host) else None
 
 
+@lru_cache(maxsize=1024)
 def _is_public(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_global

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import httpx
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from demo import limits
-from demo.door import CROWDED, UNKNOWN_SECONDS, UNREAD, Door, address_of, in_turn, is_closed
+from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, address_of, in_turn, is_closed, side_by_side
 from tests.serving import free_port, page_around
 
 
@@ -44,8 +44,23 @@ def door(monkeypatch) -> Door:
     return made.queue(max_size=limits.WAITING)
 
 
-def wait(door: Door, session: str, address: str, count: int, function: Any = None) -> None:
-    event = SimpleNamespace(session_hash=session, request=request_from(address), fn=function)
+class Called(NamedTuple):
+    """A function of gradio's."""
+
+    api_visibility: str
+
+
+PAGE, PROGRAM = Called("private"), Called("public")
+
+
+def asks(session: str, address: str = "127.0.0.1", fn: Any = PAGE, **more: Any) -> SimpleNamespace:
+    """An event of gradio's queue. A call of curl has its own name for a session."""
+    named = {"_id": session if fn is PROGRAM else f"an event of {session}", "concurrency_id": "model"}
+    return SimpleNamespace(session_hash=session, request=request_from(address), fn=fn, **named | more)
+
+
+def wait(door: Door, session: str, address: str, count: int, function: Any = PAGE) -> None:
+    event = asks(session, address, function)
     group = SimpleNamespace(queue=[event] * count)
     door._queue.event_queue_per_concurrency_id[session] = group
 
@@ -69,8 +84,16 @@ def test_who_fetches_no_answers_asks_no_more(door):
     assert door.turned_away("ann", None) == UNREAD and not door.turned_away("bob", None)
 
 
+def test_programs_together_wait_in_half_of_the_places(door):
+    for number in range(limits.WAITING // 2):
+        wait(door, f"call {number}", "127.0.0.1", 1, PROGRAM)
+    assert door.turned_away("another", None, by_program=True).startswith(CALLED.partition("{")[0])
+    assert not door.turned_away("ann", None)
+
+
 def waiting(visitor: str, since: float, takes: float) -> SimpleNamespace:
-    return SimpleNamespace(session_hash=visitor, enqueue_time=since, takes=takes)
+    fn = PROGRAM if visitor.startswith("call") else PAGE
+    return asks(visitor, fn=fn, enqueue_time=since, takes=takes)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +103,7 @@ def waiting(visitor: str, since: float, takes: float) -> SimpleNamespace:
         ([("ann", 0, 1), ("bob", 5, 0.1)], "10"),
         ([("ann", 0, 1), ("bob", 25, 0.1)], "01"),  # ann has waited for long enough
         ([("ann", 0, 1), ("ann", 1, 0.1), ("bob", 5, 0.1)], "201"),  # what ann asks for next is of her first
+        ([("call 1", 0, 1), ("call 2", 1, 1), ("call 3", 2, 1), ("bob", 15, 1)], "0312"),  # one script's calls
     ],
 )
 def test_who_asks_for_little_goes_first_for_a_while(events, order):
@@ -107,7 +131,7 @@ def test_who_is_turned_away_is_told_by_the_number_of_http_too(monkeypatch, is_pu
     _, url, _ = door.queue().launch(prevent_thread_lock=True, quiet=True, server_port=free_port())
     try:
         assert httpx.post(f"{url}gradio_api/call/v2/press", json={}).status_code == 200
-        others = [SimpleNamespace(session_hash="others", request=request_from("127.0.0.1"), fn=None)] * limits.WAITING
+        others = [asks("others")] * limits.WAITING
         monkeypatch.setattr(door, "_waiting", lambda: others)
         answer = httpx.post(f"{url}gradio_api/call/v2/press", json={})
     finally:
@@ -137,8 +161,7 @@ def test_the_page_is_sent_compressed_and_answers_as_they_come(tiny_model):
 
 
 def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_time(door):
-    ann, bob = (SimpleNamespace(session_hash=name, concurrency_id="model") for name in ("ann", "bob"))
-    again = SimpleNamespace(session_hash="ann", concurrency_id="model")
+    ann, bob, again = (asks(name) for name in ("ann", "bob", "ann"))
     group = SimpleNamespace(queue=[again, bob])
     door._queue.event_queue_per_concurrency_id["model"] = group
     door._queue.active_jobs = [[ann], None]
@@ -153,3 +176,30 @@ def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_tim
     assert door.next_events(choose) == ([again], False, "model")
     group.queue, door._queue.active_jobs = [ann], [[bob]]
     assert door.next_events(choose) is None and group.queue == [ann]  # there nothing runs beside another
+
+
+@pytest.mark.parametrize(
+    ("script", "going", "begins"),
+    [
+        (("", PROGRAM), limits.AT_ONCE // 2, False),  # calls whose address is not known
+        (("8.8.8.8", PROGRAM), limits.AT_ONCE // 2, False),
+        (("8.8.8.8", PROGRAM), limits.AT_ONCE // 2 - 1, True),
+        (("8.8.8.8", PAGE), limits.AT_ONCE - 1, False),  # calls that say that they are visitors
+        (("8.8.8.8", PAGE), limits.AT_ONCE - 2, True),
+    ],
+)
+def test_a_script_never_takes_all_places_from_a_person(script, going, begins):
+    under_way = [asks(f"call {number}", *script) for number in range(going)]
+    more, person = asks("call more", *script), asks("ann", "9.9.9.9")
+    assert side_by_side([more, person], under_way) == ([more] if begins else []) + [person]
+
+
+def test_a_person_at_the_page_is_answered_beside_a_script_that_calls_without_end(door):
+    calls, person = [asks(f"call {number}", fn=PROGRAM) for number in range(8)], asks("ann")
+    group = SimpleNamespace(queue=[*calls, person])
+    door._queue.event_queue_per_concurrency_id["model"] = group
+    under_way: list[Any] = []
+    while found := door.next_events(lambda: ([group.queue.pop(0)], False, "model") if group.queue else None):
+        under_way += found[0]
+        door._queue.active_jobs = [[event] for event in under_way]
+    assert person in under_way and len(under_way) == limits.AT_ONCE // 2 + 1
