@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image
 
 import proxyclip_core as pc
+from proxyclip_core.picture_cost import metered
+from proxyclip_core.picture_file import FORMATS
 from proxyclip_core.refine import BY_SAM
 
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
@@ -146,7 +148,7 @@ def is_sams_own(s: pc.Settings) -> bool:
 def size_of_file(path: str) -> tuple[int, int] | None:
     """(H, W) of a picture, from the beginning of its file; None where that does not say."""
     try:
-        with Image.open(path) as image:
+        with metered(Path(path), FORMATS) as image:
             return image.height, image.width
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

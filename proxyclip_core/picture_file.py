@@ -5,11 +5,26 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from proxyclip_core.file_kinds import HEAD, is_heif, name_of
+from proxyclip_core.picture_cost import (
+    MOST_PAGES,
+    STEPS,
+    TIFF,
+    Elaborate,
+    Metered,
+    Source,
+    allow,
+    allow_pixels,
+    check_exif,
+    check_scans,
+    metered,
+    tiff_pages,
+)
 
 # What browsers, cameras and scanners write. Pillow also reads EPS, for which it runs a PostScript interpreter.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
@@ -33,12 +48,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
 # Kinds that are read where Pillow has the reader: a file of them that is refused there is damaged.
 READERS = {"a HEIC picture": "HEIF", "an AVIF picture": "AVIF"}
-
-Source = Path | io.BytesIO
 
 
 def opened(source: Source, what: str) -> Image.Image:
@@ -49,9 +60,10 @@ def opened(source: Source, what: str) -> Image.Image:
     head = _beginning(source)
     if is_heif(head):
         _learn_heif()
-    Image.init()
     try:
         image = _open(source)
+    except Elaborate as error:
+        raise error.about(what) from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"The picture in {what} is far too large: {error}. Make it smaller first.") from None
     except MemoryError:
@@ -78,19 +90,23 @@ def loaded(image: Image.Image, source: Source, what: str, notes: list[str]) -> t
 
     Raises ValueError for a file that is damaged or too short.
     """
-    with contextlib.suppress(Exception):  # frames after the first may be damaged
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # phones put what they need for themselves behind the first
-            notes.append(f"{what}: of its {frames} frames or pages the first was taken.")
+    image, frames = _counted(image, source)
+    if frames != "1":
+        notes.append(f"{what}: of its {frames} frames or pages the first was taken.")
     is_wide = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     try:
+        if image.format in ("JPEG", "MPO"):
+            check_scans(source, image.size)
+        allow_pixels(image)
         image.load()
     except MemoryError:
         raise
+    except Elaborate as error:
+        raise error.about(what) from None
     except Exception as error:  # noqa: BLE001
         if _is_limit_of_text(error):  # in a chunk behind the pixels
             image.close()
-            return loaded(Image.open(_without_text(source), formats=["PNG"]), source, what, [])
+            return loaded(metered(_without_text(source), ["PNG"]), source, what, [])
         is_short = any(words in str(error) for words in ("truncated", "broken data stream"))
         rest = _what_is_there(source, image) if is_short else None
         if rest is None:
@@ -108,6 +124,24 @@ def loaded(image: Image.Image, source: Source, what: str, notes: list[str]) -> t
     return image, is_wide
 
 
+def _counted(image: Image.Image, source: Source) -> tuple[Image.Image, str]:
+    """The image at its first frame, and how many it has; "1" where that cannot be told, as later ones may be damaged.
+
+    Phones put what they need for themselves behind the first picture of an MPO.
+    """
+    if image.format == "MPO":
+        return image, "1"
+    if image.format == "TIFF":  # Pillow compares each page with all before it
+        pages = tiff_pages(source)
+        return image, str(max(pages, 1)) if pages < MOST_PAGES else "many"
+    allow(image, STEPS)
+    try:
+        return image, str(getattr(image, "n_frames", 1))
+    except Exception as error:  # noqa: BLE001  Pillow's readers raise errors of nearly any kind
+        image.close()
+        return _open(source), "many" if isinstance(error, Elaborate) else "1"
+
+
 def unreadable(what: str, error: Exception) -> ValueError:
     """Pillow's readers raise errors of nearly any kind for damaged files."""
     return ValueError(f"Could not read {what} as a picture ({type(error).__name__}): damaged or cut short. {EXPECTED}")
@@ -116,14 +150,21 @@ def unreadable(what: str, error: Exception) -> ValueError:
 def upright(image: Image.Image, what: str, notes: list[str]) -> Image.Image:
     """Turned as its EXIF says."""
     try:
-        exif, stored = image.getexif(), image.info.get("exif", b"")
-        if stored and not exif and not stored.endswith(bytes(6)):  # as one without entries ends
-            raise ValueError("Pillow has found nothing in it")
-        turn = TURNS.get(exif.get(ORIENTATION, 1))
+        turn = turn_of(image)
     except Exception:  # noqa: BLE001  Pillow's readers raise errors of nearly any kind
         notes.append(f"{what}: its EXIF data cannot be read, so it was taken as it lies, not turned.")
         return image
     return image if turn is None else image.transpose(turn)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """How it is to be turned, by its EXIF. Raises errors of nearly any kind where that cannot be read."""
+    stored = image.info.get("exif", b"")
+    check_exif(stored, image.info.get("Raw profile type exif", ""))
+    exif = image.getexif()
+    if stored and not exif and not stored.endswith(bytes(6)):  # as one without entries ends
+        raise ValueError("Pillow has found nothing in it")
+    return TURNS.get(exif.get(ORIENTATION, 1))
 
 
 def in_srgb(image: Image.Image) -> Image.Image:
@@ -181,19 +222,18 @@ def _learn_heif() -> None:
 
 
 def _open(source: Source) -> Image.Image:
-    formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        return Image.open(source, formats=formats)
+        return metered(source, FORMATS)
     except ValueError as error:
         if not _is_limit_of_text(error):
             raise
-        return Image.open(_without_text(source), formats=["PNG"])
+        return metered(_without_text(source), ["PNG"])
 
 
 def _of_tiff(source: Source) -> str:
     """What Pillow's reader of TIFF has against a file; `Image.open` keeps it to itself."""
     try:
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:
+        with Metered(source) as file:
             TiffImagePlugin.TiffImageFile(file)
     except Exception as error:  # noqa: BLE001  Pillow's readers raise errors of nearly any kind
         return str(error)
@@ -259,7 +299,7 @@ def _lost_of_jpeg(differing: np.ndarray) -> float:
 
 def _filled(content: bytes, value: int) -> Image.Image:
     """Decodes as far as it goes; the other pixels hold `value`."""
-    image = Image.open(io.BytesIO(content), formats=[name for name in FORMATS if name in Image.OPEN])
+    image: Any = _open(io.BytesIO(content))
     image.load_prepare()
     image.im.paste(value if len(image.getbands()) == 1 else (value,) * len(image.getbands()), (0, 0, *image.size))
     with contextlib.suppress(OSError):

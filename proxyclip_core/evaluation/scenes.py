@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from proxyclip_core.picture import MAX_PIXELS, read_image
+from proxyclip_core.picture_cost import Elaborate, allow_pixels, metered
 from proxyclip_core.text_files import decoded
 from proxyclip_core.words import Classes, check_classes, parse_vocabulary
 
@@ -91,11 +92,11 @@ def read_indices(path: str | Path) -> np.ndarray:
     """The same, whatever the values are."""
     too_large = f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels."
     try:
-        with Image.open(
-            path, formats=["PNG", "TIFF"]
-        ) as image:  # Pillow goes by the content, and would run PostScript, say
+        # Pillow goes by the content, and would run PostScript, say.
+        with metered(Path(path), ["PNG", "TIFF"]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(too_large)
+            allow_pixels(image)
             if image.mode in ("P", "L", "1"):
                 return np.array(image).astype(np.uint8)
             if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
@@ -110,6 +111,8 @@ def read_indices(path: str | Path) -> np.ndarray:
                 f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
                 "are class numbers."
             )
+    except Elaborate as error:
+        raise error.about(Path(path).name) from None
     except Image.DecompressionBombError:
         raise ValueError(too_large) from None
     except UnidentifiedImageError:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from proxyclip_core.export.encoding import SOFTWARE, png
 from proxyclip_core.picture import ImageLike, read_picture
-from proxyclip_core.picture_file import ORIENTATION, TURNS, opened
+from proxyclip_core.picture_file import opened, turn_of
 
 
 def upright(picture: ImageLike | None, file_name: str) -> tuple[str, bytes] | None:
@@ -31,11 +31,11 @@ def upright(picture: ImageLike | None, file_name: str) -> tuple[str, bytes] | No
 def _is_turned(picture: ImageLike | None) -> bool:
     with contextlib.suppress(Exception):  # of EXIF that cannot be read, as in `picture_file.upright`
         if isinstance(picture, Image.Image):
-            return picture.getexif().get(ORIENTATION) in TURNS
+            return turn_of(picture) is not None
         if isinstance(picture, (str, os.PathLike)):
             with opened(Path(picture), repr(str(picture))) as image:
-                return image.getexif().get(ORIENTATION) in TURNS
+                return turn_of(image) is not None
         if isinstance(picture, (bytes, bytearray, memoryview)):
             with opened(io.BytesIO(picture), "the given bytes") as image:
-                return image.getexif().get(ORIENTATION) in TURNS
+                return turn_of(image) is not None
     return False
