@@ -17,7 +17,7 @@ from PIL import Image
 
 STEPS = 10_000  # reads until a picture is found, or its frames are counted; a second, as pieces are joined one by one
 STEPS_OF_PIXELS = 200_000  # reads of its pixels: a few seconds
-SPARE = 1_000_000  # bytes by which more than twice a file may be read before its pixels
+OVER, SPARE = 4, 1_000_000  # how many times a file, and bytes more, may be read before its pixels; tags are read twice
 MOST_EXIF = 100_000  # bytes, which may mean 200 MB; a JPEG has place for 65,533 in one piece
 MOST_STRIPS = 100_000  # that a TIFF is cut into; each takes 350 bytes of memory
 MOST_PAGES = 10_000  # that are counted
@@ -42,7 +42,7 @@ class Metered(io.BufferedReader):
     def __init__(self, source: Source) -> None:
         raw: Any = io.FileIO(source) if isinstance(source, Path) else io.BytesIO(source.getvalue())
         super().__init__(raw)
-        self._most = 2 * raw.seek(0, io.SEEK_END) + SPARE
+        self._most = OVER * raw.seek(0, io.SEEK_END) + SPARE
         self._exif = 0
         self.seek(0)
         self.allow(STEPS)

@@ -6,6 +6,7 @@ import codecs
 import locale
 import re
 import unicodedata
+from itertools import groupby
 
 from proxyclip_core.file_kinds import HEAD, name_of
 
@@ -40,6 +41,7 @@ BEFORE_UTF_8 = {
 RARE = 0.1  # share of the characters that may be others
 ENOUGH = 20_000  # bytes from which a language is known
 QUOTES = r"(?<!\w)[“”„‘’«»–—…]|[“”„‘’«»–—…](?!\w)"
+MOST_MARKS = 30  # accents on one letter: nobody writes more, and to put them in order takes time with their square
 SHOWN, MOST_SHOWN = 12, 3  # characters of each reading where several are possible, and how many of them
 
 
@@ -115,6 +117,9 @@ def _read(content: bytes, encoding: str) -> str | None:
         rare = sum(not re.fullmatch(everyday, character) for character in characters)
         is_mixed = re.search(r"[a-z][^\W\d_a-zA-Z]|[^\W\d_a-zA-Z][a-z]", text)
         return text if rare <= RARE * len(characters) and not is_mixed else None
+    accents = groupby(text, lambda letter: unicodedata.combining(letter) > 0)
+    if any(is_accent and sum(1 for _ in run) > MOST_MARKS for is_accent, run in accents):
+        return None
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", text))
     scripts_agree = all(len({unicodedata.name(letter, "?").split()[0] for letter in word}) == 1 for word in words)
     cases_agree = all(word[1:] in (word[1:].lower(), word[1:].upper()) for word in words if not word.isascii())

@@ -35,6 +35,7 @@ HOLDERS = ("names", "categories", "classes", "id2label", "label2id", "labels", "
 PRESET_FOLDER = Path(__file__).parent / "vocabularies"
 BACKGROUND_NAME = "background"
 
+MOST_IN_A_WORD = 5_000  # characters; to put heaps of accents in order takes time with the square of their number
 TEMPLATES = SETTINGS["templates"].values  # sets of sentences around a word; the paper averages the 80 of ImageNet
 
 CLASS_MARKS = ",，﹐､、﹑︐︑،՝߸፣᠂᠈꓾⸲⸴⹁။၊꘍。｡।॥།።។᠃۔"  # between classes
@@ -68,7 +69,8 @@ ASSIGNED = re.compile(r"\A\w+[^\S\n]*(?:=|:(?!\S))\s*(?=[\[({].*[\])}]\Z|\d+:|-\
 # which scripts and emoji need between two of their characters.
 NO_WIDTH = re.compile(
     "[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
-    "|(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])"
+    # A run is looked at from its first one alone: it may be as long as the text.
+    "|(?<![\u200c\u200d])(?:(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f]))"
 )
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
@@ -282,6 +284,11 @@ def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
     for word in words:
         if not isinstance(word, str):
             raise ValueError(f"Got {word!r} for a word; expected text.")
+        if len(word) > MOST_IN_A_WORD:
+            raise ValueError(
+                f"{word[:20]!r}… is one word of {len(word)} characters; at most {MOST_IN_A_WORD} can be taken. Put a "
+                "comma or a new line between words."
+            )
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise ValueError(f"{word!r} holds half of a character. Type the word anew.")
     return tuple(" ".join(_cleaned(" ".join(word.split())).split()) for word in words)

@@ -426,3 +426,26 @@ def test_a_stray_zero_makes_no_text_of_16_bits(tmp_path):
     (tmp_path / "words.txt").write_bytes(b"sky\0hill, sun\n")
     with pytest.raises(ValueError, match="no text"):
         words_in(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize("run", ["\u200d", "\u0301\u0323"], ids=["joiners", "accents"])
+def test_a_word_without_end_is_refused_at_once(run):
+    """To look at what has no width, or to put accents in order, took time with the square: for these, minutes."""
+    with pytest.raises(ValueError, match=r"is one word of \d+ characters; at most 5000 can be taken"):
+        parse_vocabulary("é" + run * 150_000 + "é")
+
+
+def test_a_file_of_accents_without_end_is_no_text_at_once(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_bytes(b"\xe0" + b"\xc0\xc5" * 150_000)  # points of Hebrew, which one reading of it would put in order
+    with pytest.raises(ValueError):
+        words_in(path)
+
+
+def test_two_joiners_stay_where_a_script_needs_them():
+    assert parse_vocabulary("क\u200dष, a\u200d\u200db, é\u200d\u200d\u200cé, \u200dx") == (
+        ("क\u200dष",),
+        ("ab",),
+        ("é\u200d\u200d\u200cé",),
+        ("x",),
+    )
