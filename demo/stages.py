@@ -181,20 +181,20 @@ class Stages:
         return self._value(self._keys()["layers"], lambda: Layers.of(self.overlay(), self.result()))
 
     def compact(self, settings: pc.Settings) -> Compact:
-        """What the browser computes the proxy attention of the whole picture in one window from."""
-        s = replace(settings, windows="whole", fusion="proxy")
+        """What the browser computes the proxy attention from, in the settings' windows."""
+        s = replace(settings, fusion="proxy")
         key = ("compact", (self._keys(s)["vfm"],))
-        return self._value(key, lambda: compact_similarity(unit_patches(require_vfm(self.features(s)))[0]))
+        return self._value(key, lambda: compact_similarity(unit_patches(require_vfm(self.features(s)))))
 
     def compact_clip(self, settings: pc.Settings, head: int | None = None) -> Compact:
         """The same for CLIP's own attention, see `ClipEncoder.own_attention`."""
-        s, clip = replace(settings, windows="whole", fusion="clip"), self.model().clip
+        s, clip = replace(settings, fusion="clip"), self.model().clip
         key = ("compact", (self._keys(s)["clip"], head))
 
         def make() -> Compact:
             with torch.no_grad():
-                tokens = self.features(s).clip_tokens.to(clip.device)
-                return compact_attention(clip.own_attention(tokens, head=head).cpu())
+                windows = self.features(s).clip_tokens.to(clip.device).split(1)
+                return compact_attention((clip.own_attention(one, head=head).cpu() for one in windows), len(windows))
 
         return self._value(key, make)
 

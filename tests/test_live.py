@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 
 import proxyclip_core as pc
 from demo import menus
 from demo.answers.inside import View
-from demo.answers.live import BINS, live, pair_counts
+from demo.answers.live import live
+from demo.draw import compact
 from demo.stages import Stages
 from demo.visit import Asked, Visit
 from tests.serving import OneModel
@@ -51,24 +50,35 @@ def test_seeds_that_are_not_on_the_picture_are_not_told(stages):
     assert live(stages, View(seeds=seeds)).told["seeds"] == ((40, 40),)
 
 
-def test_in_windows_there_are_their_edges_and_no_files(stages):
+def test_in_windows_there_are_their_edges_and_the_patches_of_each(stages):
     made = live(stages, View(windows=True))
-    assert len(made.told["windows"]) == 2 and made.files == [None, None]
-    assert [source["path"] for source in made.with_files(lambda data: "a file")["sources"]] == [None, None]
     (left, *_), (_, _, right, _) = made.told["windows"]
     assert left == 0 and right == pytest.approx(230)
+    for source, file in zip(made.told["sources"], made.files):
+        assert source["corners"] == [(0, 0), (0, 7)] and source["window"] == (224, 336)
+        assert file.left.shape == (2, source["count"], source["directions"]) and not source["rough"]
+    assert len(made.told["sources"][1]["pairs"]) == 2
+
+
+def test_where_the_bytes_do_not_suffice_there_is_no_file(stages, monkeypatch):
+    monkeypatch.setattr(compact, "MOST_BYTES", 60_000)  # some 10 directions of 2 x 1176 patches
+    made = live(stages, View(windows=True))
+    assert made.files[1] is None and "count" not in made.told["sources"][1]
+    assert made.with_files(lambda data: "a file")["sources"][1]["path"] is None
+
+
+def test_pairs_are_not_counted_again_for_another_beta(stages, monkeypatch):
+    """The stages keep them along with the file."""
+    first = live(stages, View())
+    visit = replace(Visit.of(stages.asked), entries=stages.entries())
+    monkeypatch.setattr(compact, "pair_counts", None)
+    other = replace(visit, asked=replace(stages.asked, settings=replace(stages.settings, beta=0.7)))
+    again = live(Stages(stages.models, other, may_encode=False), View())
+    assert again.told["sources"][1]["pairs"] == first.told["sources"][1]["pairs"] and again.told["beta"] == 0.7
 
 
 def test_regions_that_attention_stays_in_are_told_for_each_patch(stages):
     scoped = Stages(stages.models, Visit.of(replace(stages.asked, settings=replace(stages.settings, scope="regions"))))
     own, vfm = live(scoped, View()).told["sources"]
-    assert "scopes" not in own and len(vfm["scopes"]) == vfm["count"]
+    assert "scopes" not in own and [len(window) for window in vfm["scopes"]] == [vfm["count"]]
     assert live(stages, View()).told["sources"][1]["scopes"] is None
-
-
-def test_pairs_are_counted_by_their_similarity(rng):
-    patches = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), dim=1)
-    counts = np.array(pair_counts(patches))
-    assert counts[0] == 2 and counts[BINS // 2] == 4 and counts[-1] == 3 and counts.sum() == 9
-    many = F.normalize(torch.randn(3000, 4, generator=rng), dim=1)
-    assert sum(pair_counts(many)) == 3_000_000  # of every third row

@@ -25,9 +25,9 @@ async function read() {
   const root = window.gradio_config.root + (window.gradio_config.api_prefix ?? "");
   const kept = new Map(field?.sources.map((source) => [source.path, source]));
   told.sources = await Promise.all(told.sources.map(async (source) => {
-    if (!source.path || kept.get(source.path)?.left) return { ...kept.get(source.path), ...source };
+    if (!source.path || kept.get(source.path)?.packed) return { ...kept.get(source.path), ...source };
     const answer = await fetch(`${root}/file=${source.path}`);
-    return answer.ok ? unpacked(source, await answer.arrayBuffer()) : source;
+    return answer.ok ? { ...source, ...cellsOf(source), packed: unpacked(source, await answer.arrayBuffer()) } : source;
   }));
   if (props.value !== text) return; // another has come meanwhile
   if (seeds.picture !== told.picture) (seeds = { picture: told.picture, points: told.seeds }), (pointer = null);
@@ -51,7 +51,7 @@ const svg = (name, attributes) => {
 // while the sources do.
 function build() {
   const [height, width] = field.size, image = document.querySelector("#overlay img")?.src ?? "";
-  const told = JSON.stringify([image, field.windows, field.sources.map(({ name, grid }) => [name, grid])]);
+  const told = JSON.stringify([image, field.windows, field.sources.map(({ name, grid, shape }) => [name, grid, shape])]);
   if (told !== built.told) {
     panes.style.setProperty("--ratio", width / height);
     built = { told, parts: field.sources.map((source) => paneOf(source, image)) };
@@ -63,13 +63,14 @@ function build() {
 }
 
 function paneOf(source, image) {
-  const [[height, width], [rows, columns]] = [field.size, source.grid];
+  const [height, width] = field.size, { shape: [rows, columns] = source.grid, split = 1 } = source;
   const pane = find("template").content.firstElementChild.cloneNode(true);
   const part = (name) => pane.querySelector(name), heat = part(".heat"), share = (value) => `${100 * value}%`;
   if (image) part("img").src = image;
-  const [[padH, padW], [top, left], [high, wide]] = [source.padded, source.before, source.scaled];
+  const { padded, grid, before: [top, left], scaled: [high, wide] } = source;
+  const [tall, broad] = [rows, columns].map((cells, axis) => (cells * padded[axis]) / grid[axis] / split);
   Object.assign(heat, { width: columns, height: rows });
-  Object.assign(heat.style, { width: share(padW / wide), height: share(padH / high), left: share(-left / wide), top: share(-top / high) });
+  Object.assign(heat.style, { width: share(broad / wide), height: share(tall / high), left: share(-left / wide), top: share(-top / high) });
   const windows = field.windows.map(([x0, y0, x1, y1]) => svg("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "window" }));
   part("svg").setAttribute("viewBox", `0 0 ${width} ${height}`);
   part("svg").append(...windows, svg("path", { class: "grid", d: lines(source) }), svg("rect", { class: "patch" }), svg("g", { class: "seeds" }));
@@ -78,22 +79,26 @@ function paneOf(source, image) {
   return { pane, part, pen: heat.getContext("2d"), drawn: new ImageData(columns, rows) };
 }
 
-// The patch of a source under a point, as WindowLayout.patches_at.
-function patchAt({ grid, padded, before, scaled }, at) {
-  const cell = [1, 0].map((side, axis) => {
-    const inside = ((Math.floor(at[side]) + 0.5) * scaled[axis]) / field.size[axis] + before[axis];
-    return Math.min(Math.floor((inside * grid[axis]) / padded[axis]), grid[axis] - 1);
+// The patches of a source under a point, one of each window that holds it, as WindowLayout.patches_at.
+function patchesAt({ grid, padded, before, scaled, window, corners }, at) {
+  const scaledAt = [1, 0].map((side, axis) => ((Math.floor(at[side]) + 0.5) * scaled[axis]) / field.size[axis]);
+  return corners.flatMap((corner, place) => {
+    const inside = scaledAt.map((value, axis) => value - corner[axis]);
+    if (!inside.every((value, axis) => value >= 0 && value < window[axis])) return [];
+    const [row, column] = inside.map((value, axis) =>
+      Math.min(Math.floor(((value + before[axis]) * grid[axis]) / padded[axis]), grid[axis] - 1));
+    return [{ window: place, corner, row, column, patch: row * grid[1] + column }];
   });
-  return { row: cell[0], column: cell[1], patch: cell[0] * grid[1] + cell[1] };
 }
 
-// Where a row or column of patches begins, in pixels of the picture. axis: 0 is down.
-const edge = ({ grid, padded, before, scaled }, axis, cell) =>
-  (((cell * padded[axis]) / grid[axis] - before[axis]) * field.size[axis]) / scaled[axis];
+// Where a row or column of patches of a window begins, in pixels of the picture. axis: 0 is down.
+const edge = ({ grid, padded, before, scaled }, axis, cell, corner = [0, 0]) =>
+  (((cell * padded[axis]) / grid[axis] - before[axis] + corner[axis]) * field.size[axis]) / scaled[axis];
 
+// The borders of the patches of the window at the picture's upper left.
 function lines(source) {
-  const [height, width] = field.size;
-  const within = (axis) => [...Array(source.grid[axis]).keys()].map((cell) => edge(source, axis, cell)).filter((at) => at > 0 && at < field.size[axis]);
+  const [height, width] = source.window.map((side, axis) => (side * field.size[axis]) / source.scaled[axis]), ends = [height, width];
+  const within = (axis) => [...Array(source.grid[axis]).keys()].map((cell) => edge(source, axis, cell)).filter((at) => at > 0 && at < ends[axis]);
   return within(0).map((y) => `M0 ${y}H${width}`).concat(within(1).map((x) => `M${x} 0V${height}`)).join("");
 }
 
@@ -107,10 +112,13 @@ function paint() {
   if (!field || !panes.offsetParent) return;
   const at = pointer ?? last();
   for (const source of field.sources) {
-    source.at = patchAt(source, at);
-    if (source.left) source.attended = attend(source, source.at.patch, how);
+    source.at = patchesAt(source, at);
+    if (!source.packed) continue;
+    source.attended = 0;
+    for (const { window, patch } of source.at) source.attended += attend(source.packed[window], patch, how, source.scopes?.[window]);
+    join(source, source.at.map(({ window }) => window), isShare(source));
   }
-  const ready = field.sources.filter((source) => source.left), ends = scales(ready);
+  const ready = field.sources.filter((source) => source.packed), ends = scales(ready);
   for (const source of ready) heat(source, ends.get(source));
   const { color, accentColor } = getComputedStyle(panes);
   for (const source of ready.filter(({ pairs }) => pairs)) chart(source, color, accentColor);
@@ -123,7 +131,10 @@ function scales(ready) {
   const own = new Map(ready.map((source) => {
     source.times = how.scale === "uniform" && isShare(source) ? source.count : 1;
     let low = Infinity, high = -Infinity;
-    for (const value of source.values) (low = Math.min(low, value)), (high = Math.max(high, value));
+    for (const value of source.map) { // there may be none in it
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
     return [source, [low * source.times, high * source.times]];
   }));
   if (how.scale === "own") return own;
@@ -137,14 +148,14 @@ function scales(ready) {
 
 const isShare = (source) => !source.symmetric || how.stage === "softmax";
 
-function heat({ values, drawn, pen, times, part }, [low, high]) {
+function heat({ map, drawn, pen, times, part }, [low, high]) {
   const { data } = drawn, scale = (255 * times) / Math.max(high - low, 1e-12), shift = (255 * low) / Math.max(high - low, 1e-12);
-  for (let j = 0, to = 0; j < values.length; j++, to += 4) {
-    const level = Math.round(values[j] * scale - shift), from = 3 * level;
+  for (let j = 0, to = 0; j < map.length; j++, to += 4) {
+    const there = !Number.isNaN(map[j]), level = there ? Math.round(map[j] * scale - shift) : 0, from = 3 * level;
     data[to] = RAMP[from];
     data[to + 1] = RAMP[from + 1];
     data[to + 2] = RAMP[from + 2];
-    data[to + 3] = 120 + (level >> 1); // little attention lets the picture through
+    data[to + 3] = there ? 120 + (level >> 1) : 160; // little attention lets the picture through
   }
   pen.putImageData(drawn, 0, 0);
   say(part(".low"), number(low));
@@ -153,15 +164,20 @@ function heat({ values, drawn, pen, times, part }, [low, high]) {
 
 const number = (value) => String(Number(value.toPrecision(3)));
 
-function outline({ part, at, ...source }) {
-  const [x, y, right, bottom] = [edge(source, 1, at.column), edge(source, 0, at.row), edge(source, 1, at.column + 1), edge(source, 0, at.row + 1)];
+// The patch in the first window that holds it, and that window's patches.
+function outline({ part, at: [{ row, column, corner }], ...source }) {
+  const [[x, right], [y, bottom]] = [[1, column], [0, row]].map(([axis, cell]) => [cell, cell + 1].map((one) => edge(source, axis, one, corner)));
+  const [down, across] = corner.map((start, axis) => (start * field.size[axis]) / source.scaled[axis]);
+  part(".grid").setAttribute("transform", `translate(${across} ${down})`);
   const box = { x, y, width: right - x, height: bottom - y };
   for (const [key, value] of Object.entries(box)) part(".patch").setAttribute(key, value);
 }
 
 // Fig. 4 of the paper: the similarities of all pairs, grey, and of the patch with all others; the mean, and beta times it.
-function chart({ part, pairs, similarity, mean, count }, ink, accent) {
-  const canvas = part(".chart"), pen = canvas.getContext("2d"), { width, height } = canvas, bins = pairs.length;
+// Of windows, the first that holds the patch.
+function chart({ part, at: [{ window }], corners, packed, ...source }, ink, accent) {
+  const canvas = part(".chart"), pen = canvas.getContext("2d"), { width, height } = canvas;
+  const { similarity, mean, count } = packed[window], pairs = source.pairs[window], bins = pairs.length;
   const row = new Float32Array(bins);
   for (const value of similarity) row[Math.min(Math.floor(((value + 1) * bins) / 2), bins - 1)] += 1 / count;
   const total = pairs.reduce((sum, one) => sum + one, 0), all = pairs.map((one) => one / total);
@@ -191,7 +207,8 @@ function chart({ part, pairs, similarity, mean, count }, ink, accent) {
   pen.setLineDash([]);
   const least = (2 * first) / bins - 1, shown = (value) => number(how.stage === "cosine" ? value : (value - how.beta * mean) * how.gamma);
   say(part(".from"), shown(least));
-  say(part(".what"), how.stage === "cosine" ? "similarity" : "A = γ (similarity − β · mean)");
+  const within = corners.length > 1 ? `, in window ${window + 1}` : "";
+  say(part(".what"), (how.stage === "cosine" ? "similarity" : "A = γ (similarity − β · mean)") + within);
   say(part(".to"), shown(1));
 }
 
@@ -210,20 +227,24 @@ function tell(spot) {
   const room = seeds.points.length < field.most ? "" : " The next click moves the last one.";
   const told = [pinned ? `Seeds at (x, y) ${pinned}.${room}` : start, pointer ? `Under the pointer: ${place(spot)}.` : ""];
   say(line, told.join(" "));
-  for (const { part, left, symmetric, attended, count, offset, at } of field.sources) {
-    const percent = (share) => `${number(100 * share)} %`;
-    if (!left) say(part(".told"), holding(part, spot));
-    else if (symmetric) say(part(".told"), `attends to ${attended} of ${count} patches, ${percent(attended / count)}`);
-    else say(part(".told"), `${percent(1 - offset[at.patch])} goes to the class token`);
-  }
+  for (const source of field.sources) say(source.part(".told"), where(source) + found(source));
 }
 
-// The windows that hold a point, which are set off from the others.
-function holding(part, [x, y]) {
-  const held = field.windows.map(([x0, y0, x1, y1]) => x >= x0 && x < x1 && y >= y0 && y < y1);
-  part("svg").querySelectorAll(".window").forEach((window, place) => window.classList.toggle("holding", held[place]));
-  const numbers = held.flatMap((is, place) => (is ? [place + 1] : []));
-  return numbers.length ? `in window ${numbers.join(", ")} of ${held.length}: see the maps below` : "";
+// What is attended to from the point that is looked at.
+function found({ packed, symmetric, attended, count, at, rough }) {
+  const percent = (share) => `${number(100 * share)} %`, all = at.length * count;
+  if (!packed) return "too many patches to follow the pointer: click, and see the maps below";
+  const less = rough ? ", roughly: click, and see the maps below" : "";
+  if (symmetric) return `attends to ${attended} of ${all} patches, ${percent(attended / all)}${less}`;
+  const kept = at.reduce((sum, { window, patch }) => sum + packed[window].offset[patch] / at.length, 0);
+  return `${percent(1 - kept)} goes to the class token${less}`;
+}
+
+// The windows that hold the point, which are set off from the others.
+function where({ part, at, corners }) {
+  const held = at.map(({ window }) => window);
+  part("svg").querySelectorAll(".window").forEach((window, place) => window.classList.toggle("holding", held.includes(place)));
+  return corners.length > 1 ? `in window ${held.map((place) => place + 1).join(", ")} of ${corners.length}: ` : "";
 }
 
 // The seeds' rings and numbers, of one size on the screen.
@@ -263,8 +284,8 @@ const pinned = (at) => place([...seeds.points.slice(0, field.most - 1), at]);
 
 // The last seed goes to the middle of a neighbouring patch, unless it would leave the picture.
 function move([across, down], patches) {
-  const source = field.sources[field.own], { row, column } = patchAt(source, last());
-  const at = [[1, column + across * patches], [0, row + down * patches]].map(([axis, cell]) => (edge(source, axis, cell) + edge(source, axis, cell + 1)) / 2);
+  const source = field.sources[field.own], [{ row, column, corner }] = patchesAt(source, last());
+  const at = [[1, column + across * patches], [0, row + down * patches]].map(([axis, cell]) => edge(source, axis, cell + 0.5, corner));
   pointer = null;
   if (at.every((value, side) => value >= 0 && value < field.size[1 - side])) place([...seeds.points.slice(0, -1), at]);
 }

@@ -7,35 +7,50 @@ With F = mean + C the similarity of two patches is
 and C is kept in its main directions, 8 bits each. CLIP's own attention, the softmax of several heads, is no such
 product: the closest one, A_ij = L_i R_j, stands for it, with the sum of each row as it is. `attend.js` reads both.
 
-Axes: N patches of one window, C VFM width, D directions that are kept.
+Axes: B windows, N patches of one window, C VFM width, D directions that are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from proxyclip_core.attention import similarity_mean
+from proxyclip_core.interrupt import checkpoint
 
-MOST_BYTES = 500_000  # of one source, whatever the picture
+MOST_BYTES = 500_000  # of one source, whatever the picture, in all its windows
+BINS = 100  # of similarities, over -1..1
+MOST_PAIRS = 4_000_000  # that are counted for the histogram: of more, those of every second row, or third
+# Maps of the built-in models correlate with the exact ones by 0.995 to 0.9999 with FINE directions, or twice as many of
+# CLIP's attention, and by 0.94 to 0.999 with FEWEST.
+FINE, FEWEST = 48, 24
 
 
 @dataclass(frozen=True, eq=False)
 class Compact:
-    """left, right: (N, D) int8, the same where what they stand for is symmetric. scale: (D,) float32, of their product.
-    offset: (N,) float32, o, or of CLIP's attention what a row sums to. mean: m."""
+    """left, right: (B, N, D) int8, the same where what they stand for is symmetric. scale: (B, D) float32, of their
+    product. offset: (B, N) float32, o, or of CLIP's attention what a row sums to. all_directions: that there are. mean:
+    m of each window. pairs: of each window how many pairs of patches are how similar, in BINS from -1 to 1 (Fig. 4)."""
 
     left: np.ndarray
     right: np.ndarray
     scale: np.ndarray
     offset: np.ndarray
-    mean: float = 0.0
+    all_directions: int
+    mean: tuple[float, ...] = ()
+    pairs: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_symmetric(self) -> bool:
         return self.right is self.left
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether so many directions are left out that it shows."""
+        return self.left.shape[-1] < min(FINE if self.is_symmetric else 2 * FINE, self.all_directions)
 
     @property
     def nbytes(self) -> int:
@@ -49,20 +64,30 @@ class Compact:
 
 
 def compact_similarity(patches: torch.Tensor) -> Compact:
-    """(N, C) patches of unit length -> what S is computed from. With few patches all directions are kept."""
-    count, width = patches.shape
-    mean = patches.mean(dim=0)
+    """(B, N, C) patches of unit length -> what S is computed from. With few patches all directions are kept."""
+    windows, count, width = patches.shape
+    mean = patches.mean(dim=1, keepdim=True)
     centred = patches - mean
-    directions = _directions(count, width, each=1)
-    basis = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :directions]  # the main ones first
+    directions = min(width, most_directions(windows, count))
+    basis = torch.linalg.eigh(centred.mT @ centred).eigenvectors.flip(2)[..., :directions]  # the main ones first
     left, scale = _in_8_bits(centred @ basis)
-    return Compact(left, left, (scale**2).numpy(), (centred @ mean).numpy(), float(similarity_mean(patches[None])))
+    offset, means = (centred @ mean.mT)[..., 0], similarity_mean(patches)
+    pairs = tuple(pair_counts(window) for window in patches)
+    return Compact(left, left, (scale**2).numpy(), offset.numpy(), width, tuple(means.tolist()), pairs)
 
 
-def compact_attention(attention: torch.Tensor) -> Compact:
-    """(N, N) attention weights -> what they are computed from: its singular vectors, found by subspace iteration."""
+def compact_attention(attention: Iterable[torch.Tensor], windows: int = 1) -> Compact:
+    """(N, N) attention weights of each window -> what they are computed from: their singular vectors, found by subspace
+    iteration."""
+    found = [_main_directions(weights, windows) for weights in attention]
+    left, right, scale, offset = (np.stack(parts) for parts in zip(*found, strict=True))
+    return Compact(left, right, scale, offset, left.shape[1])
+
+
+def _main_directions(attention: torch.Tensor, windows: int) -> tuple[np.ndarray, ...]:
+    """(N, N) -> left, right, scale and offset of one of so many windows."""
     count = len(attention)
-    directions = _directions(count, count, each=2)
+    directions = min(count, most_directions(windows, count, each=2))
     start = torch.randn(count, directions, generator=torch.Generator().manual_seed(0))
     basis = torch.linalg.qr(attention @ start).Q
     for _ in range(2):
@@ -70,15 +95,27 @@ def compact_attention(attention: torch.Tensor) -> Compact:
     turned, values, across = torch.linalg.svd(basis.T @ attention, full_matrices=False)
     left, left_scale = _in_8_bits(basis @ turned * values.sqrt())
     right, right_scale = _in_8_bits(across.T * values.sqrt())
-    return Compact(left, right, (left_scale * right_scale).numpy(), attention.sum(dim=1).numpy())
+    return left, right, (left_scale * right_scale).numpy(), attention.sum(dim=1).numpy()
 
 
-def _directions(count: int, most: int, each: int) -> int:
-    """As many as fit, where a direction takes `each` bytes a patch."""
-    return max(1, min(most, (MOST_BYTES - 4 * count) // (each * count + 4)))
+def pair_counts(patches: torch.Tensor) -> tuple[int, ...]:
+    """(N, C) patches of unit length -> how many of their pairs are how similar, in BINS from -1 to 1."""
+    checkpoint()
+    rows = patches[:: -(-(len(patches) ** 2) // MOST_PAIRS)]
+    return tuple(torch.histc((rows @ patches.T).clamp_(-1, 1), BINS, -1, 1).int().tolist())
+
+
+def most_directions(windows: int, count: int, each: int = 1) -> int:
+    """As many as fit for so many windows of `count` patches, where a direction takes `each` bytes a patch."""
+    return max(1, (MOST_BYTES // windows - 4 * count) // (each * count + 4))
+
+
+def is_too_much(windows: int, grid_hw: tuple[int, int], of_clip: bool = False) -> bool:
+    """Whether too few directions fit for a map to be one. of_clip: CLIP's own attention."""
+    return most_directions(windows, grid_hw[0] * grid_hw[1], each=2 if of_clip else 1) < FEWEST
 
 
 def _in_8_bits(values: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
-    """(N, D) -> int8 codes, and the (D,) scales that make values of them."""
-    scale = values.abs().amax(dim=0).clamp(min=1e-30) / 127
-    return (values / scale).round().to(torch.int8).numpy(), scale
+    """(..., N, D) -> int8 codes, and the (..., D) scales that make values of them."""
+    scale = values.abs().amax(dim=-2).clamp(min=1e-30) / 127
+    return (values / scale[..., None, :]).round().to(torch.int8).numpy(), scale

@@ -217,10 +217,29 @@ def test_windows_are_drawn_where_they_are_asked_for(looking):
     expect(opened.page.locator("#inside-live .window")).to_have_count(0)
     opened.page.locator("#inside-windows input").check()
     expect(opened.page.locator("#inside-live .window")).not_to_have_count(0)
-    expect(opened.page.locator("#inside-live .told").first).to_contain_text("in window 1, 2, 3 of 3: see")
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in window 1, 2, 3 of 3: attends to")
     opened.page.locator("#inside-windows input").uncheck()
-    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("attends to")
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text(re.compile("^attends to"))
     assert opened.errors == []
+
+
+def test_the_heat_follows_the_pointer_in_windows_too(looking):
+    opened = looking()
+    opened.page.locator("#inside-windows input").check()
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in window 1, 2, 3 of 3")
+    opened.until_quiet()
+    opened.asked.clear()
+    found = []
+    for across in (0.05, 0.95):
+        opened.page.mouse.move(*spot_of(opened, across, 0.2))
+        looked(opened)
+        found.append((heat(opened)[..., :3].sum(axis=-1), told(opened)))
+    (left, first), (right, last) = found
+    assert first.startswith("in window 1 of 3: attends to") and last.startswith("in window 3 of 3: attends to")
+    darkest, third = left.min(), left.shape[1] // 5
+    assert (left[:, -third:] == darkest).all() and (right[:, :third] == darkest).all()  # what is in other windows
+    assert left[:, :third].mean() > 2 * darkest and right[:, -third:].mean() > 2 * darkest
+    assert opened.asked == [] and opened.errors == []
 
 
 def test_a_tall_picture_and_its_maps_fit_on_the_screen(looking, tmp_path):
