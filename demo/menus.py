@@ -12,6 +12,7 @@ from proxyclip_core.models.weights import missing_package
 Spec = pc.ClipSpec | pc.VfmSpec
 CURRENT = "The current result"
 PAPER, REFINED = "As in the paper", "Refined"  # the page's models by either preset
+ALL_HEADS, HEAD = "mean of its heads", "head "  # of CLIP's own attention
 ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
 PHOTO_MODELS = ("OpenAI B/16", "DINO B/8")  # what the paper takes, and small
 OWN_ATTENTION = "CLIP's own attention"
@@ -126,6 +127,17 @@ def _origin(spec: Spec) -> str:
         return f"{where}. Licence: {spec.licence}. {spec.note}".rstrip()
     # A licence that limits the use is said in full by the row's note.
     return f"{where}. {spec.note or f'Licence: {spec.licence}.'}"
+
+
+def head_name(head: int) -> str:
+    """What the menu calls a head, counted from 0."""
+    return f"{HEAD}{head + 1}"
+
+
+def head_of(name: str | None) -> int | None:
+    """The number of a head, from 0 on, by its name; None for the mean of all, and where there is no such name."""
+    number = (name or "").removeprefix(HEAD)
+    return int(number) - 1 if number.isdecimal() and 0 < len(number) < 5 and int(number) else None
 
 
 def result_names(vfms: Iterable[str], own: str | None = None) -> list[str]:

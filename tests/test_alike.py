@@ -16,6 +16,7 @@ from demo.answers import alike
 from demo.answers.inside import View
 from demo.stages import Stages
 from demo.visit import Asked, Visit
+from proxyclip_core.export.encoding import SOFTWARE
 from tests.serving import TwoModels
 
 SEED = (30.0, 30.0)
@@ -72,6 +73,7 @@ def test_several_seeds_and_sources_have_a_picture_and_a_mask_each(stages, view):
     name, content = alike.masks(stages, view)
     held = zipfile.ZipFile(io.BytesIO(content))
     assert name == "alike.zip" and len(held.namelist()) == 4 and held.testzip() is None
+    assert held.comment == SOFTWARE.encode()  # as every zip of ours
 
 
 def test_outside_the_mask_the_picture_is_grey(stages, view):

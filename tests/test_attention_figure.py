@@ -154,12 +154,12 @@ def stages(tiny_model, other_model, blocks_file) -> Stages:
 
 def test_the_page_takes_the_seeds_the_sources_and_the_stage_that_are_looked_at(stages, tiny_model):
     view = View((menus.OWN_ATTENTION, "DINO B/16"), seeds={"picture": stages.digest, "points": [[30, 30]]})
-    held = np.load(io.BytesIO(figure.attention_figure(stages, view, "npz")))
+    held = np.load(io.BytesIO(figure.attention_figure(stages, view, "npz")[1]))
     assert held["maps"].shape[:2] == (1, 3) and held["names"].tolist()[0] in ("$a_b$", "green")
     assert (held["maps"][0, 1] == tiny_model.seed_attention(stages.features(), (30, 30))).all()
-    held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, stage="cosine"), "npz")))
+    held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, stage="cosine"), "npz")[1]))
     assert held["maps"].shape[:2] == (1, 2) and str(held["stage"]) == "cosine"
-    held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, head=1, scale="uniform"), "npz")))
+    held = np.load(io.BytesIO(figure.attention_figure(stages, replace(view, head=1, scale="uniform"), "npz")[1]))
     assert held["sources"][0] == "CLIP's own attention, head 2"
     assert (held["maps"][0, 0] == tiny_model.seed_attention(stages.features(), (30, 30), source="clip", head=1)).all()
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from demo.draw.legend import percent
 from demo.stages import Stages
 from proxyclip_core.drawing.overlay import borders, picture_at, size_within
 from proxyclip_core.export.encoding import png
+from proxyclip_core.export.saving import pack
 
 BY = [("beta times the mean, as attention has it", "beta"), ("The most similar share of the picture", "share")]
 
@@ -58,9 +58,7 @@ def masks(stages: Stages, view: View) -> tuple[str, bytes]:
     if len(files) == 1:
         return f"alike_{files[0][0]}", files[0][1]
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files:
-            archive.writestr(name, content)
+    pack(packed, files)
     return "alike.zip", packed.getvalue()
 
 

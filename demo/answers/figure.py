@@ -19,9 +19,9 @@ KINDS = {
 }
 
 
-def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
-    """The file: the seeds that are looked at, from the sources that are shown, at the stage that is chosen, on one
-    scale.
+def attention_figure(stages: Stages, view: View, kind: str) -> tuple[str, bytes]:
+    """(name, content) of the file: the seeds that are looked at, from the sources that are shown, at the stage that is
+    chosen, on one scale.
 
     CLIP's own attention is laid beside them where that stage is one that it has. Raises ValueError for an unknown kind.
     """
@@ -43,4 +43,4 @@ def attention_figure(stages: Stages, view: View, kind: str) -> bytes:
         names=[result.names[result.labels[int(y), int(x)]] for x, y in points],
         regions=stages.scope(replace(s, fusion="proxy")),
     )
-    return figure.to_bytes(kind)
+    return f"attention.{kind}", figure.to_bytes(kind)

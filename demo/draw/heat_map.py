@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from proxyclip_core.drawing.plate import SEED_COLOURS
+from proxyclip_core.drawing.plate import RAMP, SEED_COLOURS
 
 STRIP = 26  # pixels of the colour bar under a map
 UNIT_SIDE = 480  # pixels of the longer side of a picture on which a marker has its plain size
@@ -27,7 +27,7 @@ def heat_map(
     picture: np.ndarray | None = None,
     low: float | None = None,
     high: float | None = None,
-    ramp: str = "inferno",
+    ramp: str = RAMP,
 ) -> np.ndarray:
     """(H, W) float values, NaN where there are none -> (H + STRIP, W, 3) uint8.
 

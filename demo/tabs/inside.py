@@ -26,7 +26,7 @@ from demo.models import Provider, ready_vfms
 from demo.stages import Stages
 from demo.tabs import inside_alike, inside_figure
 from demo.tabs.parts import EVERY, GALLERY, PRIVATE, QUICK, InsideParts, Page, Values, script
-from proxyclip_core.drawing.plate import SEED_COLOURS
+from proxyclip_core.drawing import plate
 
 # What moves the seeds: a name, as in `attention.js` -> what its button says.
 PAD = {
@@ -37,8 +37,7 @@ PAD = {
     "undo": "Remove last",
     "clear": "Remove all",
 }
-ALL_HEADS, HEAD = "mean of its heads", "head "
-RAMP = np.rint(matplotlib.colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes().hex()
+RAMP = np.rint(matplotlib.colormaps[plate.RAMP](np.arange(256))[:, :3] * 255).astype(np.uint8).tobytes().hex()
 HINT = (
     "The histograms are Fig. 4 of the paper. Grey: how alike all pairs of patches are; line: this patch and all "
     "others; solid upright: the mean; dashed: beta times the mean, below which is masked."
@@ -94,7 +93,9 @@ def _attention() -> dict[str, Any]:
         )
         scale = gr.Radio(inside.SCALES, value="own", label="Scale of the colours", elem_id="inside-scale")
     with gr.Row(elem_id="inside-more"):
-        head = Menu([ALL_HEADS], value=ALL_HEADS, label="CLIP's own attention", min_width=200, elem_id="inside-head")
+        head = Menu(
+            [menus.ALL_HEADS], value=menus.ALL_HEADS, label="CLIP's own attention", min_width=200, elem_id="inside-head"
+        )
         with gr.Column(min_width=200):
             grid = gr.Checkbox(False, label="Patch grid", container=False, elem_id="inside-grid")
             windows = gr.Checkbox(
@@ -111,7 +112,7 @@ def _attention() -> dict[str, Any]:
 
 def panes_html() -> str:
     """What `attention.js` draws in: a pane a source, a line on the seeds, the pad's buttons."""
-    drawn = html.escape(json.dumps({"ramp": RAMP, "colours": SEED_COLOURS}))
+    drawn = html.escape(json.dumps({"ramp": RAMP, "colours": plate.SEED_COLOURS}))
     keys = "The picture. Arrow keys move the last seed, Enter sets another, Delete removes it."
     pad = "".join(
         f'<button type="button" data-way="{way}" id="inside-{way}">{text}</button>' for way, text in PAD.items()
@@ -167,9 +168,9 @@ def _truth() -> dict[str, Any]:
 
 def _attention_maps(stages: Stages, view: inside.View) -> tuple[Any, ...]:
     count = stages.model().clip.heads
-    heads: dict[str, Any] = {"choices": [ALL_HEADS, *(f"{HEAD}{head + 1}" for head in range(count))]}
+    heads: dict[str, Any] = {"choices": [menus.ALL_HEADS, *(menus.head_name(head) for head in range(count))]}
     if view.head is not None and not 0 <= view.head < count:  # it was of another CLIP, which had more
-        view, heads = replace(view, head=None), heads | {"value": ALL_HEADS}
+        view, heads = replace(view, head=None), heads | {"value": menus.ALL_HEADS}
     maps, columns = inside.attention_maps(stages, view)  # each seed has a row of its own
     return live(stages, view), gr.update(value=maps, columns=columns), gr.update(**heads)
 
@@ -247,15 +248,10 @@ def _as_sent(part: Any, value: Any) -> Any:
 def read_view(page: Page, values: Values) -> inside.View:
     """What is looked at, as it stands on the page."""
     parts = page.inside
-    shown = (values[parts.stage], values[parts.scale], bool(values[parts.windows]), _head(values[parts.head]))
+    shown = (values[parts.stage], values[parts.scale], bool(values[parts.windows]), menus.head_of(values[parts.head]))
     truth = (values[parts.label_map], page.examples, values[parts.mask_word])
     alike = (values[parts.alike.by], values[parts.alike.share], values[parts.alike.other] or "", values[parts.word.way])
     return inside.View(tuple(values[parts.sources]), *shown, values[page.held.seeds], *truth, *alike)
-
-
-def _head(name: str | None) -> int | None:
-    number = (name or "").removeprefix(HEAD)
-    return int(number) - 1 if number.isdecimal() and len(number) < 5 else None
 
 
 def wire_shown(page: Page) -> None:

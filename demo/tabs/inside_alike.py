@@ -5,18 +5,18 @@ In both a click on the picture chooses a seed. There is one set of seeds for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from demo.answers import alike, to_word
-from demo.answers.errors import NO_RESULT, message
+from demo.answers.errors import message
 from demo.answers.inside import View
-from demo.components import Drawn, Menu, Picture, as_download, spot
+from demo.components import Drawn, Menu, Picture, spot
 from demo.examples import Example
 from demo.stages import Stages
-from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, AlikeParts, Page, Values, WordParts, click_on
+from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, QUICK, AlikeParts, Page, Values, WordParts
 
 # attention.js has the seeds of its own.
 TELL = """(seeds) => {
@@ -95,8 +95,8 @@ def show_word(stages: Stages, view: View) -> tuple[Any, ...]:
     return alike.picked_picture(stages, view), *to_word.shown(stages, view)
 
 
-def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View]) -> list[Any]:
-    """What is returned is to be followed by filling the open section. looking: what `read_view` reads."""
+def wire(page: Page) -> list[Any]:
+    """What is returned is to be followed by filling the open section."""
     parts, held, inside = page.inside.alike, page.held, page.inside
 
     def on_pick(values: Values, event: gr.EventData) -> Any:
@@ -109,16 +109,6 @@ def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View
     def on_scene(name: str | None) -> Any:
         return next((example.picture for example in page.examples if example.name == name), None)
 
-    def on_take(values: Values) -> Values:
-        visit = page.visit(values)
-        if visit is None:
-            return {inside.note: message(NO_RESULT), parts.file: None}
-        view = read_view(page, values)
-        wanted = view.vfms(view.of(visit.asked.settings))
-        made, visit, error = page.runner(alike.masks, visit, view, wanted=wanted, more=bool(view.other))
-        file = None if error else as_download(parts.file, made[1], made[0])
-        return {held.visit: visit, inside.note: message(error), parts.file: file}
-
     picked = gr.on(
         [parts.picture.select, inside.word.picture.select],
         on_pick,
@@ -129,7 +119,4 @@ def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View
     )
     picked.then(None, held.seeds, None, js=TELL, **QUICK)
     chosen = parts.scene.input(on_scene, parts.scene, parts.other, queue=False, **QUICK)
-    outputs = [held.visit, inside.note, parts.file]
-    taken = parts.take.click(on_take, looking | {held.visit}, outputs, show_progress_on=parts.take, **ON_MODEL)
-    taken.success(None, None, None, js=click_on(parts.file))
     return [picked, chosen]

@@ -1,4 +1,4 @@
-"""What is seen in "Look inside", to take away: attention as a figure, and a link. Layout, and the figure's wiring."""
+"""What is seen in "Look inside", to take away: attention as a figure, masks, and a link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo.answers import figure
+from demo.answers import alike, figure
 from demo.answers.errors import NO_RESULT, message
 from demo.answers.inside import View
 from demo.components import Menu, as_download
@@ -34,22 +34,36 @@ def layout() -> FigureParts:
 
 def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View]) -> None:
     """looking: the components that `read_view` reads."""
-    parts, held = page.inside.figure, page.held
+    parts, other = page.inside.figure, page.inside.alike
+    reading = looking, read_view
+    _wire_take(page, *reading, parts.take, parts.file, figure.attention_figure, parts.kind)
+    _wire_take(page, *reading, other.take, other.file, alike.masks)
+
+
+def _wire_take(
+    page: Page,
+    looking: set[Any],
+    read_view: Callable[[Page, Values], View],
+    take: gr.Button,
+    file: gr.DownloadButton,
+    make: Callable[..., tuple[str, bytes]],
+    *chosen: Any,
+) -> None:
+    """A button that has a file made of what is looked at, which the browser then saves.
+
+    make: (stages, view, values of the components `chosen`) -> (name, content).
+    """
+    held, note = page.held, page.inside.note
 
     def on_take(values: Values) -> Values:
         visit = page.visit(values)
         if visit is None:
-            return {page.inside.note: message(NO_RESULT), parts.file: None}
-        looked, kind = read_view(page, values), str(values[parts.kind])
-        wanted = looked.vfms(looked.of(visit.asked.settings))
-        made, visit, error = page.runner(figure.attention_figure, visit, looked, kind, wanted=wanted)
-        name = f"attention.{kind}"
-        return {
-            held.visit: visit,
-            page.inside.note: message(error),
-            parts.file: None if error else as_download(parts.file, made, name),
-        }
+            return {note: message(NO_RESULT), file: None}
+        view = read_view(page, values)
+        given, wanted = [values[part] for part in chosen], view.vfms(view.of(visit.asked.settings))
+        made, visit, error = page.runner(make, visit, view, *given, wanted=wanted, more=bool(view.other))
+        return {held.visit: visit, note: message(error), file: None if error else as_download(file, made[1], made[0])}
 
-    inputs, outputs = looking | {held.visit, parts.kind}, [held.visit, page.inside.note, parts.file]
-    taken = parts.take.click(on_take, inputs, outputs, show_progress_on=parts.take, **ON_MODEL)
-    taken.success(None, None, None, js=click_on(parts.file))
+    inputs = looking | {held.visit, *chosen}
+    taken = take.click(on_take, inputs, [held.visit, note, file], show_progress_on=take, **ON_MODEL)
+    taken.success(None, None, None, js=click_on(file))

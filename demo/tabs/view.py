@@ -57,7 +57,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
         chosen.then(on_opened, **filling)
     gr.on([*inside.changes(page), *compare.changes(page)], on_changed, **filling)
     inside.wire_seeds(page).then(on_changed, **filling)
-    for chain in inside_alike.wire(page, inside.inputs(page), inside.read_view):
+    for chain in inside_alike.wire(page):
         chain.then(on_changed, **filling)
     compare.wire_both(page).then(on_changed, **filling)
     compare.wire(page)

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from proxyclip_core.export.encoding import SOFTWARE, check_free, is_ours, replacing
 
@@ -30,7 +31,13 @@ def write_files(path: Path, files: Files, force: bool = False) -> None:
 
 def _write_zip(path: Path, files: Files, force: bool) -> None:
     check_free(path, force or is_ours(path))
-    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with replacing(path) as file:
+        pack(file, files)
+
+
+def pack(file: IO[bytes], files: Files) -> None:
+    """Writes files as one zip into an open file."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = SOFTWARE.encode()
         for name, content in files:
             packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else None  # the others are packed already
