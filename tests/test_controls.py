@@ -114,6 +114,7 @@ COMPARE_TAB: list[tuple] = [
     ("compare-both", "click", None, {}, set(), NOTHING),
     ("compare-run", "click", None, {}, set(), {"vfm": 1}),  # the patch size that is not there yet
     ("compare-stop", "click", None, {}, set(), NOTHING),
+    ("compare-copy", "click", None, {}, set(), NOTHING),
 ]
 ROWS = [(view, row) for view, rows in (("segment", SEGMENT_TAB), ("compare", COMPARE_TAB)) for row in rows]
 ROWS += [("inside/attention", row) for row in INSIDE_TAB]

@@ -11,13 +11,28 @@ from demo.answers.looking import Looking
 
 VIEWS = ("segment", "inside/attention", "compare")
 SOURCES = (menus.OWN_ATTENTION, "DINO B/8, keys", "DINO B/16")
+RESULTS, SCENES = (menus.CURRENT, "CLIP alone", "DINO B/16"), ("farm", "天")
 LOOKING = Looking(
-    "inside/attention", ((120.5, 80.0), (3.0, 4.0)), SOURCES[1:], "cosine", "shared", True, ("a & b; c", "$x_1$", "天")
+    view="inside/attention",
+    points=((120.5, 80.0), (3.0, 4.0)),
+    sources=SOURCES[1:],
+    stage="cosine",
+    scale="shared",
+    windows=True,
+    hidden=("a & b; c", "$x_1$", "天"),
+    head=2,
+    by="share",
+    share=0.25,
+    second="天",
+    way="clip",
+    left="DINO B/16",
+    right="CLIP alone",
+    opacity=0.35,
 )
 
 
 def read(**query: str) -> Looking:
-    return Looking.from_query(query, VIEWS, SOURCES)
+    return Looking.from_query(query, VIEWS, SOURCES, RESULTS, SCENES)
 
 
 def test_a_link_brings_back_how_a_result_was_looked_at():
@@ -37,6 +52,11 @@ def test_a_link_says_only_what_is_not_as_the_page_opens():
         {"view": "inside"},
         {"stage": "<script>"},
         {"scale": "7", "in": "<b>"},
+        {"head": "head 0", "way": "", "alike": "<b>", "second": "../farm.png"},
+        {"head": "head -1", "left": "SAM B/16", "right": "[]"},
+        {"head": "head 99999", "share": "nan", "opacity": "1e999"},
+        {"share": "0", "opacity": "-1"},
+        {"share": "x", "opacity": ""},
         {"seeds": "a,b;1;2,3,4;nan,0;inf,1;,"},
         {"seeds": "9" * 400 + ",1"},
         {"hidden": "{}"},

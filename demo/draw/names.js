@@ -1,7 +1,8 @@
 // Pictures in galleries are named by their captions, where gradio only counts them ("Thumbnail 1 of 10"), and the lines
 // that tell of results are read out when they change. Runs once, when the page has opened.
 () => {
-  const LINES = ["status", "estimate", "notes", "inside-where", "inside-note", "compare-line", "compare-note"];
+  const LINES = ["status", "estimate", "notes", "copied", "inside-where", "inside-note", "inside-copied"];
+  LINES.push("compare-line", "compare-note", "compare-copied");
   function name() {
     for (const button of document.querySelectorAll('button[aria-label^="Thumbnail "]')) {
       const caption = button.querySelector(".caption-label")?.textContent.trim();

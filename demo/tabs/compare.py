@@ -15,7 +15,7 @@ from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, Page, Values, script
+from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, LinkParts, Page, Values, script
 from demo.visit import Visit
 
 SLIDER_HEIGHT = 500  # pixels
@@ -40,6 +40,9 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         elem_id="compare-slider",
     )
     line = gr.HTML(min_height=72, js_on_load=script("divider"), elem_id="compare-line")
+    sharing = LinkParts.make("compare-")
+    for part in (sharing.copy, sharing.copied, sharing.link):
+        part.render()
     gr.Markdown(
         "## Contact sheet\n"
         "The time is that of the vision model and of what follows; CLIP reads the picture once for all."
@@ -57,7 +60,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         stop = gr.Button("Stop", min_width=100, elem_id="compare-stop")
     progress = gr.HTML(min_height=48, elem_id="compare-progress")
     sheet = gr.Gallery(label="Contact sheet", columns=3, elem_id="compare-sheet", **GALLERY)
-    return CompareParts(note, left, right, slider, line, chosen, both, run, stop, progress, sheet)
+    return CompareParts(note, left, right, slider, line, sharing, chosen, both, run, stop, progress, sheet)
 
 
 def inputs(page: Page) -> set[Any]:

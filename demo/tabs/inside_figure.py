@@ -11,10 +11,11 @@ from demo.answers import alike, figure
 from demo.answers.errors import NO_RESULT, message
 from demo.answers.inside import View
 from demo.components import Menu, as_download
-from demo.tabs.parts import ON_MODEL, FigureParts, Page, Values, click_on
+from demo.tabs.parts import ON_MODEL, FigureParts, LinkParts, Page, Values, click_on
 
 
 def layout() -> FigureParts:
+    sharing = LinkParts.make("inside-")
     with gr.Row(equal_height=True, elem_id="inside-figure"):
         kind = Menu(
             list(figure.KINDS.items()),
@@ -26,10 +27,11 @@ def layout() -> FigureParts:
             elem_id="inside-figure-kind",
         )
         take = gr.Button("Download figure", min_width=150, elem_id="inside-figure-take")
-        copy = gr.Button("Copy link", min_width=130, elem_id="inside-copy")
-    link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="inside-link")
+        sharing.copy.render()
+    sharing.copied.render()
+    sharing.link.render()
     file = gr.DownloadButton("Figure", visible="hidden", elem_id="inside-figure-file")
-    return FigureParts(kind, take, file, copy, link)
+    return FigureParts(kind, take, file, sharing)
 
 
 def wire(page: Page, looking: set[Any], read_view: Callable[[Page, Values], View]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,22 +12,23 @@ import gradio as gr
 from demo import menus
 from demo.answers import save_load
 from demo.answers.errors import message
-from demo.answers.inside import Point, Seeds
+from demo.answers.inside import Seeds
 from demo.answers.looking import FIRST_VIEW, Looking
 from demo.models import ready_vfms
 from demo.tabs.parts import PRIVATE, QUICK, Page, Values, script
 from demo.visit import Asked, file_digest
 
-COPY = """(query) => {
+COPY = """async (query) => {
     const address = location.origin + location.pathname + "?" + query;
-    navigator.clipboard?.writeText(address).catch(() => {});
-    return address;
+    const copied = await navigator.clipboard?.writeText(address).then(() => "yes", () => "");
+    return [address, copied ?? ""]; // without https there is no clipboard
 }"""
+COPIED, NOT_COPIED = "Copied", "The browser does not let a page copy here: take the link from the box below."
 
 
 def wire(page: Page) -> None:
-    """The buttons: the browser copies the address, and shows it where it may not."""
-    q, inside, held = page.question, page.inside, page.held
+    """The buttons: the browser copies the address, and shows it."""
+    q, parts = page.question, page.segment
 
     def on_link(values: Values) -> Values:
         try:
@@ -34,32 +36,65 @@ def wire(page: Page) -> None:
             query = save_load.query_of(asked, page.default, page.examples) | _looking(page, values, asked).as_query()
         except ValueError as error:
             return {q.message: message(str(error))}
-        return {page.segment.query: urlencode(query)}
+        # An earlier "Copied" goes, so that the next one is read out, too.
+        return {parts.query: urlencode(query), q.message: message(""), **dict.fromkeys(lines, "")}
 
-    def on_linked(address: str) -> Any:
-        return gr.update(value=address, visible=True)
+    def on_linked(address: str, copied: str) -> Any:
+        return gr.update(value=address, visible=True), f"<p>{COPIED if copied == 'yes' else NOT_COPIED}</p>"
 
-    looked = {inside.sources, inside.stage, inside.scale, inside.windows, held.view, held.seeds, held.hidden}
-    for button, box in ((page.segment.copy, page.segment.link), (inside.figure.copy, inside.figure.link)):
-        linked = button.click(on_link, q.inputs | looked, [page.segment.query, q.message], queue=False, **QUICK)
-        linked.success(on_linked, page.segment.query, box, js=COPY, **QUICK)
+    inputs = q.inputs | set(_parts(page)) | {page.inside.alike.other, page.held.view, page.held.hidden}
+    shares = (parts.sharing, page.inside.figure.sharing, page.compare.sharing)
+    lines = [share.copied for share in shares]
+    for share in shares:
+        linked = share.copy.click(on_link, inputs, [parts.query, q.message, *lines], queue=False, **QUICK)
+        linked.success(on_linked, [parts.query] * 2, [share.link, share.copied], js=COPY, **QUICK)
+
+
+def _parts(page: Page) -> list[Any]:
+    """The components that a link is about, besides the question, in the order of `_looking`."""
+    inside, compared = page.inside, page.compare
+    shown = [inside.sources, inside.stage, inside.scale, inside.windows, inside.head]
+    alike = [inside.alike.by, inside.alike.share, inside.alike.scene, inside.word.way]
+    return [*shown, *alike, compared.left, compared.right, page.segment.opacity, page.held.seeds]
 
 
 def _looking(page: Page, values: Values, asked: Asked) -> Looking:
-    inside, held = page.inside, page.held
-    points: tuple[Point, ...] = ()
-    if save_load.example_of(asked, page.examples):  # any other picture stays here, and its seeds with it
-        points = Seeds.read(values[held.seeds], file_digest(asked.picture)).points
-    view, sources = str(values[held.view]), tuple(values[inside.sources])
-    shown = (values[inside.stage], values[inside.scale], bool(values[inside.windows]))
-    return Looking(view, points, sources, *shown, page.hidden(values))
+    sources, stage, scale, windows, head, by, share, _, way, left, right, opacity, seeds = (
+        values[part] for part in _parts(page)
+    )
+    other = values[page.inside.alike.other]
+    second = save_load.example_of(replace(asked, picture=other), page.examples) if other else None
+    # Any picture but an example's stays here, and its seeds with it.
+    points = Seeds.read(seeds, file_digest(asked.picture)).points if save_load.example_of(asked, page.examples) else ()
+    return Looking(
+        view=str(values[page.held.view]),
+        points=points,
+        sources=tuple(sources),
+        stage=stage,
+        scale=scale,
+        windows=bool(windows),
+        hidden=page.hidden(values),
+        head=menus.head_of(head),
+        by=by,
+        share=share,
+        second=second.name if second else "",
+        way=way,
+        left=left or menus.CURRENT,
+        right=right or menus.CURRENT,
+        opacity=opacity,
+    )
 
 
 def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
     """What a link says of how its result was looked at, for a page that opens with what was asked."""
     s, inside, held = asked.settings, page.inside, page.held
-    sources = [menus.OWN_ATTENTION, *menus.vfm_names(ready_vfms(page.runner.models, s.clip), s.vfm)]
-    looking = Looking.from_query(query, (FIRST_VIEW, *inside.tabs, "compare"), sources)
+    ready = ready_vfms(page.runner.models, s.clip)
+    sources = [menus.OWN_ATTENTION, *menus.vfm_names(ready, s.vfm)]
+    results = [menus.CURRENT, *menus.result_names(ready, s.vfm)]
+    pictures = {example.name: example.picture for example in page.examples}
+    views = (FIRST_VIEW, *inside.tabs, "compare")
+    looking = Looking.from_query(query, views, sources, results, scenes=pictures)
+    heads = [menus.ALL_HEADS, *([] if looking.head is None else [menus.head_name(looking.head)])]
     found: Values = {
         held.hidden: list(looking.hidden),
         held.linked: {"view": looking.view, "hidden": looking.hidden},
@@ -67,7 +102,17 @@ def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
         inside.stage: looking.stage,
         inside.scale: looking.scale,
         inside.windows: looking.windows,
+        inside.head: gr.update(choices=heads, value=heads[-1]),  # how many there are is known when it is looked at
+        inside.alike.by: looking.by,
+        inside.alike.share: looking.share,
+        inside.alike.scene: looking.second,
+        inside.alike.other: pictures.get(looking.second),
+        inside.word.way: looking.way,
+        page.compare.left: gr.update(choices=results, value=looking.left),
+        page.compare.right: gr.update(choices=results, value=looking.right),
     }
+    if "opacity" in query:  # otherwise as the person likes it
+        found[page.segment.opacity] = looking.opacity
     example = save_load.example_of(asked, page.examples)
     if example is not None and example.name == query.get("example"):
         found[held.seeds] = {"picture": file_digest(asked.picture), "points": looking.points}
@@ -76,9 +121,7 @@ def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
 
 def outputs(page: Page) -> list[Any]:
     """The components that `restored` fills."""
-    held, inside = page.held, page.inside
-    shown = [inside.sources, inside.stage, inside.scale, inside.windows]
-    return [held.hidden, held.linked, held.seeds, *shown]
+    return [page.held.hidden, page.held.linked, page.inside.alike.other, *_parts(page)]
 
 
 def follow(page: Page, opened: Any) -> None:

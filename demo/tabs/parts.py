@@ -127,6 +127,32 @@ class QuestionParts:
 
 
 @dataclass(frozen=True)
+class LinkParts:
+    """To copy a link: a button, a line that says whether the browser took it, and the link itself. Each is rendered
+    where it is to stand."""
+
+    copy: gr.Button
+    copied: gr.HTML
+    link: gr.Textbox
+
+    @classmethod
+    def make(cls, prefix: str = "") -> LinkParts:
+        """prefix: of the elements' names."""
+        return cls(
+            gr.Button("Copy link", min_width=130, elem_id=f"{prefix}copy", render=False),
+            gr.HTML(elem_id=f"{prefix}copied", elem_classes="copied", render=False),
+            gr.Textbox(
+                label="Link",
+                visible=False,
+                interactive=False,
+                buttons=["copy"],
+                elem_id=f"{prefix}link",
+                render=False,
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class SegmentParts:
     own_note: gr.HTML
     use_photo_models: gr.Button
@@ -146,8 +172,7 @@ class SegmentParts:
     formats: Names
     wishes: Names
     load: UploadButton
-    copy: gr.Button
-    link: gr.Textbox
+    sharing: LinkParts
     zip_file: gr.DownloadButton
     query: gr.Textbox
     layers: gr.HTML
@@ -161,8 +186,7 @@ class FigureParts:
     kind: Menu
     take: gr.Button
     file: gr.DownloadButton
-    copy: gr.Button
-    link: gr.Textbox
+    sharing: LinkParts
 
 
 @dataclass(frozen=True)
@@ -222,6 +246,7 @@ class CompareParts:
     right: Menu
     slider: gr.ImageSlider
     line: gr.HTML
+    sharing: LinkParts
     chosen: Names
     both: gr.Button
     run: gr.Button

@@ -10,7 +10,19 @@ import gradio as gr
 from demo.answers import save_load, segment
 from demo.answers.errors import UserError, message, missing
 from demo.components import Drawn, Menu, Names, UploadButton, liked
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, QUICK, Page, SegmentParts, Values, click_on, script
+from demo.tabs.parts import (
+    EVERY,
+    LATEST,
+    ON_MODEL,
+    PRIVATE,
+    QUICK,
+    LinkParts,
+    Page,
+    SegmentParts,
+    Values,
+    click_on,
+    script,
+)
 from proxyclip_core import export
 
 # What scripts of these components have found, as they trigger an event.
@@ -100,11 +112,13 @@ def _scores() -> dict[str, Any]:
 
 
 def _save_and_share() -> dict[str, Any]:
+    sharing = LinkParts.make()
     with gr.Accordion("Save and share", open=True, elem_id="carry"):
         with gr.Row():
             save = gr.Button("Download", min_width=130, elem_id="save")
             load = UploadButton("Load settings", file_types=[".json"], min_width=130, elem_id="load", size="lg")
-            copy = gr.Button("Copy link", min_width=130, elem_id="copy")
+            sharing.copy.render()
+        sharing.copied.render()
         gr.Markdown(
             "The download holds what is ticked below; the link holds the settings and what is looked at, no picture.",
             elem_id="carry-note",
@@ -122,10 +136,10 @@ def _save_and_share() -> dict[str, Any]:
                 label="If wished",
                 elem_id="wishes",
             )
-        link = gr.Textbox(label="Link", visible=False, interactive=False, buttons=["copy"], elem_id="link")
+        sharing.link.render()
         zip_file = gr.DownloadButton("Download", visible="hidden", elem_id="zip-file")
         query = gr.Textbox(visible=False)
-    taken = {"save": save, "formats": formats, "wishes": wishes, "load": load, "copy": copy, "link": link}
+    taken = {"save": save, "formats": formats, "wishes": wishes, "load": load, "sharing": sharing}
     return {**taken, "zip_file": zip_file, "query": query}
 
 
