@@ -281,7 +281,7 @@ class Stages:
             templates=templates,
             clip_name=self.clip.name,
             clip_id=self.clip.digest,
-            notes=(*dropped, *notes_on(given, self.clip.name, has_background)),
+            notes=(*dropped, *notes_on(given, self.clip.name, len(classes), has_background)),
         )
 
     def _embed_words(self, words: Sequence[str], templates: str, progress: Progress) -> torch.Tensor:

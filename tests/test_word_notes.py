@@ -27,6 +27,11 @@ def test_the_built_in_clip_says_what_it_never_saw():
     assert unseen_note(find_clip("OpenAI B/16"), (("theodolite",),)) == ""
 
 
+def test_what_a_slip_was_meant_to_be_is_named():
+    note = unseen_note(find_clip("Built-in"), (("hores",), ("Blue skky",), ("xylem", "grsas"), ("hosre",)))
+    assert note.startswith("Built-in never saw hores (horse?), Blue skky (blue sky?), xylem and others when")
+
+
 def test_the_list_of_what_it_saw_is_the_one_it_was_trained_on():
     stuff, drawings = pytest.importorskip("assets.builtin.recipe.stuff"), "assets/builtin/recipe/words.txt"
     listed = (BUILTIN_FOLDER / "words.txt").read_text(encoding="utf-8").splitlines()
@@ -37,8 +42,26 @@ def test_the_list_of_what_it_saw_is_the_one_it_was_trained_on():
 
 
 def test_a_class_that_is_alone_is_told_unless_a_background_takes_the_rest():
-    assert notes_on((("horse", "pony"),), "mine", False)[0].startswith(ALONE)
-    assert notes_on((("horse",),), "mine", True) == () == notes_on((("horse",), ("sky",)), "mine", False)
+    assert notes_on((("horse",),), "mine", 1, False)[0].startswith(f"{ALONE} Name what else is there")
+    assert notes_on((("horse",),), "mine", 2, True) == () == notes_on((("horse",), ("sky",)), "mine", 2, False)
+
+
+def test_a_background_that_is_alone_is_told():
+    assert notes_on((("horse",),), "mine", 1, True) == (
+        "'horse' is the background and the only class, so all is background. Name what is there.",
+    )
+
+
+@pytest.mark.parametrize("words", ["sky; grass; palm tree", "sky | grass | palm tree"])
+def test_one_class_of_several_wordings_is_shown_as_several_classes(words):
+    note = notes_on(parse_vocabulary(words), "mine", 1, False)[0]
+    assert "';' joins wordings of one class; if these are several: sky, grass, palm tree." in note
+
+
+@pytest.mark.parametrize("words", ["sky. grass. horse", "sky/grass", "sky and grass", "sky grass horse", "sky + grass"])
+def test_one_class_that_may_be_several_says_how_they_are_parted(words):
+    assert "If these are several, put commas between them." in notes_on(((words,),), "mine", 1, False)[0]
+    assert "commas" not in notes_on((("palm tree",),), "mine", 1, False)[0]
 
 
 @pytest.fixture

@@ -72,8 +72,7 @@ class Answer:
     @property
     def is_alone(self) -> bool:
         """Whether all of the picture went to the only class there is."""
-        visit = self.visit
-        return bool(visit and visit.asked.settings.background == "none" and len(visit.held("overlay").coverage) == 1)
+        return self.visit is not None and len(self.visit.held("overlay").coverage) == 1
 
 
 def check(asked: Asked) -> None:
