@@ -261,7 +261,8 @@ def test_another_vision_model_is_laid_beside(looking):
 def test_beta_moves_the_histogram_and_the_numbers(looking):
     opened = looking()
     opened.page.get_by_role("tab", name="Similarity").click()
-    figure, table = opened.page.locator("#inside-similarity svg[role=img]"), opened.page.locator("#inside-statistics")
+    figure = opened.page.locator("#inside-similarity svg[role=img]").last
+    table = opened.page.locator("#inside-statistics")
     expect(figure).to_be_visible()
     described, numbers = figure.get_attribute("aria-label"), table.inner_text()
     assert "masked" in described
