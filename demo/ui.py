@@ -62,6 +62,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     default = presets.refined(pc.Settings(clip, vfm, first.words if first else ""))
     with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
         demo.models = models
+        gr.HTML('<a href="#tabs">Skip to the result</a>', elem_id="skip")
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(min_width=320, scale=2, elem_id="question"):

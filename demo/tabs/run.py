@@ -399,6 +399,6 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
     link.follow(page, opened)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
-    for name in ("drop", "typing", "names"):
+    for name in ("drop", "typing", "tabs", "names"):
         opened.then(None, js=script(name), **PRIVATE)
     return opened

@@ -127,6 +127,47 @@ def test_nothing_moves_when_nobody_moves_anything(visit, small, picture):
     assert opened.asked == []
 
 
+def test_keys_lead_past_the_question_and_along_the_tabs(visit, small):
+    opened = visit(small)
+    keys, past = opened.page.keyboard, opened.page.get_by_role("link", name="Skip to the result")
+    assert past.evaluate("(link) => getComputedStyle(link.closest('#skip')).clipPath") == "inset(50%)"
+    keys.press("Tab")
+    expect(past).to_be_focused()
+    assert past.evaluate("(link) => getComputedStyle(link.closest('#skip')).clipPath") == "none"
+    keys.press("Enter")
+    keys.press("Tab")
+    segment, inside, compare = (
+        opened.page.get_by_role("tab", name=name, exact=True) for name in ("Segment", "Look inside", "Compare")
+    )
+    for key, reached in (("ArrowRight", inside), ("End", compare), ("ArrowRight", segment), ("ArrowLeft", compare)):
+        keys.press(key)
+        expect(reached).to_be_focused()
+    expect(segment).to_have_attribute("aria-selected", "true")  # what is reached opens when it is wished
+    keys.press("Enter")
+    expect(compare).to_have_attribute("aria-selected", "true")
+
+
+def test_a_slider_shows_that_it_has_the_focus(visit, small):
+    opened = visit(small)
+    opened.unfold("Word lists and background")
+    opened.page.click("#background input")
+    opened.page.get_by_role("option", name="short list of words").click()
+    expect(opened.page.locator("#threshold input[type=range]")).to_be_enabled()
+    for slider in ("beta", "gamma", "opacity", "threshold"):
+        opened.page.locator(f"#{slider} button").focus()
+        opened.page.keyboard.press("Tab")
+        expect(opened.page.locator(f"#{slider} input[type=range]")).to_be_focused()
+        expect(opened.page.locator(f"#{slider} input[type=range]")).to_have_css("outline-style", "solid")
+
+
+def test_what_is_pressed_on_a_phone_is_as_large_as_a_finger(visit, small):
+    opened = visit(small, PHONE)
+    for selector, least in ((".source-selection button", 44), ("#beta input", 40), ("#opacity input[type=range]", 40)):
+        found = opened.page.locator(selector).last.bounding_box()
+        assert found["height"] >= least, selector
+    assert not any(dot.is_visible() for dot in opened.page.locator("footer .divider").all())
+
+
 def test_a_picture_too_large_is_said(visit, small, tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(bytes(21_000_000))
