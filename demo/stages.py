@@ -30,7 +30,8 @@ from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.interrupt import interruptible
 from proxyclip_core.models.word_cache import private_to
-from proxyclip_core.refine import BY_SAM
+from proxyclip_core.refine import BY_GRAPH, BY_SAM
+from proxyclip_core.refine.patches import PatchGraph
 from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
@@ -41,7 +42,7 @@ DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
 # Of the values that one event used, those that are made again soonest leave first.
 DISPENSABLE = (
     *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
-    "compact",
+    *("compact", "graph"),
     *("regions", "sam", "vfm", "clip"),
 )
 
@@ -144,6 +145,11 @@ class Stages:
         is_kept = settings.scope == "regions" and settings.fusion == "proxy"
         return self.regions(settings) if is_kept else None
 
+    def graph(self, settings: pc.Settings | None = None) -> PatchGraph:
+        """The links of the VFM's patches, which know no words either."""
+        s = settings or self.settings
+        return self._value(self._keys(s)["graph"], lambda: self.model(s).patch_graph(self.features(s)).to("cpu"))
+
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         self._check_time(settings or self.settings, "dense")
         return self._value(self._keys(settings)["dense"], lambda: self._fuse(settings or self.settings))
@@ -213,7 +219,8 @@ class Stages:
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""
         keys = self._keys(settings)
-        after_clip = {keys[stage] for stage in ("vfm", "dense", "logits", "refined", "result")}
+        graph = ("graph",) if settings.refine in BY_GRAPH else ()
+        after_clip = {keys[stage] for stage in ("vfm", *graph, "dense", "logits", "refined", "result")}
         found = [self._entries.get(key) for key in after_clip if settings.fusion == "proxy" or key[0] != "vfm"]
         return sum(entry.seconds for entry in found if entry)
 
@@ -355,6 +362,7 @@ class Stages:
         limits.check_refined(picture.shape[:2], len(logits.vocabulary.queries), s.refine)
         seen: dict[str, Any] = {"views": self.sam(s)} if s.refine in BY_SAM else {}
         seen |= {"regions": self.regions(s)} if s.refine == "sam" else {}
+        seen |= {"graph": self.graph(s)} if s.refine in BY_GRAPH else {}
         return self.model(s).refine(logits, self.features(s), picture, s.refine, **seen).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:

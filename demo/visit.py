@@ -128,6 +128,7 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
     stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
+    stages["graph"] = vfm
     stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result}
     stages |= {"overlay": result, "layers": result}
     stages["presence"] = (dense, words)

@@ -21,7 +21,7 @@ from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.clip import early_layers
 from proxyclip_core.models.diffusion import WIDTH
 from proxyclip_core.models.registry import USUAL_SAM
-from proxyclip_core.refine import BY_SAM
+from proxyclip_core.refine import BY_GRAPH, BY_SAM
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import templates_of
 
@@ -32,14 +32,14 @@ DIFFUSION = 2.7e12  # of one window through Stable Diffusion's encoder, 80 %, an
 # Longer side of the working size; entries at each of its pixels, whatever the queries; and for each query.
 REFINING = {"quick": (448, 300, 10), "pixels": (640, 300, 10), "pixels+": (480, 1000, 400)}
 PAIR = 3 * ENTRY  # of patches, among which each chooses its links
-LINKS = 400 * 2 * 40 * 10  # of a patch: scores move along them, both ways, in all steps of the solver
+LINKS = 520 * 20 * 10  # of a patch: scores move along them in all steps of the solver
 PROMPTS, PROMPT = 64, 1e10  # that SAM is asked, and operations of each
 # What a stage is made of; stages that settings do not ask for take no operations.
 NEEDS = {
     "regions": ("sam",),
     "dense": ("clip", "vfm", "regions"),
     "logits": ("dense", "words"),
-    "refined": ("logits", "regions"),
+    "refined": ("logits", "regions", "graph"),
     "result": ("refined",),
 }
 
@@ -103,10 +103,11 @@ def operations(
     attending = _attending(windows, patches, s.reach) * (width + vfm.width) if vfm else 0.0
     found["dense"] = windows * values + attending
     found["logits"] = 2.0 * windows * patches * clip.embedding * len(queries)
-    found["refined"] = 0.0
-    if s.refine in ("patches", "pixels+"):
+    found["graph"] = found["refined"] = 0.0
+    if s.refine in BY_GRAPH:
         every = windows * patches
-        found["refined"] += every**2 * (2.0 * (vfm or clip.tower).width + PAIR) + every * LINKS * len(queries)
+        found["graph"] = every**2 * (2.0 * (vfm or clip.tower).width + PAIR)
+        found["refined"] = float(every * LINKS * len(queries))
     if s.refine in REFINING:
         side, once, each = REFINING[s.refine]
         pixels = prod(size_hw) * min(1.0, side / max(size_hw)) ** 2

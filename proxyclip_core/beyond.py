@@ -13,6 +13,7 @@ from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.picture import ImageLike, read_image
 from proxyclip_core.pipeline import Stages, check_same_clip, stage
+from proxyclip_core.refine.patches import PatchGraph
 from proxyclip_core.refine.regions import paint
 from proxyclip_core.settings import SETTINGS, Settings, default
 from proxyclip_core.types import (
@@ -90,6 +91,16 @@ class Beyond(Stages):
         classes = vocabulary.classes
         won = presence.winners(logits.values.cpu(), vocabulary.query_class.cpu(), present)
         return tuple(classes[index] for index in won)
+
+    @stage
+    def patch_graph(self, features: ImageFeatures, **settings: Any) -> PatchGraph:
+        """The links of the picture's patches, for `refine(..., "patches", graph=...)` with one choice of words after
+        another, of beta or of gamma: none of them changes it. settings: `k`, `gamma`, `sigma`, `power` of LPOSS.
+
+        Raises ValueError without a VFM.
+        """
+        device = self.device if self.device.type in refinement.WITH_SPARSE else torch.device("cpu")
+        return refinement.picture_graph(features, device=device, **settings)
 
     @stage
     def refine(

@@ -24,7 +24,7 @@ from proxyclip_core.words import Classes
 
 MOST_CLASSES = 65_535  # labels are uint16
 
-T = TypeVar("T", bound="_Movable")
+T = TypeVar("T", bound="Movable")
 
 
 def _check(condition: bool, message: str) -> None:
@@ -32,7 +32,7 @@ def _check(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-class _Movable:
+class Movable:
     """`.to(device)` for frozen dataclasses that hold tensors."""
 
     def to(self: T, device: str | torch.device) -> T:
@@ -43,13 +43,13 @@ class _Movable:
 
 
 def _is_elsewhere(value: Any, device: torch.device) -> bool:
-    if isinstance(value, _Movable):
+    if isinstance(value, Movable):
         return any(_is_elsewhere(part, device) for part in vars(value).values())
     return isinstance(value, torch.Tensor) and value.device != device
 
 
 @dataclass(frozen=True, eq=False)
-class ImageFeatures(_Movable):
+class ImageFeatures(Movable):
     """Stage 1: what the two encoders say of one picture.
 
     clip_tokens: (B, 1 + h * w, D) input of CLIP's last block, class token first. Values, CLIP's own attention and
@@ -86,7 +86,7 @@ class ImageFeatures(_Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class DenseFeatures(_Movable):
+class DenseFeatures(Movable):
     """Stage 2: one embedding a patch. tokens: (B, E, h, w) in CLIP's joint space, not of unit length."""
 
     layout: WindowLayout
@@ -103,7 +103,7 @@ class DenseFeatures(_Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class Vocabulary(_Movable):
+class Vocabulary(Movable):
     """Stage 3: words as embeddings.
 
     names: K class names (the first wording of each class). queries: Q wordings, class by class.
@@ -148,7 +148,7 @@ class Vocabulary(_Movable):
         return tuple(self.queries[start:end] for start, end in zip([0, *ends], ends))
 
 
-class _Readable(_Movable):
+class _Readable(Movable):
     """Labels and scores at the picture's size, for values that hold logits of a vocabulary's queries."""
 
     vocabulary: Vocabulary
@@ -275,7 +275,7 @@ class PixelLogits(_Readable):
 
 
 @dataclass(frozen=True, eq=False)
-class SamViews(_Movable):
+class SamViews(Movable):
     """A picture as SAM has read it, in V views (`models.sam`).
 
     embeddings: (V, C, h, w) of SAM's neck. working_hw: the size in pixels at which masks are made. places: (top, left,
@@ -294,7 +294,7 @@ class SamViews(_Movable):
 
 
 @dataclass(frozen=True, eq=False)
-class Regions(_Movable):
+class Regions(Movable):
     """Regions of a picture that know no words.
 
     numbers: (h, w) int32 over the whole picture, at its size or coarser: 0 where there is none, else 1 to `count`.

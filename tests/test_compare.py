@@ -44,11 +44,13 @@ def stages(models, asked) -> Stages:
     return stages
 
 
-@pytest.mark.parametrize("name", [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16"])
+@pytest.mark.parametrize(
+    "name", [CLIP_ALONE, VALUES, "DINO B/8", "DINO B/16", "DINO B/8, keys", "DINO B/8, queries + keys"]
+)
 def test_a_result_is_what_the_model_gives(stages, models, asked, name):
     s = menus.variant(name, asked.settings)
     model = models.get("", s.vfm)
-    features = model.encode(asked.picture, s.side, s.windows)
+    features = model.encode(asked.picture, s.side, s.windows, facet=s.facet)
     words = model.embed(s.words, templates=s.templates)
     expected = model.classify(model.fuse(features, fusion=s.fusion), words).segment()
     assert (compare.show(stages, name, None).labels == expected.labels).all()

@@ -59,7 +59,7 @@ SEGMENT_TAB: list[tuple] = [
     ("facet", "input", "keys", {}, {"vfm", *FROM_DENSE}, {"vfm": 1}),
     ("reach", "input", "picture", {}, FROM_DENSE, NOTHING),
     ("scope", "input", "regions", {}, {"sam", "regions", *FROM_DENSE}, {"sam": 1}),
-    ("refine", "input", "patches", {}, {"refined", *SHOWN}, NOTHING),
+    ("refine", "input", "patches", {}, {"graph", "refined", *SHOWN}, NOTHING),
     ("refine", "input", "sam", {}, {"sam", "regions", "refined", *SHOWN}, {"sam": 1}),
     ("sam", "input", "SAM L/16", {}, {"words", *FROM_PICTURE}, NOTHING),  # none asks it: what had run before is shown
     ("paper", "click", None, {}, SHOWN, NOTHING),

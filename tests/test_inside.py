@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import proxyclip_core as pc
@@ -81,6 +82,15 @@ def test_every_seed_has_its_own_map_from_every_source(stages):
     told = [caption.rpartition(" · ")[0] for _, caption in maps]
     assert told == [f"{seed} · {name}" for seed in (1, 2) for name in names]
     assert len({drawn.tobytes() for drawn, _ in maps}) == 6 and sources == 3
+
+
+@pytest.mark.parametrize(("name", "facet"), [(n, f) for n, f in menus.FACETS.items() if not f.startswith("block")])
+def test_each_facet_of_the_vision_model_has_a_map_of_its_own(stages, tiny_model, name, facet):
+    assert f"DINO B/8{name}" in menus.vfm_names(["DINO B/8"], "DINO B/8")
+    own, other = inside.sources(stages, View(sources=(f"DINO B/8{name}",)))
+    assert (other.name, other.settings.facet, own.settings.facet) == (f"DINO B/8{name}", facet, "tokens")
+    expected = tiny_model.encode(stages.asked.picture, 224, "whole", facet=facet)
+    assert other.features.vfm is not None and torch.equal(other.features.vfm, expected.vfm)
 
 
 def test_at_most_four_sources_are_side_by_side(stages, models, monkeypatch):

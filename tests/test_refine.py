@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from proxyclip_core import ClassLogits, ImageFeatures, PixelLogits, readout
-from proxyclip_core.refine import across, pixels, refine
+from proxyclip_core.refine import across, patches, pixels, refine
 from proxyclip_core.refine.patches import patch_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
 from proxyclip_core.refine.pixels import refine_pixels
@@ -79,6 +79,19 @@ def test_the_graph_of_patches_takes_lposss_gamma_but_for_outputs(tiny_model, fou
     assert torch.equal(usual, same) and not torch.allclose(usual, other)
 
 
+@pytest.mark.parametrize("method", ["patches", "pixels+"])
+def test_a_graph_that_is_kept_gives_the_same(tiny_model, logits, features, four_areas, method):
+    kept = tiny_model.refine(logits, features, four_areas, method, graph=tiny_model.patch_graph(features))
+    assert torch.equal(kept.values, tiny_model.refine(logits, features, four_areas, method).values)
+
+
+def test_a_graph_of_other_features_is_refused(tiny_model, logits, features, four_areas):
+    for change in ({"picture": "other"}, {"facet": "keys"}, {"vfm_id": "other"}):
+        graph = tiny_model.patch_graph(replace(features, **change))
+        with pytest.raises(ValueError, match="The graph is of another picture, vision model, facet, windows or grid"):
+            refine(logits, features, four_areas, "patches", graph=graph)
+
+
 def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas):
     with pytest.raises(ValueError, match="hold no VFM"):
         refine(logits, replace(features, vfm=None), four_areas, "patches")
@@ -96,6 +109,7 @@ def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas
         ("pixels", {"rivals": -1}, "rivals is -1"),
         ("pixels", {"long_side": 0}, "long_side is 0"),
         ("patches", {"k": 0}, "k is 0"),
+        ("patches", {"gamma": 0.0}, "gamma is 0.0; expected a number above 0"),
         ("patches", {"alpha": 1.0}, "alpha is 1.0; expected at least 0 and less than 1"),
         ("pixels+", {"tau": 0.0}, "tau is 0.0"),
     ],
@@ -173,7 +187,7 @@ def test_patches_that_win_nowhere_keep_their_logits_too(logits, features, four_a
     ahead = replace(logits, values=values)
     reduced = refine(ahead, features, four_areas, "patches")
     exact = refine(ahead, features, four_areas, "patches", rivals=None)
-    assert torch.allclose(reduced.values[:, [2, 4]], exact.values[:, [2, 4]], atol=1e-6)
+    assert torch.allclose(reduced.values[:, [2, 4]], exact.values[:, [2, 4]], atol=1e-5)
     assert torch.equal(reduced.values[:, [0, 1, 3]], values[:, [0, 1, 3]])
     assert not torch.allclose(exact.values, values, atol=1e-4)
 
@@ -223,6 +237,35 @@ def test_patches_take_over_the_scores_of_those_that_are_like_them(rng):
     scores[:, 3] = torch.tensor([0.0, 1.0])  # the one that is wrong
     graph = patch_graph(features, torch.zeros(20, 2), k=10)
     assert propagate(graph, scores, 0.95).argmax(dim=0).tolist() == [0] * 10 + [1] * 10
+
+
+@pytest.fixture
+def some_patches(rng) -> tuple[torch.Tensor, torch.Tensor]:
+    """(features, places) of 30 patches."""
+    return torch.rand(30, 4, generator=rng) - 0.2, 50 * torch.rand(30, 2, generator=rng)
+
+
+def test_the_graph_is_that_of_the_formula(some_patches):
+    features, places = some_patches
+    similarity = torch.nn.functional.normalize(features, dim=1) @ torch.nn.functional.normalize(features, dim=1).T
+    links = torch.zeros(30, 30).scatter_(1, similarity.topk(7, dim=1).indices, 1)
+    links *= similarity.clamp(min=0) ** 3 * torch.exp(-0.02 * torch.cdist(places, places) ** 0.5)
+    both = (links + links.T).fill_diagonal_(0)
+    expected = both / (both.sum(0).sqrt() * both.sum(0).sqrt()[:, None])
+    graph = patch_graph(features, places, k=7, gamma=3.0, sigma=0.02, power=0.5)
+    assert torch.allclose(graph(torch.eye(30)), expected, atol=1e-5)
+
+
+def test_the_graph_is_made_some_patches_at_a_time(some_patches, monkeypatch):
+    whole = patch_graph(*some_patches, k=7)(torch.eye(30))
+    monkeypatch.setattr(patches, "ENTRIES_AT_ONCE", 100)
+    monkeypatch.setattr(patches, "MEMBERS_AT_ONCE", 200)
+    assert torch.allclose(patch_graph(*some_patches, k=7)(torch.eye(30)), whole, atol=1e-6)
+
+
+def test_links_go_both_ways_where_all_patches_are_alike():
+    moved = patch_graph(torch.ones(12, 3), torch.zeros(12, 2), k=4)(torch.eye(12))
+    assert torch.equal(moved != 0, (moved != 0).T) and torch.allclose(moved, moved.T)
 
 
 def test_a_patch_without_links_keeps_its_scores(rng):

@@ -76,7 +76,7 @@ def test_the_first_time_everything_runs(make, asked, blocks):
         ({"fusion": "clip"}, FROM_DENSE, {}),
         ({"fusion": "values", "beta": 2.0}, FROM_DENSE, {}),
         ({"refine": "pixels"}, {"refined", *SHOWN}, {}),
-        ({"refine": "patches", "beta": 1.4}, {"refined", *FROM_DENSE}, {}),
+        ({"refine": "patches", "beta": 1.4}, {"graph", "refined", *FROM_DENSE}, {}),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
@@ -89,6 +89,15 @@ def test_a_change_runs_only_what_depends_on_it(make, counter, asked, change, ran
 def test_with_a_threshold_nothing_is_refined_again(make, asked):
     refined = changed(asked, refine="pixels", background="first")
     assert set(make(changed(refined, threshold=0.3), make(refined)).ran) == SHOWN
+
+
+@pytest.mark.parametrize("refine", ["patches", "pixels+"])
+def test_the_graph_of_patches_is_kept_whatever_words_and_beta_are(make, asked, refine):
+    before = make(changed(asked, refine=refine))
+    found = make(changed(asked, refine=refine, words="sky, hill", beta=1.4), before)
+    assert "graph" in before.ran and "refined" in found.ran and "graph" not in found.ran
+    assert np.array_equal(found.result().confidence, make(found.asked).result().confidence)
+    assert found.seconds(found.settings) > found.seconds(replace(found.settings, refine="none"))
 
 
 @pytest.mark.parametrize("fusion", ["clip", "values"])

@@ -30,7 +30,7 @@ STAGE_WORDS = {
     "SAM": ("sam", "regions"),
     "fusion": ("dense",),
     "classes": ("logits",),
-    "refinement": ("refined",),
+    "refinement": ("graph", "refined"),
 }
 WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
 MAP_SIDE = 720  # pixels of the longer side of a score map, at most

@@ -26,9 +26,8 @@ import numpy as np
 import torch
 
 from proxyclip_core import readout
-from proxyclip_core.attention import resample_patches
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
-from proxyclip_core.refine.patches import grid_places, patch_graph
+from proxyclip_core.refine.patches import PatchGraph, graph_of, picture_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
 from proxyclip_core.refine.pixels import refine_pixels
 from proxyclip_core.refine.regions import vote
@@ -40,12 +39,10 @@ if TYPE_CHECKING:
     from proxyclip_core.models.sam import SamModel
 
 ON = ("scores", "logits")
-# LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
-# into one another.
-PATCH_GAMMA, OUTPUTS_PATCH_GAMMA = 3.0, 40.0
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
 WITH_SPARSE = ("cpu", "cuda")  # devices for which torch multiplies sparse matrices; for others the CPU does
 BY_SAM = ("sam", "sam-prompts")  # the methods that ask SAM
+BY_GRAPH = ("patches", "pixels+")  # those that move scores along the graph of patches
 
 
 @torch.no_grad()
@@ -55,10 +52,11 @@ def refine(
     """Logits that the picture itself has sharpened, to be read with `.segment`, `.scores` and `.scores_at` as before.
 
     logits, features, image: of one picture. method: one of `SETTINGS["refine"]`, see above.
-    settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS; `rivals`.
+    settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS; `rivals`; `graph`, in place of the
+        first four, which `ProxyCLIP.patch_graph` gives: it is the larger part of the work, and no word changes it.
         For "pixels" and "quick": `dilations` and `rounds` of PAMR; `on`, whether softmax "scores" or "logits" are
         refined; `rivals` and `long_side`.
-        For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`.
+        For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`; `graph` as above.
         For "sam": `regions`, which `ProxyCLIP.regions` gives. For "sam-prompts": `views` and `model`, of
         `ProxyCLIP.sam_views` and `.sam_model`; `score`, `area`, `iou` and `most` as in `prompts.prompt`.
         rivals: only queries that are the best of some patch, or among this many next best, are refined; None refines
@@ -101,20 +99,17 @@ def _on_patches(
     power: float = 1.0,
     alpha: float = 0.95,
     rivals: int | None = 1,
+    graph: PatchGraph | None = None,
 ) -> ClassLogits:
-    if features.vfm is None:
-        raise ValueError("These features hold no VFM, whose similarities refinement needs. Load one and encode again.")
     layout, values = logits.layout, logits.values
     if features.layout != layout:
         raise ValueError("The features and the logits have different windows. Encode and classify with the same.")
     grid_hw = values.shape[-2], values.shape[-1]
-    vfm = features.vfm.to(values.device).float()
-    tokens = resample_patches(vfm.flatten(2).transpose(1, 2), (vfm.shape[-2], vfm.shape[-1]), grid_hw)  # (B, N, C)
-    height, width = (padded / grid for padded, grid in zip(layout.padded_hw, grid_hw))
-    places = grid_places(layout.corners, grid_hw, (height, width), values.device)
-    if gamma is None:
-        gamma = OUTPUTS_PATCH_GAMMA if features.facet == "tokens" else PATCH_GAMMA
-    graph = patch_graph(tokens.flatten(0, 1), places, k=k, gamma=gamma, sigma=sigma, power=power)
+    if graph is None:
+        graph = picture_graph(features, grid_hw, k=k, gamma=gamma, sigma=sigma, power=power, device=values.device)
+    elif graph.of != graph_of(features, grid_hw):
+        raise ValueError("The graph is of another picture, vision model, facet, windows or grid. Make that of these.")
+    graph = graph.to(values.device)
     queries = _contenders(values, rivals)
     scores = values[:, queries].float().movedim(1, -1).flatten(0, 2).T  # (q, P), in memory patch by patch
     moved = propagate(graph, scores, alpha).unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
@@ -170,8 +165,9 @@ def _on_pixel_graph(
     alpha: float = 0.95,
     rivals: int | None = 1,
     long_side: int | None = 480,
+    graph: PatchGraph | None = None,
 ) -> PixelLogits:
-    logits = _on_patches(logits, features, picture)
+    logits = _on_patches(logits, features, picture, graph=graph)
     queries, maps, _, image = _at_pixels(logits, picture, rivals, long_side)
     values = propagate(pixel_graph(image, tau=tau, radius=radius), maps, alpha)
     return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)

@@ -15,14 +15,58 @@ Axes: P patches of all windows one after the other, C width of the features, Q q
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.attention import resample_patches
 from proxyclip_core.interrupt import checkpoint
-from proxyclip_core.refine.solver import Product
+from proxyclip_core.types import ImageFeatures, Movable
 
-ENTRIES_AT_ONCE = 4_000_000  # of the P x P similarities, 16 MB in float32; they are never held as a whole
+ENTRIES_AT_ONCE = 1_000_000  # of the P x P similarities, 4 MB in float32; they are never held as a whole
+MEMBERS_AT_ONCE = 16_000_000  # of P x P, whether one patch has chosen another, a byte each
+# LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
+# into one another.
+GAMMA, OUTPUTS_GAMMA = 3.0, 40.0
+
+
+@dataclass(frozen=True, eq=False)
+class PatchGraph(Movable):
+    """The links of P patches. A call moves scores along them once, which is the product that `solver` takes.
+
+    neighbours (P, k) int32 and weights (P, k): K, row by row, twice where two patches have chosen each other. starts
+    (P + 1,), back_neighbours (M,) int32 and back_weights (M,): the rest of K^T in rows (CSR). scale (P,): D^-1/2 of W.
+    of: what else it belongs to, see `picture_graph`.
+    """
+
+    neighbours: torch.Tensor
+    weights: torch.Tensor
+    starts: torch.Tensor
+    back_neighbours: torch.Tensor
+    back_weights: torch.Tensor
+    scale: torch.Tensor
+    of: tuple[Any, ...] = ()
+
+    def __call__(self, scores: torch.Tensor) -> torch.Tensor:
+        """(Q, P) -> (Q, P): D^-1/2 W D^-1/2 times the scores of each query."""
+        columns = (scores.T * self.scale[:, None]).contiguous()  # patch by patch, as is all that follows from it
+        return self._moved(columns).mul_(self.scale[:, None]).T
+
+    def _moved(self, columns: torch.Tensor) -> torch.Tensor:
+        """(P, Q) -> (P, Q): W times columns."""
+        count, k = self.weights.shape
+        every_k = torch.arange(0, count * k + 1, k, dtype=torch.int32, device=columns.device)
+        links = _rows(every_k, self.neighbours.flatten(), self.weights.flatten())
+        return (links @ columns).add_(_rows(self.starts, self.back_neighbours, self.back_weights) @ columns)
+
+
+def _rows(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    size = (len(starts) - 1,) * 2
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False)
 
 
 def patch_graph(
@@ -30,55 +74,91 @@ def patch_graph(
     places: torch.Tensor,
     *,
     k: int = 400,
-    gamma: float = 3.0,
+    gamma: float = GAMMA,
     sigma: float = 0.01,
     power: float = 1.0,
-) -> Product:
-    """The graph of patches as the product (Q, P) -> (Q, P) that `solver` takes.
+    of: tuple[Any, ...] = (),
+) -> PatchGraph:
+    """The graph of patches.
 
     features (P, C), of any length. places (P, 2): row and column of each patch in pixels of the resized picture; only
     differences count. k: links that a patch chooses, itself among them; all where there are fewer patches.
-    Raises ValueError for k < 1.
+    Raises ValueError for k < 1 or gamma <= 0.
     """
     if k < 1:
         raise ValueError(f"k is {k}; expected 1 or more links a patch (LPOSS uses 400).")
-    features, places = F.normalize(features.float(), dim=1), places.float()
+    if not gamma > 0:
+        raise ValueError(f"gamma is {gamma}; expected a number above 0 (LPOSS uses 3).")
+    features, (down, right) = F.normalize(features.float(), dim=1), places.float().T.contiguous()
     count = len(features)
     k = min(k, count)
-    neighbours = torch.empty(count, k, dtype=torch.int64, device=features.device)
+    neighbours = torch.empty(count, k, dtype=torch.int32, device=features.device)
     weights = torch.empty(count, k, device=features.device)
     for rows in torch.arange(count, device=features.device).split(max(1, ENTRIES_AT_ONCE // count)):
         checkpoint()
         similarity, near = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
-        distance = (places[rows, None] - places[near]).square_().sum(dim=2).sqrt_()
-        weight = similarity.clamp_(min=0).pow_(gamma) * distance.pow_(power).mul_(-sigma).exp_()
-        neighbours[rows] = near
+        distance = torch.hypot(down.take(near).sub_(down[rows, None]), right.take(near).sub_(right[rows, None]))
+        # s^gamma exp(-sigma d^power) by one exponential, which is 0 where s is
+        weight = similarity.clamp_(min=0).log_().mul_(gamma).sub_(distance.pow_(power), alpha=sigma).exp_()
+        neighbours[rows] = near.int()
         weights[rows] = weight.masked_fill_(near == rows[:, None], 0)
-    degrees = weights.sum(dim=1).index_add_(0, neighbours.flatten(), weights.flatten())
-    scale = degrees.rsqrt().nan_to_num_(posinf=0)  # a patch without links keeps its scores
-    links, back = _both_ways(neighbours, weights.mul_(scale[:, None]).mul_(scale[neighbours]))
+    mutual = _mutual(neighbours)
+    row, column = (~mutual).nonzero(as_tuple=True)
+    chosen, weight = neighbours[row, column], weights[row, column]
+    order = chosen.argsort(stable=True)
+    starts = F.pad(chosen.bincount(minlength=count).cumsum(0), (1, 0)).int()
+    weights.mul_(mutual + 1)
+    graph = PatchGraph(neighbours, weights, starts, row[order].int(), weight[order], weights.new_ones(count), of)
+    degrees = graph._moved(weights.new_ones(count, 1))[:, 0]
+    return replace(graph, scale=degrees.rsqrt().nan_to_num_(posinf=0))  # a patch without links keeps its scores
 
-    def product(scores: torch.Tensor) -> torch.Tensor:
-        columns = scores.T.contiguous()  # patch by patch, which is how all that follows from it lies in memory
-        return (links @ columns).add_(back @ columns).T
 
-    return product
+def _mutual(neighbours: torch.Tensor) -> torch.Tensor:
+    """(P, k) -> (P, k) bool: whether the neighbour has chosen the patch as well."""
+    count, device = len(neighbours), neighbours.device
+    patches = torch.arange(count, device=device)
+    found = torch.zeros_like(neighbours, dtype=torch.bool)
+    for block in patches.split(max(1, MEMBERS_AT_ONCE // count)):
+        checkpoint()
+        chosen = torch.zeros(len(block), count, dtype=torch.bool, device=device)
+        chosen.scatter_(1, neighbours[block].long(), True)
+        place = neighbours - block[0]
+        inside = (place >= 0) & (place < len(block))
+        at = place.clamp_(0, len(block) - 1).long().mul_(count).add_(patches[:, None])
+        found |= chosen.take(at).logical_and_(inside)
+    return found
 
 
-def _both_ways(neighbours: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """K and K^T in rows (CSR), from column indices and weights (P, k) of K. Adding them up would take far longer."""
-    count, k = weights.shape
-    columns, size = neighbours.flatten().int(), (count, count)  # indices of 32 bits, which products need no copy of
-    order = columns.argsort(stable=True)
-    starts = F.pad(columns.bincount(minlength=count).cumsum(0), (1, 0)).int()
-    every_k = torch.arange(0, count * k + 1, k, dtype=torch.int32, device=weights.device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        links = torch.sparse_csr_tensor(every_k, columns, weights.flatten(), size, check_invariants=False)
-        back = torch.sparse_csr_tensor(
-            starts, (order // k).int(), weights.flatten()[order], size, check_invariants=False
-        )
-    return links, back
+def picture_graph(
+    features: ImageFeatures,
+    grid_hw: tuple[int, int] | None = None,
+    *,
+    gamma: float | None = None,
+    device: torch.device | None = None,
+    **settings: Any,
+) -> PatchGraph:
+    """The graph of a picture's patches, on the VFM's grid or another one.
+
+    gamma: None for what suits the features. settings: `k`, `sigma` and `power` of `patch_graph`. It belongs to the
+    picture, the VFM and its facet, the windows and the grid, which `of` holds; words, beta and gamma change nothing.
+    Raises ValueError without a VFM.
+    """
+    if features.vfm is None:
+        raise ValueError("These features hold no VFM, whose similarities refinement needs. Load one and encode again.")
+    vfm = features.vfm.to(device or features.vfm.device).float()
+    own_hw = vfm.shape[-2], vfm.shape[-1]
+    grid_hw = grid_hw or own_hw
+    tokens = resample_patches(vfm.flatten(2).transpose(1, 2), own_hw, grid_hw)  # (B, N, C)
+    patch_hw = features.layout.padded_hw[0] / grid_hw[0], features.layout.padded_hw[1] / grid_hw[1]
+    places = grid_places(features.layout.corners, grid_hw, patch_hw, vfm.device)
+    if gamma is None:
+        gamma = OUTPUTS_GAMMA if features.facet == "tokens" else GAMMA
+    return patch_graph(tokens.flatten(0, 1), places, gamma=gamma, of=graph_of(features, grid_hw), **settings)
+
+
+def graph_of(features: ImageFeatures, grid_hw: tuple[int, int]) -> tuple[Any, ...]:
+    """`PatchGraph.of` of these features."""
+    return features.picture, features.vfm_id, features.facet, features.layout, tuple(grid_hw)
 
 
 def grid_places(

@@ -20,7 +20,7 @@ import torch
 from proxyclip_core.interrupt import checkpoint
 
 RELATIVE_RESIDUAL = 1e-6  # where the solution is called exact; float32 gives little more
-ENOUGH = 1e-3  # for scores: what is left moves a cosine by less than labels show
+ENOUGH = 1e-3  # for how scores differ from their mean: what is left moves a cosine by less than labels show
 MOST_STEPS = 500
 
 Product = Callable[[torch.Tensor], torch.Tensor]
@@ -65,10 +65,12 @@ def propagate(product: Product, scores: torch.Tensor, alpha: float) -> torch.Ten
     of the scores of all nodes: cosines stay cosines, and softmax and threshold keep their meaning.
     """
     axis = 0 if scores.is_contiguous() else -1  # where the queries are in memory, and stay
-    parts = [part.movedim(0, axis) for part in (scores, torch.ones_like(scores[:1]))]
+    # What all nodes share comes out as it went in. Without it fewer steps give what is left as exactly.
+    mean = scores.flatten(1).mean(dim=1).view(-1, *([1] * (scores.ndim - 1)))
+    parts = [part.movedim(0, axis) for part in (scores - mean, torch.ones_like(scores[:1]))]
     with_ones = torch.cat(parts, dim=axis).movedim(axis, 0)
     found = solve(product, with_ones, alpha, relative_residual=ENOUGH)
-    return found[:-1] / found[-1:]
+    return (found[:-1] / found[-1:]).add_(mean)
 
 
 def check_alpha(alpha: float) -> None:

@@ -108,6 +108,14 @@ def our_refinement(model: ProxyCLIP, job: Job) -> Call:
     return lambda: {"logits": model.refine(logits, features, image, job.refine)}
 
 
+def our_refinement_again(model: ProxyCLIP, job: Job) -> Call:
+    """The same with other words for a picture, or another beta: its graph of patches is there."""
+    image, words = picture(job.size_hw), vocabulary(model, job.classes)
+    features = model.encode(image, job.side, job.windows)
+    logits, graph = model.classify(model.fuse(features, BETA, GAMMA), words), model.patch_graph(features)
+    return lambda: {"logits": model.refine(logits, features, image, job.refine, graph=graph)}
+
+
 def our_known_words(model: ProxyCLIP, job: Job) -> Call:
     dense = model.fuse(model.encode(picture(job.size_hw), job.side, job.windows), BETA, GAMMA)
     folder = Path(tempfile.mkdtemp(dir=job.weights or None))
@@ -236,6 +244,7 @@ TASKS: dict[str, Task] = {
         our_picture,
         our_settings,
         our_refinement,
+        our_refinement_again,
         our_known_words,
         our_click,
         our_read_out,
