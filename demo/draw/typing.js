@@ -1,14 +1,15 @@
 // Words are segmented while they are typed, once the keys have rested. Runs once, when the page has opened.
 () => {
   const REST = 500; // milliseconds
-  const box = document.getElementById("words");
+  const inWords = (then) => (event) => event.target.closest?.("#words") && then(event);
   let timer;
   function typed(event) {
     clearTimeout(timer);
     if (!event.isComposing) timer = setTimeout(() => document.getElementById("typed")?.click(), REST);
   }
-  box?.addEventListener("input", typed);
-  box?.addEventListener("compositionend", typed);
-  box?.addEventListener("focusout", () => clearTimeout(timer)); // which segments at once, as Enter does
-  box?.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && clearTimeout(timer));
+  const rest = () => clearTimeout(timer);
+  document.addEventListener("input", inWords(typed));
+  document.addEventListener("compositionend", inWords(typed));
+  document.addEventListener("focusout", inWords(rest)); // which segments at once, as Enter does
+  document.addEventListener("keydown", inWords((event) => event.key === "Enter" && !event.shiftKey && rest()));
 }

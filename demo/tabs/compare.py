@@ -39,7 +39,7 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         max_height=SLIDER_HEIGHT,
         elem_id="compare-slider",
     )
-    line = gr.HTML(min_height=72, js_on_load=script("divider"), elem_id="compare-line")
+    line = gr.HTML(min_height=72, js_on_load=script("divider", beside="compare-slider"), elem_id="compare-line")
     sharing = LinkParts.make("compare-")
     for part in (sharing.copy, sharing.copied, sharing.link):
         part.render()

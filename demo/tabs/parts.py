@@ -33,10 +33,11 @@ GALLERY |= {"buttons": ["download", "fullscreen"]}  # sharing works on Spaces al
 PROGRESS = gr.Progress()  # as an argument's default it asks gradio for the progress of that call
 
 
-def script(*names: str) -> str:
-    """A script for the browser, out of one or more in demo/draw/."""
+def script(*names: str, beside: str = "") -> str:
+    """A script for the browser, out of one or more in demo/draw/. beside: the component without which it cannot run."""
     folder = Path(__file__).parents[1] / "draw"
-    return "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    text = "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    return f'{script("there")}there("{beside}").then(() => {{\n{text}}});' if beside else text
 
 
 def click_on(download: gr.DownloadButton) -> str:

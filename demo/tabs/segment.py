@@ -66,8 +66,9 @@ def _drawn() -> dict[str, Any]:
         elem_id="overlay",
     )
     take.click(None, None, None, js=TAKE, **PRIVATE)
-    layers = gr.HTML(html_template="", js_on_load=script("canvas"), visible="hidden", elem_id="layers")
-    top = gr.HTML(js_on_load=script("point"), visible="hidden", elem_id="top")
+    draw = script("canvas", beside="overlay")
+    layers = gr.HTML(html_template="", js_on_load=draw, visible="hidden", elem_id="layers")
+    top = gr.HTML(js_on_load=script("point", beside="overlay"), visible="hidden", elem_id="top")
     return {"overlay": overlay, "layers": layers, "top": top}
 
 
@@ -79,7 +80,7 @@ def _told() -> dict[str, Any]:
             outlines = gr.Checkbox(True, label="Outlines", container=False, elem_id="outlines")
             names = gr.Checkbox(True, label="Names", container=False, elem_id="names")
     legend = gr.HTML(js_on_load=script("legend"), elem_id="legend")
-    edit = gr.HTML(EDIT_FORM, js_on_load=script("edit"), elem_id="edit")
+    edit = gr.HTML(EDIT_FORM, js_on_load=script("edit", beside="legend"), elem_id="edit")
     notes = gr.HTML(visible=False, elem_id="notes")
     offer = gr.Button("Let a background take the rest", size="sm", visible=False, elem_id="add-background")
     look = {"opacity": opacity, "outlines": outlines, "names": names}

@@ -45,8 +45,8 @@ def visit(browser):
 
     visits = []
 
-    def go(url: str, viewport=DESKTOP, scheme="light"):
-        visits.append(Visit(browser, url, viewport, scheme))
+    def go(url: str, viewport=DESKTOP, scheme="light", late=""):
+        visits.append(Visit(browser, url, viewport, scheme, late))
         return visits[-1]
 
     yield go

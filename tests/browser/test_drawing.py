@@ -62,6 +62,13 @@ def test_a_result_is_drawn_again_where_its_picture_was_put_on_the_page_anew(visi
     assert (opened.drawn() == before).all()
 
 
+def test_a_result_is_drawn_though_the_script_for_pictures_comes_last(visit, with_examples):
+    opened = opened_with_result(visit, with_examples, late="**/assets/ImagePreview-*.js")
+    opened.page.click("#overlay img")
+    expect(opened.page.locator("#card .bars")).to_be_visible()
+    assert opened.errors == []
+
+
 def test_how_results_are_drawn_is_remembered_by_the_browser(visit, with_examples):
     opened = opened_with_result(visit, with_examples)
     usual = opened.drawn()

@@ -65,7 +65,7 @@ DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 class Visit:
     """A page that is open, with everything that its console and its requests said."""
 
-    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str) -> None:
+    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str, late: str = "") -> None:
         self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
         self.page = self.context.new_page()
         self.page.add_init_script(EVENTS)
@@ -78,7 +78,15 @@ class Visit:
         self.page.on("request", lambda request: self._note(request, url))
         for ended in ("requestfinished", "requestfailed"):
             self.page.on(ended, lambda request: self.unanswered.discard(request))
+        held: list[Any] = []
+        if late:  # a pattern of addresses whose files come after all others
+            self.page.route(late, lambda route: held.append(route))
         self.page.goto(url)
+        if late:
+            expect(self.page.locator("#layers, #edit")).to_have_count(2)
+            assert held
+            for route in held:
+                route.continue_()
         expect(self.page.locator("#segment")).to_be_visible()
         expect(self.page.locator("body[data-opened]")).to_be_attached()
 
@@ -139,8 +147,8 @@ class Visit:
         number.blur()
 
 
-def opened_with_result(visit, url, *more) -> Visit:
-    opened = visit(url, *more)
+def opened_with_result(visit, url, *more, **named) -> Visit:
+    opened = visit(url, *more, **named)
     opened.until_result()
     expect(opened.chips().first).to_be_visible()
     return opened
