@@ -121,6 +121,26 @@ def test_a_picture_from_standard_input(command, four_areas, monkeypatch):
     assert Image.open("stdin.proxyclip.png").size == four_areas.shape[1::-1]
 
 
+def test_standard_input_is_read_once_and_is_another_picture_each_time(command, four_areas, monkeypatch, capsys):
+    for picture in (four_areas, four_areas[:, ::-1], four_areas[:28]):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "png")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.getvalue())))
+        assert command("segment", "-", "-", "red, green", "--json", *FAST) == 0
+        assert Image.open("stdin.proxyclip.png").size == picture.shape[1::-1]
+    assert [row["done_before"] for row in rows_of(capsys)] == [False] * 3
+
+
+def test_a_name_that_is_too_long_fails_that_picture_alone(command, album, capsys):
+    name = "x" * 240 + ".png"
+    (album / name).write_bytes((album / "a.png").read_bytes())
+    for done in (0, 3):
+        assert command("segment", "album", *WORDS, "--out", "out", "--json", *FAST) == 1
+        rows = rows_of(capsys)
+        assert [row["name"] for row in rows if "error" in row] == [name]
+        assert sum(row.get("done_before", False) for row in rows) == done
+
+
 def test_a_file_of_words(command, album):
     Path("words.txt").write_text("red\ngreen\n")
     assert command("segment", "album/a.png", "--words-file", "words.txt", *FAST) == 0

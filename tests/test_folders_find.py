@@ -57,6 +57,18 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(album):
     assert names("album/a[1].png") == ["a[1].png"]
 
 
+def test_a_pattern_passes_over_what_lies_in_folders_of_results(album):
+    os.mkdir("album/sea/gull.webp.proxyclip.cutouts")
+    Image.new("RGB", (4, 4)).save("album/sea/gull.webp.proxyclip.cutouts/000_sky.png")
+    assert "000_sky.png" not in "".join(names("album/**/*.png") + names("album"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for(album):
+    os.mkfifo("album/pipe.png")
+    assert "pipe.png" in names("album")  # and named as bad when its turn comes
+
+
 def test_linked_folders_are_not_followed(album):
     os.symlink(album, album / "sea" / "again")
     assert len(names("album", "album/results")) == 4

@@ -21,7 +21,7 @@ from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import as_text, read_vocabulary
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT, ITS_NAME = "-", "stdin"
 MOST_BYTES = 1_000_000_000  # of a picture from standard input
 
 
@@ -52,7 +52,7 @@ def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:
     remote: list[str] = []
     for given in options.inputs:
         if given == STANDARD_INPUT:
-            found = [Found(_from_standard_input(), "stdin")]
+            found = found or [Found(_from_standard_input(), ITS_NAME)]  # which can be read once
         elif is_remote(given):
             if not options.ray:
                 raise ValueError(f"{given} is a remote folder, which is read by Ray. Add --ray local.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxyclip_core import export
-from proxyclip_core.cli.asked import asked_settings, find_asked, separate_words
+from proxyclip_core.cli.asked import ITS_NAME, asked_settings, find_asked, separate_words
 from proxyclip_core.cli.options import add_models, add_settings, load_models, whole_number
 from proxyclip_core.cli.report import Report
 from proxyclip_core.folders import Found, Output, Segmenter, map_pictures, words_bar
@@ -115,10 +115,6 @@ def run(options: argparse.Namespace) -> int:
 Known = Callable[[Found], "dict[str, Any] | None"]
 
 
-def _nothing(picture: Found) -> None:
-    """Known of any picture, where all are to be done again."""
-
-
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
@@ -135,13 +131,14 @@ class SegmentJob:
     def __call__(self) -> Segmenter[dict[str, Any]]:
         model = self._load()
         made_by = model.computed_with(self.settings)
-        known: Known = partial(self.output.record_if_done, settings=self.settings, computed_with=made_by)
+        done: Known = partial(self.output.record_if_done, settings=self.settings, computed_with=made_by)
         bar: Progress = iter if self.options.quiet else words_bar
         return Segmenter(
             model,
             self.settings,
             self.output.write,
-            known=_nothing if self.options.force else known,
+            # What comes from standard input is another picture each time.
+            known=lambda picture: None if self.options.force or picture.name == ITS_NAME else done(picture),
             **self.windows,
             progress=bar,
         )

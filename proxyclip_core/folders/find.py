@@ -82,9 +82,11 @@ def _found(given: str, results: str | os.PathLike | None) -> list[Found]:
             break
         fixed = os.path.join(fixed, part)
     matches = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path) and _is_picture(path))
-    if not matches:
+    found = [Found(path, _posix(os.path.relpath(path, fixed or "."))) for path in matches]
+    found = [picture for picture in found if MARK not in picture.name]  # nor what lies in a folder of results
+    if not found:
         raise ValueError(f"No pictures match {given!r}; looked for files ending in {', '.join(ENDINGS)}.")
-    return [Found(path, _posix(os.path.relpath(path, fixed or "."))) for path in matches]
+    return found
 
 
 def _in_folder(folder: str, results: str | os.PathLike | None) -> list[Found]:
@@ -121,7 +123,8 @@ def _is_picture(path: str) -> bool:
     name = os.path.basename(path)
     if name.startswith(".") or MARK in name or not name.lower().endswith(ENDINGS):
         return False
-    return not (name.lower().endswith(".png") and is_label_png(Path(path)))
+    is_png = name.lower().endswith(".png") and os.path.isfile(path)  # and no pipe, which would never end
+    return not (is_png and is_label_png(Path(path)))
 
 
 def _posix(path: str) -> str:

@@ -83,7 +83,11 @@ class Output:
     def check_free(self, name: str) -> None:
         """Raises FileExistsError for files of others, which would be overwritten."""
         if not self.force:
-            export.check_ours(self.path(name, "png"))
+            try:
+                export.check_ours(self.path(name, "png"))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:  # of which there is none; this picture alone cannot be written
+                    raise
 
     def record_if_done(
         self, picture: Found, settings: Settings, computed_with: Mapping[str, Any]
