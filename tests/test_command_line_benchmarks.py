@@ -150,6 +150,16 @@ def test_where_the_numbers_go_is_looked_at_before_the_work(command, loaded, root
     assert "table" in capsys.readouterr().err and not loaded
 
 
+def test_the_numbers_are_written_also_where_nobody_reads_the_table(command, root, monkeypatch):
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", gone)
+    for name in ("voc21", "all"):
+        command("evaluate", name, "--data", root, *MODELS, *FAST, "--limit", 1, "--json", f"{name}.json")
+        assert json.loads(Path(f"{name}.json").read_text())
+
+
 def test_label_maps_of_one_layout_suffice(command, four_areas, tmp_path):
     write_set(tmp_path / "own", "voc", four_areas, [np.zeros((56, 112), np.uint8)])
     assert command("evaluate", "voc21", "--data", tmp_path / "own" / "VOCdevkit" / "VOC2012", *MODELS, *FAST) == 0

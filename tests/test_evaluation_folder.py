@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from proxyclip_core.evaluation import folder_data
-from proxyclip_core.evaluation.scenes import UNLABELLED_16
+from proxyclip_core.evaluation.scenes import UNLABELLED_16, MaskWarning
 from proxyclip_core.folders import Found, Output
 from proxyclip_core.segmentation import Segmentation
 
@@ -39,6 +40,55 @@ def test_a_label_map_is_called_like_its_picture(folders, name):
     assert item.name == "a/b.jpg"
     picture, labels = item.read()
     assert picture.shape == (1, 4, 3) and labels.tolist() == [[0, 1, 2, UNLABELLED_16]]
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.jpg.tiff"])
+def test_a_label_map_may_be_a_tiff(folders, name):
+    pictures, labels = folders("b.jpg", name)
+    (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+    assert item.read()[1].tolist() == [[0, 1, 2, UNLABELLED_16]]
+    Image.new("RGB", (4, 1)).save(labels / "c.tif")  # in one folder with label maps, a picture
+    Image.fromarray(LABELS).save(labels / "c.png")
+    names = [item.name for item in folder_data(labels, labels, "sky, hill, sea").items]
+    assert names == ["c.tif"]
+
+
+def test_masks_of_objects_are_told_of_once(folders):
+    masks = np.array([[0, 0, 255, 255]], np.uint8)
+    items = folder_data(*folders("b.jpg c.jpg", "b.png c.png", masks), "sky, horse").items
+    with pytest.warns(MaskWarning, match="hold 0 and 255 .* write the number of its word") as told:
+        for item in items:
+            item.read()
+    assert len({str(note.message) for note in told}) == 1
+    (item, _) = folder_data(*folders("", ""), "sky, horse", ignore=[255]).items  # as it is meant
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        item.read()
+
+
+def test_values_that_are_no_class_numbers_are_refused(folders):
+    pictures, labels = folders("b.jpg", "")
+    for wrong in (70_000, -1):
+        Image.fromarray(np.array([[0, 1, 2, wrong]], np.int32)).save(labels / "b.tif")
+        (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+        with pytest.raises(ValueError, match=r"b\.tif holds values from .* expected class numbers from 0 to 65535"):
+            item.read()
+
+
+def test_numbers_may_be_stored_high_byte_first(folders):
+    pictures, labels = folders("b.jpg", "")
+    values = np.array([[0, 1, 2, 65_535]], ">u2")
+    Image.frombytes("I;16B", (4, 1), values.tobytes()).save(labels / "b.tif")
+    (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+    assert item.read()[1].tolist() == [[0, 1, 2, UNLABELLED_16]]
+
+
+def test_colours_in_place_of_numbers_are_named(folders):
+    pictures, labels = folders("b.jpg", "")
+    Image.fromarray(np.array([[[255, 0, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]]], np.uint8)).save(labels / "b.png")
+    (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+    with pytest.raises(ValueError, match=r"b\.png has colours \(mode RGB\); a label map is a palette or grey PNG"):
+        item.read()
 
 
 def test_both_may_lie_in_one_folder(folders):

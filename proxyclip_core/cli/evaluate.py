@@ -73,8 +73,8 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="their label maps, a/b.png or a/b.jpg.png for a/b.jpg; the values are the words' places, from 0 on; what "
-        "'proxyclip segment' wrote is taken by its names",
+        help="their label maps (PNG or TIFF), a/b.png or a/b.jpg.png for a/b.jpg; the values are the words' places, "
+        "from 0 on; what 'proxyclip segment' wrote is taken by its names",
     )
     parser.add_argument(
         "--words",
@@ -140,12 +140,14 @@ def run_all(options: argparse.Namespace) -> int:
     for data in sets:
         try:
             scores[data.name] = _evaluated(options, model, data)
-        except ValueError as error:
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except (ValueError, OSError) as error:
             say(f"error: {data.title}: {error}")
             failed += 1
             continue
-        print(summary_table([scores[data.name]]), flush=True)
         _write(options, {name: found.as_json() for name, found in scores.items()})
+        print(summary_table([scores[data.name]]), flush=True)
     if scores:
         print(f"\n{paper_table(scores)}", flush=True)
     return 1 if failed else 0
@@ -153,9 +155,9 @@ def run_all(options: argparse.Namespace) -> int:
 
 def _run_one(options: argparse.Namespace, data: DataSet) -> int:
     scores = _evaluated(options, _prepared(options), data)
+    _write(options, scores.as_json())  # before whoever reads the output may be gone
     print(class_table(scores))
     print(f"\n{summary_table([scores])}", flush=True)
-    _write(options, scores.as_json())
     return 0
 
 

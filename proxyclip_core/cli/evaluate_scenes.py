@@ -25,6 +25,7 @@ from proxyclip_core.cli.options import (
 from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scenes
 from proxyclip_core.evaluation.scene_work import Part, SceneJob, SceneWork, joined
 from proxyclip_core.evaluation.words_present import WordScore
+from proxyclip_core.export.encoding import replace
 from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
@@ -129,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     for vfm in _siblings(model.vfm.name):
         add(proxy(vfm), load_models(options, model.clip.name, vfm), vfm)
     if options.json:
-        options.json.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
+        replace(options.json, json.dumps(record, ensure_ascii=False, indent=1).encode())
     return 0
 
 

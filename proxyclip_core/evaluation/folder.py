@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,17 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.evaluation.items import DataSet, Item
-from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, read_indices
+from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, MaskWarning, is_mask, read_indices
 from proxyclip_core.export import is_label_png
 from proxyclip_core.folders.find import MARK
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import Classes, Words, read_vocabulary
+
+ONLY_A_MASK = (  # without a name, so that a set of them is told of once
+    f"Some label maps hold 0 and {UNLABELLED} (of 16 bits, {UNLABELLED_16}) alone, as the mask of an object does. Such "
+    "pixels count for nothing: where they are an object, write the number of its word in their place."
+)
+ENDINGS = (".png", ".tif", ".tiff")  # of label maps
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class IndexFile:
         values = read_indices(self.path)
         ignored = self.ignored
         if ignored is None:
+            if is_mask(values):
+                warnings.warn(ONLY_A_MASK, MaskWarning, stacklevel=2)
             ignored = (UNLABELLED,) if values.dtype == np.uint8 else (UNLABELLED_16,)
         places = self._places()
         for value in np.unique(values).tolist():
@@ -91,7 +100,7 @@ def folder_data(
     ignore: Iterable[int] | None = None,
     **settings: Any,
 ) -> DataSet:
-    """Pictures and label maps (PNG) in two folders, or in one, for `evaluate`.
+    """Pictures and label maps (PNG or TIFF) in two folders, or (PNG) in one, for `evaluate`.
 
     A label map belongs to the picture whose path below its folder is the same up to the last dot (a/b.jpg, a/b.png), or
     that begins with the picture's whole name (b.jpg.png, b.jpg.proxyclip.png). Its values are the places of the words,
@@ -131,7 +140,8 @@ def _countable(words: Words | Path) -> Classes:
 
 
 def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
-    maps = {path: name for path, name in _files(labels).items() if _is_label_map(name)}
+    endings = ENDINGS[:1] if pictures.samefile(labels) else ENDINGS  # a TIFF among pictures is more likely one of them
+    maps = {path: name for path, name in _files(labels).items() if _is_label_map(name, endings)}
     by_name, by_stem = dict[str, Path](), defaultdict[str, list[Path]](list)
     for path, name in _files(pictures).items():
         if path.suffix.casefold() != ".json" and MARK not in name:
@@ -139,7 +149,7 @@ def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
             by_stem[name.removesuffix(path.suffix)].append(path)
     pairs, alone = [], []
     for path, name in maps.items():
-        stem = name[: -len(".png")].removesuffix(MARK)
+        stem = name.removesuffix(path.suffix).removesuffix(MARK)
         found = [by_name[stem]] if stem in by_name else [other for other in by_stem[stem] if other != path]
         if len(found) > 1:
             raise ValueError(
@@ -166,14 +176,14 @@ def _files(folder: Path) -> dict[Path, str]:
     return {path: path.relative_to(folder).as_posix() for path in found}
 
 
-def _is_label_map(name: str) -> bool:
+def _is_label_map(name: str, endings: tuple[str, ...]) -> bool:
     """Whether a file is meant, and not an overlay, say, that `proxyclip segment` wrote beside a label map."""
-    return name.casefold().endswith(".png") and (MARK not in name or name.endswith(f"{MARK}.png"))
+    return name.casefold().endswith(endings) and (MARK not in name or name.endswith(f"{MARK}.png"))
 
 
 def _unpaired(pictures: Path, labels: Path, alone: Sequence[Path], maps: int, names: Sequence[str]) -> str:
     if not maps:
-        return f"There is no label map (PNG) in {labels}."
+        return f"There is no label map in {labels}; looked, in its sub-folders too, for {', '.join(ENDINGS)}."
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no files"
     return (
         f"{len(alone)} of {maps} label maps in {labels} have no picture, such as {alone[0].relative_to(labels)}. In "

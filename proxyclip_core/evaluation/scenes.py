@@ -99,8 +99,14 @@ def read_indices(path: str | Path) -> np.ndarray:
             allow_pixels(image)
             if image.mode in ("P", "L", "1"):
                 return np.array(image).astype(np.uint8)
-            if image.mode in ("I;16", "I"):  # 16 bits, as newer and older versions of Pillow call them
-                return np.array(image).astype(np.uint16)
+            if image.mode in ("I;16", "I;16B", "I"):  # "I": 16 bits in older versions of Pillow, or 32 of a TIFF
+                values = np.array(image)
+                if values.min(initial=0) < 0 or values.max(initial=0) > UNLABELLED_16:
+                    raise ValueError(
+                        f"{Path(path).name} holds values from {values.min()} to {values.max()}; expected class "
+                        f"numbers from 0 to {UNLABELLED_16}. What does not count may be {UNLABELLED_16}."
+                    )
+                return values.astype(np.uint16)
             if image.mode in ("LA", "RGB", "RGBA"):  # grey, as some editors save it
                 *bands, alpha = (
                     np.array(band) for band in (image if "A" in image.mode else image.convert("RGBA")).split()
@@ -108,8 +114,8 @@ def read_indices(path: str | Path) -> np.ndarray:
                 if (alpha == 255).all() and all(np.array_equal(bands[0], band) for band in bands):
                     return bands[0]
             raise ValueError(
-                f"{Path(path).name} has mode {image.mode}; a label map is a palette or grey PNG whose pixel values "
-                "are class numbers."
+                f"{Path(path).name} has {_in_words(image.mode)}; a label map is a palette or grey PNG whose pixel "
+                "values are class numbers."
             )
     except Elaborate as error:
         raise error.about(Path(path).name) from None
@@ -119,6 +125,11 @@ def read_indices(path: str | Path) -> np.ndarray:
         raise OSError(f"{Path(path).name} is no PNG or TIFF; what JPEG stores, say, are other numbers.") from None
     except SyntaxError as error:  # Pillow's word for a broken PNG
         raise OSError(f"{Path(path).name} is damaged: {error}") from None
+
+
+def _in_words(mode: str) -> str:
+    kinds = {"RGB": "colours", "RGBA": "colours", "LA": "an alpha channel", "F": "fractions"}
+    return f"{kinds[mode]} (mode {mode})" if mode in kinds else f"mode {mode}"
 
 
 def read_scenes(index: str | Path) -> Iterator[LabelledPicture]:
