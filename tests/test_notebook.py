@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections import Counter
 
 import numpy as np
 from PIL import Image
@@ -31,7 +32,8 @@ def test_hatched_classes_have_a_swatch_that_is_hatched_too():
     labels = np.arange(30, dtype=np.uint16)[None].repeat(20, axis=0).repeat(20, axis=1)
     result = pc.Segmentation(labels, tuple(f"word {n}" for n in range(30)), np.ones(labels.shape, np.float32))
     html, _ = shown(result)
-    assert html.count("■") > 10 and html.count("■") + html.count("▨") + html.count("▧") == 30
+    told = Counter(re.findall(r'class="swatch" alt="" title="([^"]+)"', html))
+    assert told["plain"] > 10 and told["hatched to the right"] and told.total() == 30
 
 
 def test_what_is_shown_of_a_large_picture_is_small(tiny_model):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from proxyclip_core import Segmentation
 from proxyclip_core.drawing.drawing import Drawing, Look
-from proxyclip_core.drawing.patterns import PATTERNS, hatched
+from proxyclip_core.drawing.patterns import PATTERNS, SWATCH, hatched, swatch
 
 LABELS = np.repeat(np.arange(2, dtype=np.uint16), 40)[None].repeat(80, axis=0)
 COLOURS = np.array([[250, 250, 240], [20, 0, 90]], np.uint8)
@@ -19,16 +24,25 @@ def test_without_a_pattern_all_stays_as_it_is():
 
 
 @pytest.mark.parametrize("pattern", range(1, PATTERNS))
-def test_lines_read_on_their_colour_and_cover_less_than_half(pattern):
+def test_lines_read_on_their_colour_and_cover_no_more_than_half(pattern):
     labels, colours = hatched(LABELS, COLOURS, np.array([0, pattern]))
     assert (labels[:, :40] == 0).all() and (labels % 2 == LABELS).all()
-    assert 0.15 < (labels[:, 40:] == 3).mean() < 0.5
+    assert 0.15 < (labels[:, 40:] == 3).mean() <= 0.5
     assert colours.tolist() == [*COLOURS.tolist(), [0, 0, 0], [255, 255, 255]]
 
 
 def test_patterns_differ_in_every_square_of_sixteen_pixels():
     drawn = [hatched(LABELS * 0, COLOURS[:1], np.array([pattern]))[0][:16, :16] for pattern in range(PATTERNS)]
     assert all((one != other).mean() > 0.1 for place, one in enumerate(drawn) for other in drawn[:place])
+
+
+@pytest.mark.parametrize("pattern", range(PATTERNS))
+def test_a_swatch_has_the_lines_of_the_picture(pattern):
+    address = re.search(r'src="data:image/png;base64,([^"]+)"', swatch("#fafaf0", pattern))
+    assert address is not None
+    lines = np.asarray(Image.open(io.BytesIO(base64.b64decode(address[1]))))
+    drawn = hatched(LABELS * 0, COLOURS[:1], np.array([pattern]))[0][:SWATCH, :SWATCH]
+    assert (lines[..., 3] == 255 * drawn).all() and not lines[..., :3].any()  # black
 
 
 def many() -> tuple[np.ndarray, Segmentation]:

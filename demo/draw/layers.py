@@ -5,8 +5,6 @@ Axes: K classes, H x W pixels as drawn.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.label_placement import Plate
 from proxyclip_core.drawing.overlay import size_within
+from proxyclip_core.drawing.patterns import data_address
 from proxyclip_core.segmentation import Segmentation
 
 SCORES_SIDE = 192  # pixels of the longer side of the map of scores: finer than the patches that they come from
@@ -46,9 +45,9 @@ class Layers:
             size_hw=(height, width),
             names=result.names,
             colours=tuple(hex_colour(colour) for colour in drawing.tints),
-            labels=address(label_map(drawing.marks, len(drawing.tints))),
-            scores=address(_small(result.confidence)),
-            plates=address(_below_each_other(drawing.plates)),
+            labels=data_address(label_map(drawing.marks, len(drawing.tints))),
+            scores=data_address(_small(result.confidence)),
+            plates=data_address(_below_each_other(drawing.plates)),
             places=tuple(_place(plate) for plate in drawing.plates),
         )
 
@@ -63,13 +62,6 @@ def label_map(labels: np.ndarray, classes: int) -> np.ndarray:
     if classes <= 256:
         return labels.astype(np.uint8)
     return np.stack([labels & 255, labels >> 8, np.zeros_like(labels)], axis=-1).astype(np.uint8)
-
-
-def address(pixels: np.ndarray) -> str:
-    """(H, W), (H, W, 3) or (H, W, 4) uint8 -> the data address of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _small(confidence: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.label_placement import lettering
-from proxyclip_core.drawing.patterns import SWATCHES
+from proxyclip_core.drawing.patterns import swatch
 from proxyclip_core.drawing.sight import text_on
 from proxyclip_core.presence import PERHAPS_ABSENT
 from proxyclip_core.words import Classes, as_text
@@ -75,11 +75,11 @@ def bars_html(scores: Mapping[str, float], colours: Mapping[str, np.ndarray]) ->
 def _chip(row: Mapping[str, Any]) -> str:
     colour, name, share = row["colour"], html.escape(str(row["name"])), html.escape(percent(float(row["share"])))
     written = name if lettering(str(row["name"])) else f"{row['index']} · {name}"  # the picture has its number alone
-    swatch = f'<span aria-hidden="true">{SWATCHES[row["pattern"]]}</span> ' if row.get("pattern") else ""
+    lines = f"{swatch(colour, row['pattern'])} " if row.get("pattern") else ""
     text = text_on(np.frombuffer(bytes.fromhex(str(colour)[1:]), dtype=np.uint8))
     chip = (
         f'<button type="button" class="chip" style="background:{colour};color:{text}" data-name="{name}" '
-        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}"{_editable(row)}>{swatch}{written}</button>'
+        f'data-index="{row["index"]}" aria-pressed="true" title="{HINT}"{_editable(row)}>{lines}{written}</button>'
     )
     if row["words"]:
         chip += f'<button type="button" class="edit" aria-label="Change {name}">…</button>'

@@ -44,8 +44,8 @@ def shades_of(result: Segmentation, settled: Settled | None = None) -> tuple[np.
     A word's own colour is its natural one, or follows from its spelling. Of two classes in the picture that somebody
     would mix up, the smaller one steps aside, to the free colour nearest to its own; so a class that appears leaves the
     larger ones as they are (a natural colour counts as if its regions were larger). Where no colour is free, from some
-    twenty classes on, it is hatched, and colours can come again. Regions that touch differ most. Classes that were not
-    found have their own colour. With a background, class 0 is grey.
+    twenty classes on, it is hatched, and colours can come again; so 171 are told apart. Regions that touch
+    differ most. Classes that were not found have their own colour. With a background, class 0 is grey.
 
     settled: class -> what it keeps, such as what it has in another result.
     """
@@ -56,14 +56,16 @@ def shades_of(result: Segmentation, settled: Settled | None = None) -> tuple[np.
         chosen[index], patterns[index] = pool.nearest(colour), pattern
     neighbours = _neighbours(result.labels)
     placed: set[int] = set()
-    room_for_all = np.full((PATTERNS, len(pool.colours)), np.inf)  # how clearly each differs from those in the picture
+    room_for_all = np.full((PATTERNS, len(pool.colours)), np.inf)  # how clearly each differs from those of its pattern
     for index in _order(result, given):
         room = room_for_all.copy()
         for beside in neighbours.get(index, set()) & placed:
-            np.minimum(room, pool.differences(chosen[beside], patterns[beside]) / BESIDE, out=room)
-        if room[0, chosen[index]] < 1 and index not in given:
-            chosen[index], patterns[index] = pool.aside(chosen[index], room)
-        np.minimum(room_for_all, pool.differences(chosen[index], patterns[index]), out=room_for_all)
+            at = patterns[beside]
+            room[at] = np.minimum(room[at], pool.clearness[chosen[beside]] / BESIDE)
+        if index not in given:
+            chosen[index], patterns[index] = pool.place_for(chosen[index], room)
+        at = patterns[index]
+        room_for_all[at] = np.minimum(room_for_all[at], pool.clearness[chosen[index]])
         placed.add(index)
     colours = pool.colours[chosen]
     for index, (colour, _) in given.items():
@@ -104,22 +106,24 @@ class _Pool:
         """The place of the colour that is most like an RGB colour."""
         return int(np.linalg.norm(self.lab - oklab(linear(colour)), axis=1).argmin())
 
-    def differences(self, place: int, pattern: int) -> np.ndarray:
-        """(PATTERNS, M): how clearly every colour, in every pattern, differs from one."""
-        return self.clearness[place] * np.where(np.arange(PATTERNS) == pattern, 1, OTHER_PATTERN)[:, None]
+    def place_for(self, own: int, room: np.ndarray) -> tuple[int, int]:
+        """The colour and the pattern of a word: its own, plain, where that is free.
 
-    def aside(self, own: int, room: np.ndarray) -> tuple[int, int]:
-        """The colour and the pattern of a word whose own are taken. room: (PATTERNS, M), 1 and more where it is free.
-
-        The colour is the nearest to the word's own, where another lightness counts for less than another hue. Where
-        nothing is free, it is what differs most.
+        room: (PATTERNS, M), how clearly each colour differs from those that have the pattern. Else it is the nearest
+        to the word's own, where another lightness counts for less than another hue, in the first pattern that has a
+        free one. Where colours are used up in all, it is what differs most from them, in a pattern where it is free.
         """
-        pattern, place = (int(found) for found in np.unravel_index(room.argmax(), room.shape))
-        free = room >= 1
+        among_all = OTHER_PATTERN * room.min(axis=0)
+        free = np.minimum(room, among_all) >= 1
+        if free[0, own]:
+            return own, 0
         if free.any():
             pattern = int(free.any(axis=1).argmax())
             far = np.linalg.norm((self.lab - self.lab[own]) * (0.45, 1, 1), axis=1)
-            place = int(np.where(free[pattern], far, np.inf).argmin())
+            return int(np.where(free[pattern], far, np.inf).argmin()), pattern
+        told_apart = room >= 1
+        best = np.where(told_apart, among_all, 0) if told_apart.any() else room
+        pattern, place = (int(found) for found in np.unravel_index(best.argmax(), room.shape))
         return place, pattern
 
 

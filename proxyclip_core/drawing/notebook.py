@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 
 import numpy as np
-from PIL import Image
 
 from proxyclip_core.drawing.colours import hex_colour
 from proxyclip_core.drawing.drawing import Drawing, Look
 from proxyclip_core.drawing.overlay import size_within
-from proxyclip_core.drawing.patterns import SWATCHES
+from proxyclip_core.drawing.patterns import data_address, swatch
 from proxyclip_core.segmentation import PREVIEW_SIDE, Segmentation
 
 
@@ -26,15 +23,12 @@ def as_html(result: Segmentation) -> str:
         size_hw = size_within(result.labels.shape, most=PREVIEW_SIDE)
         preview, look = np.full((*size_hw, 3), 255, np.uint8), Look(opacity=1.0)
     drawing = Drawing.prepare(preview, result)
-    file = io.BytesIO()
-    Image.fromarray(drawing.draw(look)).save(file, "png")
-    address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     shares = sorted(
         zip(drawing.coverage.items(), drawing.colours, drawing.patterns.tolist()), key=lambda row: -row[0][1]
     )
     rows = "".join(
         '<span style="white-space:nowrap;margin-right:1em">'
-        f'<span style="color:{hex_colour(colour)}">{SWATCHES[pattern]}</span> '
+        f"{swatch(hex_colour(colour), pattern)} "
         f"{html.escape(name)} {share:.1%}{', perhaps not there' if name in result.perhaps_absent else ''}</span> "
         for (name, share), colour, pattern in shares
         if share
@@ -42,4 +36,5 @@ def as_html(result: Segmentation) -> str:
     absent = ", ".join(name for (name, share), *_ in shares if not share)
     said = [f"Not found: {absent}."] * bool(absent) + list(result.notes)
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in said)
+    address = data_address(drawing.draw(look))
     return f'<div><img src="{address}" alt="The picture with its regions"><p>{rows}</p>{notes}</div>'

@@ -5,13 +5,24 @@ Axes: K classes, H x W pixels as drawn. Colours are (K, 3) uint8 RGB in the orde
 
 from __future__ import annotations
 
+import base64
+import io
+from functools import lru_cache
+
 import numpy as np
+from PIL import Image
 
 from proxyclip_core.drawing.sight import text_on
 
-SWATCHES = "■▨▧▩"  # a pattern as a character, for legends: plain, hatched to the right, to the left, both ways
-PATTERNS = len(SWATCHES)
+# How classes are hatched, in the order in which it is used: what is most unlike comes first.
+KINDS = (
+    *("plain", "hatched to the right", "hatched to the left", "crossed", "dotted", "lined", "striped"),
+    *("checked", "gridded", "waved", "waved upright", "barred to the right", "barred to the left", "barred"),
+    "barred upright",
+)
+PATTERNS = len(KINDS)
 LEAST, OF_LONGER = 8, 90  # pixels from line to line, and how many of them the longer side has
+SWATCH = 16  # pixels, in which every pattern shows
 
 
 def hatched(labels: np.ndarray, colours: np.ndarray, patterns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,10 +30,51 @@ def hatched(labels: np.ndarray, colours: np.ndarray, patterns: np.ndarray) -> tu
     both, the lines' black or white. Without a pattern, what was given. patterns: (K,), in 0 to PATTERNS - 1."""
     if not patterns.any():
         return labels, colours
-    step = max(LEAST, max(labels.shape) // OF_LONGER)
-    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
-    right, left = (rows + columns) % step < step // 4, (columns - rows) % step < step // 4
-    lines = np.stack(np.broadcast_arrays(np.False_, right, left, right | left))
-    drawn = np.take_along_axis(lines, patterns[labels][None].astype(np.intp), axis=0)[0]
+    tiles = _tiles(max(LEAST, max(labels.shape) // OF_LONGER // 4 * 4))
+    side = tiles.shape[1]
+    rows, columns = (np.arange(size, dtype=np.int32) % side for size in labels.shape)
+    places = (patterns.astype(np.int32) * side**2)[labels]
+    places += rows[:, None] * side
+    places += columns
     inks = np.array([list(bytes.fromhex(text_on(colour)[1:])) for colour in colours], np.uint8)
-    return labels + drawn * np.uint32(len(colours)), np.concatenate([colours, inks])
+    return labels + tiles.ravel()[places] * np.uint32(len(colours)), np.concatenate([colours, inks])
+
+
+@lru_cache(maxsize=8)
+def _tiles(step: int) -> np.ndarray:
+    """(PATTERNS, 2 step, 2 step) bool: where the lines are, in squares that go on beside each other. step: pixels from
+    line to line, a multiple of 4."""
+    y, x = np.mgrid[: 2 * step, : 2 * step]
+    line, bar, wave_x, wave_y = step // 4, 3 * step // 4, abs(x - step), abs(y - step)
+    right, left = (y + x) % step < line, (x - y) % step < line
+    lined, striped = y % step < line, x % step < line
+    dots = np.hypot(y % step - step / 2 + 0.5, x % step - step / 2 + 0.5) < 0.32 * step
+    checks = (y // step + x // step) % 2 == 1
+    waves = (y + wave_x) % step < line, (x + wave_y) % step < line
+    bars = [place % (2 * step) < bar for place in (y + x, x - y, y, x)]
+    plain = np.zeros_like(right)
+    return np.stack([plain, right, left, right | left, dots, lined, striped, checks, lined | striped, *waves, *bars])
+
+
+def data_address(pixels: np.ndarray) -> str:
+    """(H, W), (H, W, 3) or (H, W, 4) uint8 -> the data address of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def swatch(colour: str, pattern: int) -> str:
+    """A class's colour, #rrggbb, and pattern as HTML, for legends: an image of SWATCH pixels, lined as on a picture."""
+    ink = text_on(np.frombuffer(bytes.fromhex(colour[1:]), np.uint8))
+    return (
+        f'<img class="swatch" alt="" title="{KINDS[pattern]}" width="{SWATCH}" height="{SWATCH}" style="margin:0;'
+        f'display:inline-block;vertical-align:-3px;background:{colour}" src="{_lines(ink, pattern)}">'
+    )
+
+
+@lru_cache(maxsize=2 * PATTERNS)
+def _lines(ink: str, pattern: int) -> str:
+    """The data address of a pattern's lines, transparent between them."""
+    lines = np.zeros((SWATCH, SWATCH, 4), np.uint8)
+    lines[_tiles(LEAST)[pattern]] = *bytes.fromhex(ink[1:]), 255
+    return data_address(lines)
