@@ -8,20 +8,19 @@ where the value is defined.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import torch
 from gradio.route_utils import FnIndexInferError
+from gradio.state_holder import StateHolder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -30,6 +29,7 @@ from starlette.responses import JSONResponse
 from demo import limits, stopping
 from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
+from demo.turns import address_of, in_turn, is_call, is_program, side_by_side
 from demo.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,34 @@ class Door(Blocks):
             states.pop(key, None)
             total -= size
 
+    @property
+    def state_holder(self) -> StateHolder:
+        """What the visitors hold. gradio sets it when the page starts."""
+        return self._sessions
+
+    @state_holder.setter
+    def state_holder(self, sessions: StateHolder) -> None:
+        self._sessions = sessions
+        vars(sessions)["update"] = self._used
+
+    def _used(self, session: str) -> None:
+        """In the place of gradio's own, which lets go of whoever was away longest where there are too many visitors:
+        here those without a result or a request under way leave first, as anybody can make any number of such."""
+        held = self._sessions
+        with held.lock:
+            if session in held.session_data:
+                held.session_data.move_to_end(session)
+            if len(held.session_data) <= held.capacity:
+                return
+            going = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
+            names = list(held.session_data)
+            leaves = next((name for name in names[:-1] if name not in going and not self._has_visit(name)), names[0])
+            del held.session_data[leaves]
+            held.time_last_used.pop(leaves, None)
+
+    def _has_visit(self, session: str) -> bool:
+        return any(isinstance(value, Visit) for value in list(self._sessions.session_data[session].state_data.values()))
+
     def queue(self, *given: Any, **named: Any) -> Door:
         """As gradio's own, with places for everybody, and no way past it."""
         super().queue(*given, **named | {"api_open": False})
@@ -198,67 +226,6 @@ class Door(Blocks):
 
     def _waiting(self) -> list[Any]:
         return [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
-
-
-def side_by_side(waiting: Sequence[Any], going: Sequence[Any]) -> list[Any]:
-    """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
-    calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
-    all but one. So whatever a script asks for, there is a place for somebody else."""
-    sessions = {event.session_hash for event in going}
-    near = Counter(address_of(event.request) for event in going)
-    crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
-    may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
-    return [
-        event
-        for event in waiting
-        if event.session_hash not in sessions
-        and (may_call or not is_call(event))
-        and address_of(event.request) not in crowded
-    ]
-
-
-def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
-    """Waiting events in the order in which they are answered: who asks for little goes before who asks for much, such
-    as a slider's picture before a new one's, unless that one has waited for long. One's own keep their order, and each
-    is put off by those before it: who asks for many things waits among others as long as who asks for a large one.
-
-    seconds: what an event will take.
-    """
-    due: dict[str, float] = {}  # who asks -> when the last of theirs is to be answered
-    turns = []
-    for event in sorted(events, key=lambda event: event.enqueue_time):
-        who = (address_of(event.request) or "programs") if is_call(event) else event.session_hash
-        due[who] = max(event.enqueue_time, due.get(who, 0.0)) + limits.YIELDS * seconds(event)
-        turns.append((due[who], event))
-    return [event for _, event in sorted(turns, key=lambda turn: turn[0])]
-
-
-def is_call(event: Any) -> bool:
-    """Whether a program asks, and no page."""
-    return is_program(event.session_hash if event.session_hash != event._id else None, event.fn)
-
-
-def is_program(session: str | None, called: Any) -> bool:
-    """Likewise. session: None where none is given, as by curl. called: gradio's function, None for one that is not
-    there; the page itself calls none of those that are documented for programs."""
-    return session is None or getattr(called, "api_visibility", "") == "public"
-
-
-def address_of(request: Any) -> str | None:
-    """The address that a request comes from; None where that is not known, as from this machine or behind a proxy that
-    does not tell it."""
-    host = request.client.host if request is not None and request.client else ""
-    if not _is_public(host):  # a proxy, which puts the address that it sees at the end
-        host = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if request is not None else ""
-    return host if _is_public(host) else None
-
-
-@lru_cache(maxsize=1024)
-def _is_public(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
 
 
 class Gate:

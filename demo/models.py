@@ -72,6 +72,8 @@ class Models:
         self._clips: OrderedDict[str, Any] = OrderedDict()
         self._vfms: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._downloads: dict[str, Future[Path]] = {}
+        self._starting = threading.Lock()
 
     def on_device(self, function: Callable[..., Any], seconds: Callable[..., int] | None = None) -> Callable[..., Any]:
         """The function, run where models compute: in one thread on a CPU, with a lent GPU on Hugging Face ZeroGPU.
@@ -128,12 +130,20 @@ class Models:
     def _fetch_one(self, spec: Spec) -> Iterator[Download]:
         total = spec.megabytes * 1_000_000
         yield Download(spec.name, min(self._fetched(spec), total), total)
-        # A daemon goes on where nobody listens any more, and neither they nor the server's end wait for it.
-        running: Future[Path] = Future()
-        threading.Thread(target=run_next, args=(running, partial(self._fetch, spec)), daemon=True).start()
+        running = self._download(spec)
         while not wait([running], timeout=POLL_SECONDS).done:
             yield Download(spec.name, min(self._fetched(spec), total), total)
         running.result()
+
+    def _download(self, spec: Spec) -> Future[Path]:
+        """The one download of a model's weights, whoever waits for it: begun here, unless it is under way already."""
+        with self._starting:
+            running = self._downloads.get(spec.name)
+            if running is None or running.done():
+                running = self._downloads[spec.name] = Future()
+                # A daemon goes on where nobody listens any more, and neither they nor the server's end wait for it.
+                threading.Thread(target=run_next, args=(running, partial(self._fetch, spec)), daemon=True).start()
+            return running
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
         with self._lock:

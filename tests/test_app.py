@@ -518,6 +518,7 @@ def test_a_client_gets_what_the_library_gives(client, tiny_model, portrait):
     assert Image.open(overlay).size == (150, 230)
     assert summary["names"] == ["sky", "<b>tree</b>"] and summary["size_hw"] == [230, 150]
     assert sum(row["share"] for row in summary["classes"]) == pytest.approx(1, abs=1e-4) and files is None
+    assert {row["name"]: row["words"] for row in summary["classes"]}["sky"] == "sky; cloud"
 
 
 def test_a_client_gets_the_formats_that_it_names_in_a_zip(client, tiny_model, portrait):

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from demo import limits
-from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, address_of, in_turn, is_closed, side_by_side
+from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, is_closed
+from demo.turns import address_of, in_turn, side_by_side
 from tests.serving import free_port, page_around
 
 

@@ -211,6 +211,24 @@ def test_nobody_waits_for_a_download_that_nobody_listens_to(loads, monkeypatch):
     assert fetched.wait(60)
 
 
+def test_a_download_that_was_abandoned_is_joined_and_not_begun_again(loads, monkeypatch):
+    monkeypatch.setattr(pc, "is_available", lambda spec: spec.name != "DINO B/8")
+    go_on, begun = threading.Event(), []
+    loads.fetch = lambda spec: begun.append(spec.name) or go_on.wait(60)
+    models = loads.models()
+    for _ in range(3):
+        steps = models.fetch("OpenAI B/32", "DINO B/8")
+        next(steps), next(steps)
+        steps.close()
+    waiting = models.fetch("OpenAI B/32", "DINO B/8")
+    next(waiting), next(waiting)
+    go_on.set()
+    list(waiting)
+    assert begun == ["DINO B/8"]
+    list(models.fetch("OpenAI B/32", "DINO B/8"))  # one that has ended says nothing of the next
+    assert begun == ["DINO B/8"] * 2
+
+
 def test_models_that_are_there_can_be_had_while_weights_come(loads):
     models, go_on = loads.models(), threading.Event()
     models.get("OpenAI B/16", "DINO B/8")

@@ -159,9 +159,15 @@ def crowded(segmented) -> Page:
 
 
 def forget(page: Page) -> None:
-    for number in range(2):
-        page.sessions[f"somebody else {number}"]
+    page.sessions.session_data.clear()
     assert page.visit is None
+
+
+def test_visits_that_hold_nothing_push_nobody_out(crowded):
+    visit = crowded.visit
+    for number in range(5):
+        crowded.sessions[f"nobody {number}"]
+    assert crowded.visit is visit and len(crowded.sessions.session_data) == 2
 
 
 def test_all_visitors_together_keep_what_they_may_and_the_last_one_stays(segmented, monkeypatch):

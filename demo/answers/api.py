@@ -21,7 +21,7 @@ from demo.answers.segment import check
 from demo.components import MOST_IN_A_NAME
 from demo.draw.legend import legend_rows
 from demo.models import NOT_FOR_VISITORS, NOT_NOW
-from demo.stages import Stages
+from demo.stages import Stages, words_of
 from demo.tabs.parts import ON_MODEL, Page
 from demo.visit import Asked, Visit
 from proxyclip_core import export
@@ -89,10 +89,11 @@ def build(page: Page) -> None:
         """Divides a picture among words.
 
         Returns the overlay; the label map, a 16 bit PNG of the picture's size with indices into names; a summary:
-        names, classes (name, colour, pattern: 0 or how it is hatched, share, presence in 0..1 and whether that is so
-        low that it is perhaps_absent, largest first), size_hw, models, seconds, and notes: what is to be said of how
-        the picture was read, and of the words, a sentence each; and, where formats asks for it, a zip with the result
-        in these.
+        names, classes (index into names, name, words: it and its synonyms as they were asked for, colour, pattern: 0 or
+        how it is hatched, share, presence in 0..1 and whether that is so low that it is perhaps_absent, largest first;
+        a background from a list has no words and no presence), size_hw, models, seconds, and notes: what is to be said
+        of how the picture was read, and of the words, a sentence each; and, where formats asks for it, a zip with the
+        result in these.
 
         words: a comma between classes, a semicolon between words for the same class. background: "none", "first" (the
         first class is the background), "short" or "long" (a list of words is put in front as class 0).
@@ -188,7 +189,7 @@ def answer(
     drawing, labels, presence, notes, seconds, device = found
     summary = {
         "names": list(drawing.coverage),
-        "classes": legend_rows(drawing.coverage, drawing.colours, presence, patterns=drawing.patterns),
+        "classes": legend_rows(drawing.coverage, drawing.colours, presence, words_of(s.words)[0], drawing.patterns),
         "size_hw": list(drawing.size_hw),
         "models": {"clip": s.clip, "vfm": s.vfm, "device": device},
         "notes": list(notes),

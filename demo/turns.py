@@ -1,0 +1,72 @@
+"""Whose turn it is: requests wait and are answered so that nobody, and no program, keeps everybody else waiting."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from demo import limits
+
+
+def side_by_side(waiting: Sequence[Any], going: Sequence[Any]) -> list[Any]:
+    """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
+    calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
+    all but one. So whatever a script asks for, there is a place for somebody else."""
+    sessions = {event.session_hash for event in going}
+    near = Counter(address_of(event.request) for event in going)
+    crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
+    may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
+    return [
+        event
+        for event in waiting
+        if event.session_hash not in sessions
+        and (may_call or not is_call(event))
+        and address_of(event.request) not in crowded
+    ]
+
+
+def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
+    """Waiting events in the order in which they are answered: who asks for little goes before who asks for much, such
+    as a slider's picture before a new one's, unless that one has waited for long. One's own keep their order, and each
+    is put off by those before it: who asks for many things waits among others as long as who asks for a large one.
+
+    seconds: what an event will take.
+    """
+    due: dict[str, float] = {}  # who asks -> when the last of theirs is to be answered
+    turns = []
+    for event in sorted(events, key=lambda event: event.enqueue_time):
+        who = (address_of(event.request) or "programs") if is_call(event) else event.session_hash
+        due[who] = max(event.enqueue_time, due.get(who, 0.0)) + limits.YIELDS * seconds(event)
+        turns.append((due[who], event))
+    return [event for _, event in sorted(turns, key=lambda turn: turn[0])]
+
+
+def is_call(event: Any) -> bool:
+    """Whether a program asks, and no page."""
+    return is_program(event.session_hash if event.session_hash != event._id else None, event.fn)
+
+
+def is_program(session: str | None, called: Any) -> bool:
+    """Likewise. session: None where none is given, as by curl. called: gradio's function, None for one that is not
+    there; the page itself calls none of those that are documented for programs."""
+    return session is None or getattr(called, "api_visibility", "") == "public"
+
+
+def address_of(request: Any) -> str | None:
+    """The address that a request comes from; None where that is not known, as from this machine or behind a proxy that
+    does not tell it."""
+    host = request.client.host if request is not None and request.client else ""
+    if not _is_public(host):  # a proxy, which puts the address that it sees at the end
+        host = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if request is not None else ""
+    return host if _is_public(host) else None
+
+
+@lru_cache(maxsize=1024)
+def _is_public(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
