@@ -17,6 +17,7 @@ from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
 from demo.visit import Key, Visit, keys_of, size_of_file
+from proxyclip_core.interrupt import interruptible
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
 START_SECONDS = 8  # of a process
@@ -99,7 +100,8 @@ def _run(
 ) -> tuple[Any, Any, str]:
     stages = Stages(models, visit, may_encode)
     try:
-        return do(stages, *given), stages.entries(), ""
+        with interruptible(stages.check_going_on):  # also what is done beside the stages, such as counting all pairs
+            return do(stages, *given), stages.entries(), ""
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return None, stages.entries(), in_words(error)
 

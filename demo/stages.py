@@ -252,9 +252,9 @@ class Stages:
 
     def _value(self, key: Key, make: Callable[[], Any]) -> Any:
         if key not in self._entries:
-            self._check_going_on()
+            self.check_going_on()
             start, others, away = time.perf_counter(), sum(self.ran.values()), self._away
-            with interruptible(self._check_going_on):
+            with interruptible(self.check_going_on):
                 value = make()
             # Without the stages that ran for this one, and without what others computed meanwhile.
             spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self._away - away)
@@ -263,7 +263,7 @@ class Stages:
         self._used[key] = None
         return self._entries[key].value
 
-    def _check_going_on(self) -> None:
+    def check_going_on(self) -> None:
         """Raises UserError where the time is up, or nobody waits any more. What is quick may pass meanwhile."""
         stopping.check_wanted()
         start = time.monotonic()

@@ -15,7 +15,9 @@ from demo import runner as running
 from demo.models import Models
 from demo.runner import START_SECONDS, Runner
 from demo.stages import Stages
+from demo.time_limit import TOO_LATE
 from demo.visit import Asked, Visit
+from proxyclip_core.interrupt import checkpoint
 from tests.serving import as_elsewhere
 
 SETTINGS = pc.Settings(clip="OpenAI B/16", vfm="DINO B/8", words="sky, tree", side=None, windows="whole")
@@ -104,3 +106,16 @@ def test_words_that_cannot_be_read_are_said_and_no_error(tmp_path, runner, asked
 
 def _nothing(stages: Stages) -> None:
     """A function that takes no time, for which a GPU is asked all the same."""
+
+
+def count_pairs(stages: Stages) -> None:
+    """As what the page shows is computed from what the stages give."""
+    stages.picture()
+    checkpoint()
+
+
+def test_what_is_done_beside_the_stages_ends_when_its_time_is_up(tmp_path, runner, monkeypatch):
+    visit = visit_of(tmp_path, runner)
+    assert not runner(count_pairs, visit)[2]
+    monkeypatch.setattr(limits, "REQUEST_SECONDS", -1)
+    assert runner(count_pairs, visit)[2] == TOO_LATE

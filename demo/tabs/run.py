@@ -18,7 +18,7 @@ import proxyclip_core as pc
 from demo import menus, presets, stopping
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
-from demo.components import as_file, read_liked
+from demo.components import MOST_HELD, as_file, read_liked
 from demo.examples import suits
 from demo.models import Download
 from demo.tabs import found as finding
@@ -383,7 +383,7 @@ def _wire_opening(page: Page, demo: gr.Blocks) -> Any:
     parts = page.segment
 
     def on_load(query: str, liked: Any, kept: Any, picture: str | None) -> Values:
-        said = dict(parse_qsl(query.removeprefix("?")))
+        said = dict(parse_qsl(query[:MOST_HELD].removeprefix("?")))
         asked, problem = save_load.reopening(kept, picture, page.default), ""
         if asked is None:
             asked, problem = save_load.opening(said, page.default, page.examples)
