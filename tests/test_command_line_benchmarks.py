@@ -160,6 +160,14 @@ def test_the_numbers_are_written_also_where_nobody_reads_the_table(command, root
         assert json.loads(Path(f"{name}.json").read_text())
 
 
+def test_quiet_prints_the_table_and_errors_alone(command, root, capsys):
+    shutil.rmtree(root / "VOCdevkit")
+    (root / LAYOUTS["ade"].picture.format("ADE_val_00000002")).write_bytes(b"")
+    assert command("evaluate", "all", "--data", root, *MODELS, *FAST, "--quiet") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ADE20K: ") and said.err.count("\n") == 1 and "| Cityscapes" in said.out
+
+
 def test_label_maps_of_one_layout_suffice(command, four_areas, tmp_path):
     write_set(tmp_path / "own", "voc", four_areas, [np.zeros((56, 112), np.uint8)])
     assert command("evaluate", "voc21", "--data", tmp_path / "own" / "VOCdevkit" / "VOC2012", *MODELS, *FAST) == 0

@@ -62,6 +62,13 @@ def test_evaluate_prints_a_row_a_refinement_on_request(command, index, capsys):
     assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[4:]] == titles
 
 
+def test_evaluate_of_scenes_is_quiet_on_request(command, index, capsys):
+    asked = ("--vfm", "DINO B/8", "--refinements", "--limit", 1, "--quiet")
+    assert command("evaluate", "scenes", "--index", index, *FAST, *asked) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and "proxy, DINO B/8" in said.out
+
+
 def test_evaluate_scores_the_other_patch_sizes_that_are_at_hand(command, loaded, index, capsys):
     assert command("evaluate", "scenes", "--index", index, *FAST) == 0
     assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[4:]] == [

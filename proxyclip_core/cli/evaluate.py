@@ -104,6 +104,7 @@ def _add_common(parser: argparse.ArgumentParser, usual: dict[str, str]) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
     parser.add_argument("--fresh", action="store_true", help="do not go on where the same command was stopped")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but tables and errors")
     add_settings(parser, [*MODELS, *ASKED], usual)
     add_models(parser)
 
@@ -125,7 +126,8 @@ def run_all(options: argparse.Namespace) -> int:
         try:
             sets.append(benchmark_data(name, options.data, options.names))
         except MissingDataError as error:
-            say(f"note: {str(error).splitlines()[0]}")
+            if not options.quiet:
+                say(f"note: {str(error).splitlines()[0]}")
         except ValueError as error:
             say(f"error: {error}")
             failed += 1
@@ -189,13 +191,13 @@ def _evaluated(options: argparse.Namespace, model: ProxyCLIP, data: DataSet) -> 
             workers=options.workers,
             partial=kept / "evaluations" if kept else None,
             fresh=options.fresh,
-            progress=True,
+            progress=not options.quiet,
             ray=options.ray,
             load=partial(_load, options),
             **_asked(options),
         )
     except KeyboardInterrupt:
-        if kept:
+        if kept and not options.quiet:
             say("note: stopped. The same command goes on from here; with --fresh it begins anew.")
         raise
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from proxyclip_core.cli.options import (
     add_models,
@@ -26,6 +24,7 @@ from proxyclip_core.evaluation import Way, classes_of, other_classes, read_scene
 from proxyclip_core.evaluation.scene_work import Part, SceneJob, SceneWork, joined
 from proxyclip_core.evaluation.words_present import WordScore
 from proxyclip_core.export.encoding import replace
+from proxyclip_core.folders import progress_bar
 from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.models.checkpoints import WeightsError
 from proxyclip_core.models.registry import VFM_MODELS
@@ -66,6 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "a folder that all its machines see",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the table, with each class's IoU")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the table and errors")
     add_settings(parser, ["clip", "vfm", *EVALUATED])
     add_models(parser)
     parser.set_defaults(run=run)
@@ -102,8 +102,7 @@ def run(options: argparse.Namespace) -> int:
         else:  # one after the other, as the time that each takes is told
             work = SceneWork(job, model, every_scene)
             parts = (work([place])[0] for place in places)
-        often = 0.5 if sys.stderr.isatty() else 20
-        scores, words = joined(tqdm(parts, total=len(places), unit=" scenes", leave=False, mininterval=often))
+        scores, words = joined(progress_bar(parts, total=len(places), unit=" scenes", delay=0, disable=options.quiet))
         for way, title in titles.items():
             plain, crowded = scores[way, 0], scores[way, others]
             seconds = float(np.mean(plain.seconds))
@@ -121,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         asked = SETTINGS["refine"].values if options.refinements == [] else options.refinements or ()
         titles: dict[Way, str] = {"proxy": f"proxy, {vfm}"}
         others = [str(name) for name in asked if name != settings["refine"]]
-        for method in _at_hand(others, str(settings["sam"]), vfm):
+        for method in _at_hand(others, str(settings["sam"]), vfm, options.quiet):
             titles["proxy", method] = f"proxy, {vfm}, {method}"
         return titles
 
@@ -139,14 +138,15 @@ def _three(words: WordScore) -> str:
     return f"{auc:>12}{words.precision:9.1%}{words.recall:7.1%}"
 
 
-def _at_hand(refinements: Sequence[str], sam: str, vfm: str) -> list[str]:
+def _at_hand(refinements: Sequence[str], sam: str, vfm: str, quiet: bool) -> list[str]:
     """Without those that ask SAM, where that is not on this machine; then it is said."""
     from proxyclip_core.models.sam import sam_row, whole_file  # slow to import
 
     try:
         whole_file(sam_row(sam, vfm))
     except WeightsError as error:
-        say(f"note: {', '.join(BY_SAM)} are left out. {str(error).splitlines()[0]}")
+        if not quiet:
+            say(f"note: {', '.join(BY_SAM)} are left out. {str(error).splitlines()[0]}")
         return [name for name in refinements if name not in BY_SAM]
     return list(refinements)
 

@@ -47,7 +47,7 @@ def _sources(benchmark: Benchmark, home: Path) -> dict[str, GroundTruthSource]:
     """Id -> ground truth, in the order of the set's list or of the ids; empty where there is none at all."""
     layout, found = benchmark.layout, dict[str, GroundTruthSource]()
     list_file, annotations = home / layout.list, home / layout.annotations
-    listed = list_file.read_text(encoding="utf-8").split("\n") if layout.list and list_file.is_file() else None
+    listed = list_file.read_text(encoding="utf-8-sig").split("\n") if layout.list and list_file.is_file() else None
     ids = [line.split()[0] for line in listed if line.strip()] if listed else None
     if layout.list and not ids:
         if not (layout.annotations and annotations.is_file()):
