@@ -8,6 +8,7 @@ with other `Settings`, and share what they have in common, such as CLIP's tokens
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -36,6 +37,7 @@ from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
 
+OPENING = threading.Lock()  # one picture at a time: while 100 million pixels are read, they take 1.7 GB
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
@@ -84,7 +86,8 @@ class Stages:
     def opened(cls, models: Provider, visit: Visit) -> Visit:
         """The visit with its picture read. Raises ValueError where it is none."""
         stages = cls(models, visit)
-        return replace(visit, reservations=stages.reservations(), entries=stages.entries())
+        with OPENING:
+            return replace(visit, reservations=stages.reservations(), entries=stages.entries())
 
     def beside(self, picture: str) -> Stages:
         """The stages of another picture, a file, in the same settings. What it makes is kept along with this one's.

@@ -105,6 +105,14 @@ def test_a_download_runs_no_encoder(page, counter):
     assert counter.during(lambda: download(page)) == {}
 
 
+@pytest.mark.parametrize("formats", [["coco"], ["masks"], ["cutouts"]])
+def test_what_takes_too_long_to_pack_is_ended_and_said(page, monkeypatch, formats):
+    monkeypatch.setattr(limits, "REQUEST_SECONDS", -1)
+    page.set("formats", formats)
+    page.do("save", "click")
+    assert page.said() == save_load.TOO_MUCH and page["zip-file"] is None
+
+
 def test_without_a_result_the_remedy_is_said(segmented):
     page = Page(segmented.demo)
     page.do("save", "click")

@@ -7,13 +7,14 @@ named.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import proxyclip_core as pc
-from demo import limits, presets
+from demo import limits, presets, stopping
 from demo.answers.errors import NO_RESULT, UserError, in_words
 from demo.examples import Example, first_for
 from demo.runner import Runner
@@ -22,6 +23,7 @@ from demo.visit import Asked, Visit, file_digest
 from proxyclip_core import export
 from proxyclip_core.computed_with import differences
 from proxyclip_core.drawing.drawing import Look
+from proxyclip_core.interrupt import interruptible
 from proxyclip_core.text_files import decoded
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import as_text
@@ -130,6 +132,12 @@ def _computed_with(stages: Stages) -> dict[str, Any]:
     return stages.model().computed_with(stages.settings)
 
 
+TOO_MUCH = (
+    "To pack this takes longer than one request may. Untick the polygons, the regions by themselves, the masks or the "
+    "cut-outs, or give a smaller picture or fewer words."
+)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What is to be downloaded: names of `export.FORMATS`, and of `export.WISHES`."""
@@ -155,10 +163,22 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
     try:
         each = sum(name in chosen.formats for name in ("masks", "cutouts"))  # for every class
         limits.check_saved(result.labels.shape, max(1, each * len(result.names)))
-        result.save(path, picture, chosen.formats, look=look, **wishes)
+        with interruptible(_until(time.monotonic() + limits.REQUEST_SECONDS)):
+            result.save(path, picture, chosen.formats, look=look, **wishes)
     except Exception as error:  # noqa: BLE001 such as a disk that is full
         raise UserError(in_words(error)) from None
     return str(path)
+
+
+def _until(end: float) -> Callable[[], None]:
+    """What raises UserError from then on, or when nobody waits any more: thousands of regions are many polygons."""
+
+    def check() -> None:
+        stopping.check_wanted()
+        if time.monotonic() > end:
+            raise UserError(TOO_MUCH)
+
+    return check
 
 
 def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.Refined | None]:

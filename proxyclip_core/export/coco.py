@@ -10,6 +10,7 @@ import numpy as np
 from proxyclip_core.export.encoding import SOFTWARE
 from proxyclip_core.export.masks import box_of, found_classes
 from proxyclip_core.export.regions import needed, packed, regions
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.segmentation import Segmentation
 
 
@@ -38,6 +39,7 @@ def coco(
         for name in result.names[int(result.has_background and not background) :]:
             numbers.setdefault(name, len(numbers) + 1)
         for index in found_classes(result, background):
+            checkpoint()
             for found in _annotations(result, index, split, polygons):
                 ids = {"id": len(annotations) + 1, "image_id": number, "category_id": numbers[result.names[index]]}
                 annotations.append(ids | found)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from proxyclip_core.export.encoding import png
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.segmentation import Segmentation
 
 LONGEST_NAME = 180  # bytes: systems take 255, and the number and the suffix come on top
@@ -17,6 +18,7 @@ def masks(result: Segmentation) -> Iterator[tuple[str, bytes]]:
     """(file name, PNG) of every class: (H, W) uint8, 255 where it is; black for one that was not found."""
     found, nothing = set(np.unique(result.labels).tolist()), png(np.zeros(result.labels.shape, np.uint8))
     for index, name in enumerate(result.names):
+        checkpoint()
         mask = png((result.labels == index).astype(np.uint8) * 255) if index in found else nothing
         yield mask_name(index, name), mask
 
@@ -29,6 +31,7 @@ def cutouts(
     crop: only the box around the class. background: the background too, where there is one.
     """
     for index in found_classes(result, background):
+        checkpoint()
         inside = result.labels == index
         if crop:
             box = box_of(inside)

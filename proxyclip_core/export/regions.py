@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from proxyclip_core.export.masks import box_of
+from proxyclip_core.interrupt import checkpoint
 
 TOLERANCE = 0.75  # pixels by which a simplified ring may leave the edges: enough to end the steps of slanted ones
 ENOUGH_IOU = 0.97  # with the region's own pixels; a ring that would fall below it is not simplified
@@ -49,6 +50,7 @@ def regions(mask: np.ndarray, simplified: bool = False) -> Iterator[Region]:
     for number, (_, _, hole, outer) in enumerate(links[0].tolist()):
         if outer >= 0:
             continue  # a hole
+        checkpoint()
         parts = [rings[number]]
         while hole >= 0:
             parts.append(rings[hole])
@@ -92,6 +94,7 @@ def _cut_open(parts: Sequence[np.ndarray]) -> np.ndarray:
     """
     ring = parts[0]
     for hole in parts[1:]:
+        checkpoint()
         step = 1 + len(hole) * len(ring) // BRIDGES_AT_ONCE
         distances = ((ring[:, None] - hole[::step]) ** 2).sum(axis=-1)
         here, there = np.unravel_index(distances.argmin(), distances.shape)
