@@ -241,6 +241,13 @@ def test_a_map_that_does_not_fit_is_said(stages, tmp_path, labels, message):
         ground_truth.of(stages, str(tmp_path / "labels.png"), ())
 
 
+def test_a_map_of_another_size_is_said_before_it_is_read(stages, tmp_path, monkeypatch):
+    Image.new("L", (10, 10)).save(tmp_path / "labels.png")
+    monkeypatch.setattr(ground_truth, "read_indices", lambda path: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="10 × 10 pixels, but the picture 230 × 150"):
+        ground_truth.of(stages, str(tmp_path / "labels.png"), ())
+
+
 def test_the_label_map_of_the_download_is_a_truth_that_is_met_in_full(stages, tmp_path):
     Image.fromarray(stages.result().labels).save(tmp_path / "labels.png")  # 16 bits
     true = ground_truth.of(stages, str(tmp_path / "labels.png"), ())

@@ -12,7 +12,7 @@ import proxyclip_core as pc
 from demo.answers.errors import UserError
 from demo.examples import Example
 from demo.stages import Stages, words_of
-from demo.visit import file_digest
+from demo.visit import file_digest, size_of_file
 from proxyclip_core import evaluation
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask, read_indices
 
@@ -57,17 +57,18 @@ def of(
 
 def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_word: str | None = None) -> GroundTruth:
     """A label map for a picture of `size_hw`, index into the result's `names`. Raises ValueError with the remedy."""
+    found = size_of_file(path)  # before it is read: a small file may hold a very large map
+    if found and found != tuple(size_hw):
+        raise ValueError(
+            f"The label map has {found[1]} × {found[0]} pixels, but the picture {size_hw[1]} × {size_hw[0]}. Give one "
+            "of the same size."
+        )
     try:
         labels = read_indices(path)  # and not `read_label_map`, whose warning would go to the log
     except OSError:
         raise ValueError(
             "The label map could not be read. Give a PNG or TIFF, as JPEG and others change its numbers."
         ) from None
-    if labels.shape != tuple(size_hw):
-        raise ValueError(
-            f"The label map has {labels.shape[1]} × {labels.shape[0]} pixels, but the picture "
-            f"{size_hw[1]} × {size_hw[0]}. Give one of the same size."
-        )
     if is_mask(labels):
         if mask_word is None or mask_word not in names:
             raise WhichWord(
