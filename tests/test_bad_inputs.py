@@ -282,7 +282,7 @@ def test_a_sheet_without_end_shows_each_result_once(page):
 def test_results_that_there_are_none_of_are_said(page, chosen):
     page.set("compare-chosen", chosen)
     page.ask(page.event("compare-run", "click"))
-    assert is_fit_for_strangers(shown(page, "compare-note"))
+    assert is_fit_for_strangers(shown(page, "compare-progress"))
 
 
 # Words and files of them

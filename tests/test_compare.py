@@ -14,6 +14,7 @@ from demo.answers import compare, ground_truth
 from demo.stages import Stages
 from demo.ui import build_demo
 from demo.visit import Asked, Visit
+from proxyclip_core.drawing.drawing import Look
 from tests.page import Page, file
 from tests.serving import TwoModels
 
@@ -115,7 +116,9 @@ def test_a_pair_says_how_much_it_differs(stages, asked):
 def test_results_are_drawn_in_the_colours_of_the_page(stages):
     drawn = compare.show(stages, menus.CURRENT, None).drawn
     assert drawn.shape == stages.picture().shape  # as small as the picture: there may be many
-    assert np.array_equal(drawn, stages.drawing().draw(compare.LOOK))
+    assert np.array_equal(drawn, stages.drawing().draw(Look()))
+    half = compare.show(stages, menus.CURRENT, None, Look(0.3, names=False, hidden=("red",))).drawn
+    assert np.array_equal(half, stages.drawing().draw(Look(0.3, names=False, hidden=("red",))))
     assert (stages.drawing().colours == stages.overlay().colours).all()
 
 
@@ -174,8 +177,7 @@ def test_a_sheet_writes_each_picture_once(page, monkeypatch):
 def test_a_run_that_fails_keeps_its_results_and_says_why(page):
     page.set("compare-chosen", [CLIP_ALONE, "SAM H/16", "DINO B/8"])
     page.do("compare-run", "click")
-    assert "SAM H/16 is not on this machine" in page.said("compare-note") and captions(page) == [CLIP_ALONE]
-    assert page["compare-progress"] == ""
+    assert "SAM H/16 is not on this machine" in page.said("compare-progress") and captions(page) == [CLIP_ALONE]
 
 
 def test_a_sheet_of_an_earlier_result_goes(page):
@@ -188,7 +190,7 @@ def test_a_sheet_of_an_earlier_result_goes(page):
 def test_without_a_choice_nothing_is_compared(page):
     page.set("compare-chosen", [])
     page.do("compare-run", "click")
-    assert page.said("compare-note") == "Choose what to compare."
+    assert page.said("compare-progress") == "Choose what to compare."
 
 
 def test_one_click_lays_the_papers_result_beside_the_refined_one(page, counter):
@@ -198,6 +200,33 @@ def test_one_click_lays_the_papers_result_beside_the_refined_one(page, counter):
     assert f"Left: {menus.PAPER}" in page.said("compare-line") and f"Right: {menus.REFINED}" in page.said(
         "compare-line"
     )
+
+
+def test_a_result_of_the_sheet_is_laid_under_the_line_by_a_click(page, counter):
+    page.open_view("compare")
+    page.do("compare-run", "click")
+    clicked = {"index": 1, "value": page["compare-sheet"][1]}
+    assert counter.during(lambda: page.do("compare-sheet", "select", None, clicked)) == {}
+    assert page["compare-left"] == VALUES
+    assert f"Left: {VALUES}" in page.said("compare-line")
+
+
+@pytest.mark.parametrize("value", [None, "CLIP alone", {"caption": ["CLIP alone"]}, {"caption": "no such · 0.1 s"}])
+def test_a_click_on_what_is_no_result_changes_nothing(page, value):
+    before = page["compare-left"]
+    page.do("compare-sheet", "select", None, {"index": 0, "value": value})
+    assert page["compare-left"] == before
+
+
+def test_results_are_compared_as_they_look_under_segment(page, models):
+    for part, value in (("opacity", 0.2), ("names", False), ("held-hidden", '["green"]')):
+        page.set(part, value)
+    page.open_view("compare")
+    one, _ = (np.asarray(Image.open(side["path"]).convert("RGB")) for side in page["compare-slider"])
+    settings = menus.variant(CLIP_ALONE, page.visit.asked.settings)
+    drawing = Stages(models, page.visit).drawing(settings)
+    assert np.array_equal(one, drawing.draw(Look(0.2, names=False, hidden=("green",))))
+    assert "Not drawn, as under Segment: green." in page.said("compare-line")
 
 
 def test_clip_alone_is_not_refined(asked):

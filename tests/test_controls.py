@@ -115,6 +115,7 @@ COMPARE_TAB: list[tuple] = [
     ("compare-run", "click", None, {}, set(), {"vfm": 1}),  # the patch size that is not there yet
     ("compare-stop", "click", None, {}, set(), NOTHING),
     ("compare-copy", "click", None, {}, set(), NOTHING),
+    ("compare-sheet", "select", None, {"index": 0, "value": {"caption": "CLIP alone · 0.1 s"}}, set(), NOTHING),
 ]
 ROWS = [(view, row) for view, rows in (("segment", SEGMENT_TAB), ("compare", COMPARE_TAB)) for row in rows]
 ROWS += [("inside/attention", row) for row in INSIDE_TAB]

@@ -14,7 +14,7 @@ from demo.draw.legend import percent
 from demo.stages import Stages
 from proxyclip_core.drawing.drawing import Look
 
-LOOK = Look(opacity=0.75)
+LOOK = Look()  # as under Segment, where nobody has changed it
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,19 @@ def suggested(vfm: str, vfms: Sequence[str]) -> list[str]:
     return [*menus.ALONE, *(name for name in vfms if name.rsplit("/", 1)[0] == family)]
 
 
-def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None) -> Shown:
+def named(caption: str, names: Sequence[str]) -> str | None:
+    """Which of the results a caption of `Shown` is of."""
+    name = caption.partition(" · ")[0]
+    return name if name in names else None
+
+
+def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None, look: Look = LOOK) -> Shown:
     """One result, computed where it is not there yet. Raises ValueError for an unknown name."""
     settings = menus.variant(name, stages.settings)
     labels = stages.result(settings).labels
     return Shown(
         f"{name} ({menus.vfm_title(stages.settings)})" if name == menus.CURRENT else name,
-        stages.drawing(settings).draw(LOOK),
+        stages.drawing(settings).draw(look),
         labels,
         ground_truth.score(labels, stages.words().names, true)[0] if true else None,
         stages.seconds(settings),
@@ -53,15 +59,17 @@ def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None) -> Sh
 
 
 def pair(
-    stages: Stages, left: str, right: str, true: ground_truth.GroundTruth | None
+    stages: Stages, left: str, right: str, true: ground_truth.GroundTruth | None, look: Look = LOOK
 ) -> tuple[tuple[np.ndarray, np.ndarray], str]:
     """Two results for the slider, and how much they differ as HTML."""
-    one, other = show(stages, left, true), show(stages, right, true)
+    one, other = show(stages, left, true, look), show(stages, right, true, look)
     differ = html.escape(percent(float((one.labels != other.labels).mean())))
     captions = "<br>".join(
         f"<strong>{side}:</strong> {html.escape(shown.caption)}" for side, shown in (("Left", one), ("Right", other))
     )
-    return (one.drawn, other.drawn), f"<p>{captions}<br>They differ on {differ} of the picture.</p>"
+    hidden = ", ".join(name for name in stages.words().names if name in look.hidden)
+    rest = f"<br>Not drawn, as under Segment: {html.escape(hidden)}." if hidden else ""
+    return (one.drawn, other.drawn), f"<p>{captions}<br>They differ on {differ} of the picture.{rest}</p>"
 
 
 def is_running(shown: str) -> bool:

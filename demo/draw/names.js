@@ -2,7 +2,7 @@
 // that tell of results are read out when they change. Runs once, when the page has opened.
 () => {
   const LINES = ["status", "estimate", "notes", "copied", "inside-where", "inside-note", "inside-copied"];
-  LINES.push("compare-line", "compare-note", "compare-copied");
+  LINES.push("compare-line", "compare-note", "compare-copied", "compare-progress");
   function name() {
     for (const button of document.querySelectorAll('button[aria-label^="Thumbnail "]')) {
       const caption = button.querySelector(".caption-label")?.textContent.trim();

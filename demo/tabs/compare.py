@@ -15,10 +15,12 @@ from demo.answers.errors import NO_RESULT, message, missing, note
 from demo.components import Menu, Names, as_file, in_files
 from demo.models import Provider, ready_vfms
 from demo.stages import Stages
-from demo.tabs.parts import GALLERY, ON_MODEL, QUICK, CompareParts, LinkParts, Page, Values, script
+from demo.tabs.parts import EVERY, GALLERY, ON_MODEL, PRIVATE, QUICK, CompareParts, LinkParts, Page, Values, script
 from demo.visit import Visit
+from proxyclip_core.drawing.drawing import Look
 
 SLIDER_HEIGHT = 500  # pixels
+TO_SLIDER = "() => document.getElementById('compare-slider').scrollIntoView({ block: 'center' })"
 
 
 def layout(models: Provider, default: pc.Settings) -> CompareParts:
@@ -59,13 +61,19 @@ def layout(models: Provider, default: pc.Settings) -> CompareParts:
         run = gr.Button("Compare all", variant="primary", min_width=140, elem_id="compare-run")
         stop = gr.Button("Stop", min_width=100, elem_id="compare-stop")
     progress = gr.HTML(min_height=48, elem_id="compare-progress")
-    sheet = gr.Gallery(label="Contact sheet", columns=3, elem_id="compare-sheet", **GALLERY)
+    sheet = gr.Gallery(
+        label="Contact sheet: click a result to lay it under the line, at the left",
+        columns=3,
+        allow_preview=False,
+        elem_id="compare-sheet",
+        **GALLERY,
+    )
     return CompareParts(note, left, right, slider, line, sharing, chosen, both, run, stop, progress, sheet)
 
 
 def inputs(page: Page) -> set[Any]:
     """The components that `fill` reads."""
-    return {page.compare.left, page.compare.right, *_of_truth(page), page.held.shown}
+    return {page.compare.left, page.compare.right, *_of_truth(page), *page.look, page.held.shown}
 
 
 def _of_truth(page: Page) -> list[Any]:
@@ -90,10 +98,18 @@ def changes(page: Page) -> list[Any]:
     return [page.compare.left.input, page.compare.right.input]
 
 
-def wire_both(page: Page) -> Any:
-    """One click for the pair that most people want; -> the event, which the slider is filled after."""
-    pair, outputs = (menus.PAPER, menus.REFINED), [page.compare.left, page.compare.right]
-    return page.compare.both.click(lambda: pair, None, outputs, **QUICK)
+def wire_choices(page: Page) -> list[Any]:
+    """One click for what is to be compared -> the events, which the slider is filled after: the pair that most people
+    want, and a result of the sheet."""
+    parts, pair = page.compare, (menus.PAPER, menus.REFINED)
+
+    def on_sheet(event: gr.SelectData) -> Any:
+        caption = event.value.get("caption") if isinstance(event.value, dict) else None
+        return compare.named(str(caption), menus.result_names(pc.VFM_MODELS)) or gr.skip()
+
+    chosen = parts.sheet.select(on_sheet, None, parts.left, **EVERY, **QUICK)
+    chosen.then(None, None, None, js=TO_SLIDER, **PRIVATE)
+    return [parts.both.click(lambda: pair, None, [parts.left, parts.right], **QUICK), chosen]
 
 
 def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
@@ -108,7 +124,7 @@ def fill(page: Page, values: Values, may_encode: bool, choices: bool) -> Values:
     if visit is None:
         return changed | {parts.note: note(missing(page.shown(values)))}
     pair = [values[part] or menus.CURRENT for part in (parts.left, parts.right)]
-    given = (*pair, *_true(page, values))
+    given = (*pair, page.read_look(values), *_true(page, values))
     made, visit, error = page.runner(_pair, visit, *given, may_encode=may_encode, wanted=_wanted(visit, *pair))
     changed |= {page.held.visit: visit, parts.note: message(error)}
     return changed if error else changed | {parts.slider: in_files(parts.slider, made[0]), parts.line: made[1]}
@@ -119,33 +135,33 @@ def _wanted(visit: Visit, *names: str) -> list[pc.Settings]:
     return [menus.variant(name, visit.asked.settings) for name in names if name in known]
 
 
-def _pair(stages: Stages, left: str, right: str, *truth: Any) -> Any:
-    return compare.pair(stages, left, right, ground_truth.of(stages, *truth))
+def _pair(stages: Stages, left: str, right: str, look: Look, *truth: Any) -> Any:
+    return compare.pair(stages, left, right, ground_truth.of(stages, *truth), look)
 
 
-def _one(stages: Stages, name: str, *truth: Any) -> compare.Shown:
-    return compare.show(stages, name, ground_truth.of(stages, *truth))
+def _one(stages: Stages, name: str, look: Look, *truth: Any) -> compare.Shown:
+    return compare.show(stages, name, ground_truth.of(stages, *truth), look)
 
 
 def wire(page: Page) -> None:
-    """The contact sheet."""
+    """The contact sheet. What is said of it stands below its button."""
     parts, held = page.compare, page.held
 
     def on_run(values: Values) -> Iterator[Any]:
         """One result at a time, so that a run can be stopped between two."""
         visit, names, rows = page.visit(values), values[parts.chosen], []
         if visit is None or not names:
-            yield {parts.note: note("Choose what to compare." if visit else missing(page.shown(values)))}
+            yield {parts.progress: note("Choose what to compare." if visit else missing(page.shown(values)))}
             return
-        yield {parts.note: message(""), parts.sheet: [], parts.progress: compare.progress(0, names)}
+        yield {parts.sheet: [], parts.progress: compare.progress(0, names)}
         end = time.monotonic() + limits.REQUEST_SECONDS
         for done, name in enumerate(names, 1):
-            given = (name, *_true(page, values))
+            given = (name, page.read_look(values), *_true(page, values))
             made, visit, error = page.runner(_one, visit, *given, wanted=_wanted(visit, name))
             if not error and time.monotonic() > end and done < len(names):
                 error = time_limit.TOO_LATE
             if error:
-                yield {held.visit: visit, parts.note: message(error), parts.progress: ""}
+                yield {held.visit: visit, parts.progress: message(error)}
                 return
             # gradio would write every array of the sheet anew each time one is added.
             rows.append((as_file(parts.sheet, made.drawn, made.name), made.caption))
@@ -154,7 +170,7 @@ def wire(page: Page) -> None:
     def on_stop(progress: str | None) -> Any:
         return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
 
-    asked: set[Any] = {held.visit, held.shown, parts.chosen, *_of_truth(page)}
-    filled = [held.visit, parts.note, parts.sheet, parts.progress]
+    asked: set[Any] = {held.visit, held.shown, parts.chosen, *page.look, *_of_truth(page)}
+    filled = [held.visit, parts.sheet, parts.progress]
     started = parts.run.click(on_run, asked, filled, show_progress="hidden", **ON_MODEL)
     parts.stop.click(on_stop, parts.progress, parts.progress, cancels=[started], queue=False, **QUICK)

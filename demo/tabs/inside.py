@@ -72,13 +72,19 @@ def layout(models: Provider, default: pc.Settings, examples: Sequence[Example]) 
 def _top(models: Provider, default: pc.Settings) -> dict[str, Any]:
     note = gr.HTML(f"<p>{NO_RESULT}</p>", elem_id="inside-note")
     sources = Names(
-        [menus.OWN_ATTENTION, *menus.vfm_names(ready_vfms(models, default.clip), default.vfm)],
+        also(models, default),
         value=[menus.OWN_ATTENTION],
         label="Also show",
-        info="The chosen vision model is always there. Up to four side by side; each reads the picture once.",
+        info="Beside the chosen vision model. Up to four in all, side by side; each reads the picture once.",
         elem_id="inside-sources",
     )
     return {"note": note, "sources": sources}
+
+
+def also(models: Provider, settings: pc.Settings) -> list[str]:
+    """What can be shown beside the vision model of these settings."""
+    names = menus.vfm_names(ready_vfms(models, settings.clip), settings.vfm)
+    return [menus.OWN_ATTENTION, *(name for name in names if name != menus.vfm_title(settings))]
 
 
 def _attention() -> dict[str, Any]:
@@ -222,8 +228,7 @@ def fill(page: Page, values: Values, view: str, may_encode: bool, choices: bool)
     s = visit.asked.settings if visit else page.default
     menu: Values = {}
     if choices:
-        names = menus.vfm_names(ready_vfms(page.runner.models, s.clip), s.vfm)
-        menu[parts.sources] = gr.update(choices=[menus.OWN_ATTENTION, *names])
+        menu[parts.sources] = gr.update(choices=also(page.runner.models, s))
     if visit is None:
         return {parts.note: note(missing(page.shown(values))), **menu}
     show, filled = sections(page)[view]

@@ -15,6 +15,7 @@ from demo.answers.errors import message
 from demo.answers.inside import Seeds
 from demo.answers.looking import FIRST_VIEW, Looking
 from demo.models import ready_vfms
+from demo.tabs.inside import also
 from demo.tabs.parts import PRIVATE, QUICK, Page, Values, script
 from demo.visit import Asked, file_digest
 
@@ -88,9 +89,8 @@ def _looking(page: Page, values: Values, asked: Asked) -> Looking:
 def restored(page: Page, query: Mapping[str, str], asked: Asked) -> Values:
     """What a link says of how its result was looked at, for a page that opens with what was asked."""
     s, inside, held = asked.settings, page.inside, page.held
-    ready = ready_vfms(page.runner.models, s.clip)
-    sources = [menus.OWN_ATTENTION, *menus.vfm_names(ready, s.vfm)]
-    results = [menus.CURRENT, *menus.result_names(ready, s.vfm)]
+    sources = also(page.runner.models, s)
+    results = [menus.CURRENT, *menus.result_names(ready_vfms(page.runner.models, s.clip), s.vfm)]
     pictures = {example.name: example.picture for example in page.examples}
     views = (FIRST_VIEW, *inside.tabs, "compare")
     looking = Looking.from_query(query, views, sources, results, scenes=pictures)

@@ -39,7 +39,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
         if visit is None:
             return gr.skip()
         encoded = any(stage in visit.ran for stage in ("clip", "vfm"))
-        return {**_scores(page, values, visit), **fill(page, values, encoded)}
+        return {**_scores(page, values, visit), **fill(page, values, encoded, choices=encoded)}
 
     def on_opened(values: Values) -> Any:
         return fill(page, values, True, choices=True) or gr.skip()
@@ -59,7 +59,8 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     inside.wire_seeds(page).then(on_changed, **filling)
     for chain in inside_alike.wire(page):
         chain.then(on_changed, **filling)
-    compare.wire_both(page).then(on_changed, **filling)
+    for chosen in compare.wire_choices(page):
+        chosen.then(on_changed, **filling)
     compare.wire(page)
     link.wire(page)
     inside_figure.wire(page, inside.inputs(page), inside.read_view)

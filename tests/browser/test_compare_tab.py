@@ -105,7 +105,19 @@ def test_the_contact_sheet_shows_every_result_with_its_time(comparing, models):
     expect(opened.page.locator("#compare-progress")).to_contain_text("4 of 4 · done")
     expect(opened.page.locator("#compare-sheet img")).to_have_count(4)
     expect(opened.page.locator("#compare-sheet")).to_contain_text(re.compile(r"DINO B/16 · \d+\.\d\d s"))
+    opened.page.locator("#compare-sheet button.thumbnail-item").nth(3).click()
+    expect(opened.page.locator("#compare-left input")).to_have_value("DINO B/16")
+    expect(opened.page.locator("#compare-line")).to_contain_text("Left: DINO B/16")
+    expect(opened.page.locator("#compare-slider")).to_be_in_viewport()
     assert opened.errors == []
+
+
+def test_what_is_said_of_the_sheet_is_seen_from_its_button(comparing):
+    opened = comparing()
+    for box in opened.page.locator("#compare-chosen input").all():
+        box.uncheck()
+    opened.page.click("#compare-run")
+    expect(opened.page.get_by_text("Choose what to compare.")).to_be_in_viewport()
 
 
 def test_stop_stops_between_two_results_and_what_was_done_stays(comparing, models):

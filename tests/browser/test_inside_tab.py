@@ -273,6 +273,24 @@ def test_beta_moves_the_histogram_and_the_numbers(looking):
     assert opened.errors == []
 
 
+def test_figures_fit_a_phone(looking):
+    opened = looking()
+    opened.page.set_viewport_size(PHONE)
+    opened.page.get_by_role("tab", name="Similarity").click()
+    drawings = opened.page.locator("#inside-similarity svg[role=img]")
+    expect(drawings).to_have_count(2)
+    for drawing in drawings.all():
+        box = drawing.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"] and box["width"] > 250
+
+
+def test_the_chosen_vision_model_is_not_offered_beside_itself(looking):
+    opened = looking()
+    offered = opened.page.locator("#inside-sources label")
+    expect(offered.filter(has_text="DINO S/8")).to_have_count(1)
+    expect(offered.filter(has_text=re.compile("^DINO B/8$"))).to_have_count(0)
+
+
 def test_features_are_shown_in_colours(looking):
     opened = looking()
     opened.page.get_by_role("tab", name="Features").click()
