@@ -94,20 +94,23 @@ def patch_graph(
     k = min(k, count)
     neighbours = torch.empty(count, k, dtype=torch.int32, device=features.device)
     weights = torch.empty(count, k, device=features.device)
-    for rows in torch.arange(count, device=features.device).split(max(1, ENTRIES_AT_ONCE // count)):
+    own = torch.arange(count, device=features.device)[:, None]
+    band = max(1, ENTRIES_AT_ONCE // count)
+    for top in range(0, count, band):
         checkpoint()
+        rows = slice(top, top + band)
         similarity, near = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
         distance = torch.hypot(down.take(near).sub_(down[rows, None]), right.take(near).sub_(right[rows, None]))
         # s^gamma exp(-sigma d^power) by one exponential, which is 0 where s is
         weight = similarity.clamp_(min=0).log_().mul_(gamma).sub_(distance.pow_(power), alpha=sigma).exp_()
-        neighbours[rows] = near.int()
-        weights[rows] = weight.masked_fill_(near == rows[:, None], 0)
+        neighbours[rows] = near
+        weights[rows] = weight.masked_fill_(near == own[rows], 0)
     mutual = _mutual(neighbours)
     row, column = (~mutual).nonzero(as_tuple=True)
     chosen, weight = neighbours[row, column], weights[row, column]
     order = chosen.argsort(stable=True)
     starts = F.pad(chosen.bincount(minlength=count).cumsum(0), (1, 0)).int()
-    weights.mul_(mutual + 1)
+    weights.addcmul_(weights, mutual.float())
     graph = PatchGraph(neighbours, weights, starts, row[order].int(), weight[order], weights.new_ones(count), of)
     degrees = graph._moved(weights.new_ones(count, 1))[:, 0]
     return replace(graph, scale=degrees.rsqrt().nan_to_num_(posinf=0))  # a patch without links keeps its scores
@@ -116,16 +119,18 @@ def patch_graph(
 def _mutual(neighbours: torch.Tensor) -> torch.Tensor:
     """(P, k) -> (P, k) bool: whether the neighbour has chosen the patch as well."""
     count, device = len(neighbours), neighbours.device
-    patches = torch.arange(count, device=device)
-    found = torch.zeros_like(neighbours, dtype=torch.bool)
-    for block in patches.split(max(1, MEMBERS_AT_ONCE // count)):
+    own = torch.arange(count, device=device)[:, None]
+    asked, found = neighbours.long().mul_(count).add_(own), torch.zeros_like(neighbours, dtype=torch.bool)
+    band = max(1, MEMBERS_AT_ONCE // count)
+    for top in range(0, count, band):
         checkpoint()
-        chosen = torch.zeros(len(block), count, dtype=torch.bool, device=device)
-        chosen.scatter_(1, neighbours[block].long(), True)
-        place = neighbours - block[0]
-        inside = (place >= 0) & (place < len(block))
-        at = place.clamp_(0, len(block) - 1).long().mul_(count).add_(patches[:, None])
-        found |= chosen.take(at).logical_and_(inside)
+        chosen = torch.zeros(min(band, count - top), count, dtype=torch.bool, device=device)
+        chosen.scatter_(1, neighbours[top : top + band].long(), True)
+        if len(chosen) == count:
+            return chosen.take(asked)
+        at = asked - top * count
+        inside = (at >= 0) & (at < chosen.numel())
+        found |= chosen.take(at.clamp_(0, chosen.numel() - 1)).logical_and_(inside)
     return found
 
 
