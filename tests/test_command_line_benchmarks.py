@@ -130,8 +130,11 @@ def test_a_folder_is_scored_against_ones_own_label_maps(command, four_areas, cap
     assert "| hill " in out and "published" not in out
     assert command(*asked, "--words", "words.txt", "--ignore", 0) == 0
     assert list(json.loads(Path("f.json").read_text())["pixels"]["nothing"].values())[1] == 0
-    assert command(*asked, "--words", "@none.txt") == 1
-    assert "no file of words at none.txt" in capsys.readouterr().err
+    for words in ("@none.txt", "none.txt"):
+        assert command(*asked, "--words", words) == 1
+        assert "no file of words at none.txt" in capsys.readouterr().err
+    many = ", ".join(["nothing", "hill", *(f"word {number}" for number in range(100))])  # longer than a name may be
+    assert command(*asked, "--words", many) == 0
 
 
 def test_what_segment_wrote_scores_itself_with_100_percent(command, picture_file, tmp_path, capsys):
@@ -158,6 +161,17 @@ def test_the_numbers_are_written_also_where_nobody_reads_the_table(command, root
     for name in ("voc21", "all"):
         command("evaluate", name, "--data", root, *MODELS, *FAST, "--limit", 1, "--json", f"{name}.json")
         assert json.loads(Path(f"{name}.json").read_text())
+
+
+def test_the_table_is_printed_also_where_the_numbers_cannot_be_written(command, root, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli.evaluate, "replace", full)
+    for name in ("voc21", "all"):
+        assert command("evaluate", name, "--data", root, *MODELS, *FAST, "--limit", 1, "--json", "scores.json") == 1
+        said = capsys.readouterr()
+        assert "| VOC21 " in said.out and "error: [Errno 28] No space left on device" in said.err
 
 
 def test_quiet_prints_the_table_and_errors_alone(command, root, capsys):

@@ -143,8 +143,9 @@ def test_a_name_that_is_too_long_fails_that_picture_alone(command, album, capsys
 
 def test_a_file_of_words(command, album):
     Path("words.txt").write_text("red\ngreen\n")
-    assert command("segment", "album/a.png", "--words-file", "words.txt", *FAST) == 0
-    assert json.loads(Path("a.png.proxyclip.json").read_text())["names"] == ["red", "green"]
+    for given in (("--words-file", "words.txt"), ("--words", "@words.txt"), ("--words", "words.txt"), ("@words.txt",)):
+        assert command("segment", "album/a.png", *given, "--force", *FAST) == 0
+        assert json.loads(Path("a.png.proxyclip.json").read_text())["names"] == ["red", "green"]
 
 
 def test_a_preset_asks_as_the_paper_does_but_for_what_is_said(command, album):
@@ -173,6 +174,8 @@ def test_windows_of_a_preset_are_kept_with_the_result(command, album):
         (("album", "red", "--save", ","), "There is no format ''"),
         (("s3://bucket/photos", "red"), "s3://bucket/photos is a remote folder, which is read by Ray"),
         (("album/*.gif", "red"), "No pictures match 'album/*.gif'"),
+        (("album", "none.txt"), "There is no file of words at none.txt"),
+        (("album", "--words", "None.CSV"), "There is no file of words at None.CSV"),
     ],
 )
 def test_what_cannot_be_asked_for_is_said_before_any_work(command, loaded, album, arguments, message, capsys):

@@ -143,7 +143,9 @@ def test_the_root_may_be_the_sets_own_folder(name, layout, own, tmp_path):
 
 def test_only_the_pictures_of_the_list_are_taken_in_its_order(tmp_path):
     ids = write_set(tmp_path, "voc", PICTURE, [VALUES, VALUES, VALUES])
-    for content in (f"{ids[2]}\n{ids[0]}\n\n", f"\ufeff{ids[2]}\r\n{ids[0]}\r\n"):  # also as Windows' editors save it
+    files = "".join(f"/JPEGImages/{id}.jpg /SegmentationClass/{id}.png\n" for id in (ids[2], ids[0]))
+    by_windows = f"\ufeff{ids[2]}\r\n{ids[0]}\r\n"
+    for content in (f"{ids[2]}\n{ids[0]}\n\n", by_windows, files):
         (tmp_path / LAYOUTS["voc"].list).write_bytes(content.encode())
         assert [item.name for item in benchmark_data("voc21", tmp_path).items] == [ids[2], ids[0]]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from proxyclip_core.cli.options import given_settings, say
+from proxyclip_core.cli.options import given_settings, names_file_of_words, say
 from proxyclip_core.export import is_label_png, settings_in
 from proxyclip_core.folders import Found, NoSuchPictureError, find_pictures
 from proxyclip_core.folders.ray_data import is_remote
@@ -40,8 +40,8 @@ def separate_words(options: argparse.Namespace) -> None:
                 f"There are no words: {found}. Give them after the pictures, such as 'sky; cloud, hill', or with "
                 "--words, --words-file, --settings or --preset."
             )
-    if getattr(options, "words", "").startswith("@"):
-        options.words = as_text(read_words(options.words[1:]))
+    if names_file_of_words(getattr(options, "words", "")):
+        options.words = as_text(read_words(options.words.removeprefix("@")))
 
 
 def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:

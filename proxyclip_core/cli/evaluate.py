@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from proxyclip_core.cli.options import (
     check_writable,
     given_settings,
     load_models,
+    names_file_of_words,
     say,
     whole_number,
 )
@@ -115,7 +117,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 def run_folder(options: argparse.Namespace) -> int:
     given = options.words.removeprefix("@")
-    words = Path(given) if given != options.words or Path(given).is_file() else given
+    words = Path(given) if names_file_of_words(options.words) or os.path.isfile(given) else given
     return _run_one(options, folder_data(options.pictures, options.labels, words, ignore=options.ignore))
 
 
@@ -148,8 +150,10 @@ def run_all(options: argparse.Namespace) -> int:
             say(f"error: {data.title}: {error}")
             failed += 1
             continue
-        _write(options, {name: found.as_json() for name, found in scores.items()})
-        print(summary_table([scores[data.name]]), flush=True)
+        try:
+            _write(options, {name: found.as_json() for name, found in scores.items()})
+        finally:
+            print(summary_table([scores[data.name]]), flush=True)
     if scores:
         print(f"\n{paper_table(scores)}", flush=True)
     return 1 if failed else 0
@@ -157,9 +161,11 @@ def run_all(options: argparse.Namespace) -> int:
 
 def _run_one(options: argparse.Namespace, data: DataSet) -> int:
     scores = _evaluated(options, _prepared(options), data)
-    _write(options, scores.as_json())  # before whoever reads the output may be gone
-    print(class_table(scores))
-    print(f"\n{summary_table([scores])}", flush=True)
+    try:  # one is kept where the other fails: the disk is full, or whoever read the output is gone
+        _write(options, scores.as_json())
+    finally:
+        print(class_table(scores))
+        print(f"\n{summary_table([scores])}", flush=True)
     return 0
 
 

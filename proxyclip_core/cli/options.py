@@ -23,6 +23,7 @@ TEXT_NOTES = {
     "the one that goes with the CLIP)",
     "words": "the classes, where the arguments are all pictures; @FILE reads them from a .txt, .csv or .json file",
 }
+FILES_OF_WORDS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".pbtxt", ".names")
 
 
 def say(text: str) -> None:
@@ -43,6 +44,11 @@ def _line(text: str, stream: TextIO | None) -> None:
     else:
         print(text, file=stream)
     stream.flush()
+
+
+def names_file_of_words(given: str) -> bool:
+    """Whether what was given in the place of words is the name of a file, there or not: @FILE, or classes.txt."""
+    return given.startswith("@") or (given.casefold().endswith(FILES_OF_WORDS) and not set(given) & set(",;\n"))
 
 
 def add_settings(parser: argparse.ArgumentParser, names: Sequence[str], usual: Mapping[str, str] | None = None) -> None:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 
-from proxyclip_core.cli.options import add_models, add_settings, given_settings, load_models, say, show
+from proxyclip_core.cli.options import (
+    add_models,
+    add_settings,
+    given_settings,
+    load_models,
+    names_file_of_words,
+    say,
+    show,
+)
 from proxyclip_core.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from proxyclip_core.word_files import read_words
 from proxyclip_core.words import Words, as_text
@@ -29,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Prints the words as `proxyclip segment` takes them."""
-    if not Path(options.picture).is_file():
+    if not os.path.isfile(options.picture):
         raise ValueError(f"There is no picture at {options.picture}.")
     vocabulary = _vocabulary(options.vocabulary) if options.vocabulary else None
     numbers = {name: value for name, value in given_settings(options).items() if name in NUMBERS}
@@ -45,4 +53,4 @@ def _vocabulary(given: str) -> Words:
     if given in BENCHMARKS:
         return find_benchmark(given).official
     path = given.removeprefix("@")
-    return read_words(path) if path != given or Path(path).is_file() else given
+    return read_words(path) if names_file_of_words(given) or os.path.isfile(path) else given

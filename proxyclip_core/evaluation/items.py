@@ -64,6 +64,9 @@ class Item:
             labels = self.source.read(size_hw)
         except OSError as error:
             raise ValueError(f"The label map {self.source.path} could not be read: {error}") from None
+        except ValueError as error:  # which may know the file's name alone, and that is often the picture's as well
+            said, path = str(error), str(self.source.path)
+            raise ValueError(said if path in said else f"The label map {path}: {said}") from None
         if labels.shape != size_hw:
             raise ValueError(
                 f"{self.source.path}: the label map has {labels.shape[1]} x {labels.shape[0]} pixels, but the picture "

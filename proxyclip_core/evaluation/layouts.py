@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from proxyclip_core.evaluation.benchmarks import Benchmark, find_benchmark
 from proxyclip_core.evaluation.context import read_annotations
@@ -48,7 +48,8 @@ def _sources(benchmark: Benchmark, home: Path) -> dict[str, GroundTruthSource]:
     layout, found = benchmark.layout, dict[str, GroundTruthSource]()
     list_file, annotations = home / layout.list, home / layout.annotations
     listed = list_file.read_text(encoding="utf-8-sig").split("\n") if layout.list and list_file.is_file() else None
-    ids = [line.split()[0] for line in listed if line.strip()] if listed else None
+    # A line is an id, or the files of one, as lists for training have them: JPEGImages/ID.jpg SegmentationClass/ID.png
+    ids = [PurePosixPath(line.split()[0]).stem for line in listed if line.strip()] if listed else None
     if layout.list and not ids:
         if not (layout.annotations and annotations.is_file()):
             return {}
