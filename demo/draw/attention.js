@@ -244,7 +244,8 @@ function found({ packed, symmetric, attended, count, at, rough }) {
 function where({ part, at, corners }) {
   const held = at.map(({ window }) => window);
   part("svg").querySelectorAll(".window").forEach((window, place) => window.classList.toggle("holding", held.includes(place)));
-  return corners.length > 1 ? `in window ${held.map((place) => place + 1).join(", ")} of ${corners.length}: ` : "";
+  const named = `in window${held.length > 1 ? "s" : ""} ${held.map((place) => place + 1).join(", ")} of ${corners.length}: `;
+  return corners.length > 1 ? named : "";
 }
 
 // The seeds' rings and numbers, of one size on the screen.

@@ -7,10 +7,15 @@ let sent = null; // where keys have sent the line, which may not be there yet
 const fire = (on, type, clientX, clientY) =>
   on.dispatchEvent(new MouseEvent(type, { clientX, clientY, view: window, bubbles: true, cancelable: true }));
 
+// Where the line and the picture are on the screen. The line: where gradio has put it, as what is drawn of it lies beside
+// that. The picture: it is contained in its box, which may be wider.
 function places() {
-  const picture = box.querySelector("img")?.getBoundingClientRect();
-  const line = box.querySelector("[data-testid=slider] .inner")?.getBoundingClientRect();
-  return picture && line && { picture, x: line.left + line.width / 2, y: line.top + line.height / 2 };
+  const divider = box.querySelector("[data-testid=slider]"), image = box.querySelector("img");
+  if (!divider || !image?.naturalWidth) return null;
+  const around = divider.parentElement, { left, top, height } = around.getBoundingClientRect(), room = image.getBoundingClientRect();
+  const along = new DOMMatrix(getComputedStyle(divider).transform).m41;
+  const width = Math.min(room.width, (room.height * image.naturalWidth) / image.naturalHeight), from = room.left + (room.width - width) / 2;
+  return { picture: { left: from, right: from + width, width }, x: left + around.clientLeft + along, y: top + height / 2 };
 }
 
 function tell() {
@@ -39,5 +44,6 @@ box.addEventListener("keydown", (event) => {
 for (const type of ["focusin", "pointerup"]) {
   box.addEventListener(type, () => ((sent = null), requestAnimationFrame(tell)));
 }
-new MutationObserver(tell).observe(box, { childList: true, subtree: true });
+box.addEventListener("load", tell, true); // before, a picture has no shape
+new MutationObserver(tell).observe(box, { childList: true, subtree: true, attributes: true, attributeFilter: ["style"] });
 tell();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from demo.answers.inside import Seeds
 from demo.answers.looking import FIRST_VIEW, Looking
 from demo.models import ready_vfms
 from demo.tabs.inside import also
-from demo.tabs.parts import PRIVATE, QUICK, Page, Values, script
+from demo.tabs.parts import PRIVATE, QUICK, LinkParts, Page, Values, script
 from demo.visit import Asked, file_digest
 
 COPY = """async (query) => {
@@ -24,6 +25,8 @@ COPY = """async (query) => {
     const copied = await navigator.clipboard?.writeText(address).then(() => "yes", () => "");
     return [address, copied ?? ""]; // without https there is no clipboard
 }"""
+SHOWN_FOR = 3000  # milliseconds
+BACK = f"() => new Promise((done) => setTimeout(() => done({json.dumps(LinkParts.COPY)}), {SHOWN_FOR}))"
 COPIED, NOT_COPIED = "Copied", "The browser does not let a page copy here: take the link from the box below."
 
 
@@ -41,14 +44,16 @@ def wire(page: Page) -> None:
         return {parts.query: urlencode(query), q.message: message(""), **dict.fromkeys(lines, "")}
 
     def on_linked(address: str, copied: str) -> Any:
-        return gr.update(value=address, visible=True), f"<p>{COPIED if copied == 'yes' else NOT_COPIED}</p>"
+        said, label = (COPIED, COPIED) if copied == "yes" else (NOT_COPIED, LinkParts.COPY)
+        return gr.update(value=address, visible=True), f"<p>{said}</p>", label
 
     inputs = q.inputs | set(_parts(page)) | {page.inside.alike.other, page.held.view, page.held.hidden}
     shares = (parts.sharing, page.inside.figure.sharing, page.compare.sharing)
     lines = [share.copied for share in shares]
     for share in shares:
         linked = share.copy.click(on_link, inputs, [parts.query, q.message, *lines], queue=False, **QUICK)
-        linked.success(on_linked, [parts.query] * 2, [share.link, share.copied], js=COPY, **QUICK)
+        told = linked.success(on_linked, [parts.query] * 2, [share.link, share.copied, share.copy], js=COPY, **QUICK)
+        told.then(None, None, share.copy, js=BACK, **PRIVATE)
 
 
 def _parts(page: Page) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -130,7 +130,9 @@ class QuestionParts:
 @dataclass(frozen=True)
 class LinkParts:
     """To copy a link: a button, a line that says whether the browser took it, and the link itself. Each is rendered
-    where it is to stand."""
+    where it is to stand. The button says it, too, as the line may be below what is on the screen."""
+
+    COPY: ClassVar[str] = "Copy link"
 
     copy: gr.Button
     copied: gr.HTML
@@ -140,7 +142,7 @@ class LinkParts:
     def make(cls, prefix: str = "") -> LinkParts:
         """prefix: of the elements' names."""
         return cls(
-            gr.Button("Copy link", min_width=130, elem_id=f"{prefix}copy", render=False),
+            gr.Button(cls.COPY, min_width=130, elem_id=f"{prefix}copy", render=False),
             gr.HTML(elem_id=f"{prefix}copied", elem_classes="copied", render=False),
             gr.Textbox(
                 label="Link",

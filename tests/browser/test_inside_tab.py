@@ -217,7 +217,7 @@ def test_windows_are_drawn_where_they_are_asked_for(looking):
     expect(opened.page.locator("#inside-live .window")).to_have_count(0)
     opened.page.locator("#inside-windows input").check()
     expect(opened.page.locator("#inside-live .window")).not_to_have_count(0)
-    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in window 1, 2, 3 of 3: attends to")
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in windows 1, 2, 3 of 3: attends to")
     opened.page.locator("#inside-windows input").uncheck()
     expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text(re.compile("^attends to"))
     assert opened.errors == []
@@ -226,7 +226,7 @@ def test_windows_are_drawn_where_they_are_asked_for(looking):
 def test_the_heat_follows_the_pointer_in_windows_too(looking):
     opened = looking()
     opened.page.locator("#inside-windows input").check()
-    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in window 1, 2, 3 of 3")
+    expect(opened.page.locator("#inside-live .told").nth(1)).to_contain_text("in windows 1, 2, 3 of 3")
     opened.until_quiet()
     opened.asked.clear()
     found = []

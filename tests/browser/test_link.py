@@ -38,6 +38,7 @@ def test_a_link_opens_the_tab_with_its_seeds_stage_sources_and_hidden_classes(vi
     opened.page.click("#inside-copy")
     copied = opened.page.locator("#inside-copied")
     expect(copied).to_have_text("Copied")
+    expect(opened.page.locator("#inside-copy")).to_have_text("Copy link")  # again, after it said so, too
     expect(copied).to_have_attribute("role", "status")  # read out
     address = opened.page.locator("#inside-link textarea, #inside-link input").first
     assert dict(parse_qsl(address.input_value().partition("?")[2])) == SAID
