@@ -47,6 +47,8 @@ class Provider(Protocol):
 
     def loaded(self) -> list[str]: ...
 
+    def room_for(self, clip: str, vfm: str, sam: str) -> None: ...
+
     def on_device(
         self, function: Callable[..., Any], seconds: Callable[..., int] | None = None
     ) -> Callable[..., Any]: ...
@@ -72,6 +74,7 @@ class Models:
         self._clips: OrderedDict[str, Any] = OrderedDict()
         self._vfms: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._sam = ""  # the one that was asked for regions last, which the core keeps
         self._downloads: dict[str, Future[Path]] = {}
         self._starting = threading.Lock()
 
@@ -113,6 +116,25 @@ class Models:
     def loaded(self) -> list[str]:
         """Names of what is in memory."""
         return [*self._clips, *self._vfms]
+
+    def room_for(self, clip: str, vfm: str, sam: str) -> None:
+        """Makes room for a SAM that is asked for regions beside two models, before it loads.
+
+        Raises WeightsError where it is not here, ValueError where this machine is too small for all three.
+        """
+        from proxyclip_core.models import sam as sams  # slow to import
+
+        sams.whole_file(pc.find_vfm(sam))
+        most = limits.MODELS_BYTES if limits.PUBLIC else limits.MEMORY_BYTES - limits.PROCESS_BYTES
+        needed, names = sum(map(bytes_of, {clip, vfm, sam})), dict.fromkeys((clip, vfm, sam))
+        if needed > most:
+            raise ValueError(
+                f"{', '.join(names)} take {needed / 1e9:.1f} GB of memory together; here {most / 1e9:.1f} GB are for "
+                "models. Choose a smaller SAM, a smaller model, or what asks no SAM."
+            )
+        with self._lock:
+            self._make_room(clip, vfm, sam)
+            self._sam = sam
 
     def fetch(self, clip: str, vfm: str) -> Iterator[Download]:
         """Downloads what is missing of two models, saying how far it is; loaded models go on meanwhile.
@@ -160,13 +182,22 @@ class Models:
             return pc.ProxyCLIP(wanted[0][2], wanted[1][2])
 
     def _make_room(self, *wanted: str) -> None:
-        """Lets go of encoders, the least recently used of a kind first, until the wanted ones have room."""
+        """Lets go of SAM, and of encoders, the least recently used of a kind first, until the wanted ones have room."""
+        if self._sam and self._sam not in wanted:
+            if len(wanted) > 2 or self._bytes(*wanted, self._sam) > limits.MODELS_BYTES:
+                from proxyclip_core.models import sam as sams
+
+                sams.forget()
+                self._sam = ""
         for kept in (self._vfms, self._clips):
             for name in list(kept):
-                if sum(map(bytes_of, {*self._clips, *self._vfms, *wanted})) <= limits.MODELS_BYTES:
+                if self._bytes(*wanted) <= limits.MODELS_BYTES:
                     return
                 if name not in wanted:
                     del kept[name]
+
+    def _bytes(self, *more: str) -> int:
+        return sum(map(bytes_of, {*self._clips, *self._vfms, *more}))
 
     def _loaded(
         self, kept: OrderedDict[str, Any], name: str, load: Callable[..., Any], say: Callable[[str], Any]

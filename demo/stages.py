@@ -320,7 +320,7 @@ class Stages:
         self._check_may_encode(s.vfm if s.fusion == "proxy" else s.clip)
         model, size_hw = self.model(s), self.picture().shape[:2]
         if s.asks_sam:
-            model.sam_model(s.sam)  # which says so where its weights are missing
+            self._sam_model(s)  # which says so where its weights are missing
         limits.check_amount(size_hw, s)
         layout = plan_windows(size_hw, s.side, s.windows)
         queries = len(self.words().queries)
@@ -328,6 +328,12 @@ class Stages:
         grid_hw = (model.vfm if s.fusion == "proxy" and model.vfm else model.clip).grid_of(layout.padded_hw)
         limits.check_scores(layout.count * grid_hw[0] * grid_hw[1], queries)
         return model
+
+    def _sam_model(self, s: pc.Settings) -> None:
+        """Loads the SAM that is asked for regions, once it has room."""
+        model = self.model(s)
+        self.models.room_for(s.clip, s.vfm, sam_of(s))
+        model.sam_model(s.sam)
 
     def _check_may_encode(self, name: str) -> None:
         if not self.may_encode:
@@ -344,7 +350,7 @@ class Stages:
 
     def _read_by_sam(self, s: pc.Settings) -> pc.SamViews:
         self._check_may_encode("SAM")
-        self.model(s).sam_model(s.sam)  # which says what to do where it is missing: the hub has no decoder of SAM's
+        self._sam_model(s)  # which says what to do where it is missing: the hub has no decoder of SAM's
         # It reads the whole picture.
         self._check_time(replace(s, vfm=sam_of(s), fusion="proxy", windows="whole"), "vfm")
         features = self.features(replace(s, fusion="proxy")) if is_sams_own(s) else None

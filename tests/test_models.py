@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import proxyclip_core as pc
 from demo import limits, menus
 from demo.models import Download, Models, fetched_bytes
+from proxyclip_core.models import sam
 
 
 class Loads:
@@ -268,6 +269,23 @@ def test_models_leave_where_the_memory_has_no_room_for_all(loads, monkeypatch):
     assert models.loaded() == ["LAION H/14", "DINOv3 H+/16"]
     models.get("LAION H/14", "SAM H/16")
     assert models.loaded() == ["LAION H/14", "SAM H/16"]
+
+
+def test_a_sam_that_is_asked_for_regions_has_its_place_among_the_models(loads, monkeypatch):
+    let_go = []
+    monkeypatch.setattr(sam, "whole_file", lambda spec: None)
+    monkeypatch.setattr(sam, "forget", lambda: let_go.append("SAM"))
+    monkeypatch.setattr(limits, "MODELS_BYTES", sum(map(menus.bytes_of, ("OpenAI B/16", "DINO B/8", "SAM B/16"))))
+    models = loads.models()
+    models.get("OpenAI B/16", "DINO B/8")
+    models.get("OpenAI B/16", "DINO S/8")
+    models.room_for("OpenAI B/16", "DINO S/8", "SAM B/16")
+    assert models.loaded() == ["OpenAI B/16", "DINO S/8"] and not let_go
+    models.get("OpenAI B/16", "DINO B/8")  # SAM is quick to read again
+    assert models.loaded() == ["OpenAI B/16", "DINO S/8", "DINO B/8"] and let_go == ["SAM"]
+    monkeypatch.setattr(limits, "PUBLIC", True)
+    with pytest.raises(ValueError, match="LAION H/14, DINO B/8, SAM H/16 take 6.8 GB of memory together; here 1.3 GB"):
+        models.room_for("LAION H/14", "DINO B/8", "SAM H/16")
 
 
 def test_on_cpu_basic_any_pair_of_the_menus_has_room_beside_what_visitors_keep():

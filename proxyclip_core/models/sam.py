@@ -181,6 +181,11 @@ def load_sam(name: str, device: torch.device, dtype: torch.dtype, vfm: PatchEnco
         return _loaded(file, spec.name, device, dtype, vfm if vfm is not None and vfm.name == spec.name else None)
 
 
+def forget() -> None:
+    """Lets go of the SAM that stays."""
+    _loaded.cache_clear()
+
+
 def whole_file(spec: VfmSpec) -> Path:
     """The file with a SAM's decoder, and its encoder beside it. Raises WeightsError as `load_sam`."""
     for file in local_files(spec):
