@@ -183,12 +183,12 @@ class Models:
 
     def _make_room(self, *wanted: str) -> None:
         """Lets go of SAM, and of encoders, the least recently used of a kind first, until the wanted ones have room."""
-        if self._sam and self._sam not in wanted:
-            if len(wanted) > 2 or self._bytes(*wanted, self._sam) > limits.MODELS_BYTES:
-                from proxyclip_core.models import sam as sams
+        other = self._sam not in ("", *wanted)
+        if other and (len(wanted) > 2 or self._bytes(*wanted, self._sam) > limits.MODELS_BYTES):
+            from proxyclip_core.models import sam as sams
 
-                sams.forget()
-                self._sam = ""
+            sams.forget()
+            self._sam = ""
         for kept in (self._vfms, self._clips):
             for name in list(kept):
                 if self._bytes(*wanted) <= limits.MODELS_BYTES:

@@ -284,7 +284,9 @@ def test_a_sam_that_is_asked_for_regions_has_its_place_among_the_models(loads, m
     models.get("OpenAI B/16", "DINO B/8")  # SAM is quick to read again
     assert models.loaded() == ["OpenAI B/16", "DINO S/8", "DINO B/8"] and let_go == ["SAM"]
     monkeypatch.setattr(limits, "PUBLIC", True)
-    with pytest.raises(ValueError, match="LAION H/14, DINO B/8, SAM H/16 take 6.8 GB of memory together; here 1.3 GB"):
+    with pytest.raises(
+        ValueError, match=r"LAION H/14, DINO B/8, SAM H/16 take 6\.8 GB of memory together; here 1\.3 GB"
+    ):
         models.room_for("LAION H/14", "DINO B/8", "SAM H/16")
 
 
