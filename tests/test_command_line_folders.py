@@ -174,6 +174,7 @@ def test_windows_of_a_preset_are_kept_with_the_result(command, album):
         (("album", "red", "--save", ","), "There is no format ''"),
         (("s3://bucket/photos", "red"), "s3://bucket/photos is a remote folder, which is read by Ray"),
         (("album/*.gif", "red"), "No pictures match 'album/*.gif'"),
+        (("album", *WORDS, "--words-file", "words.txt"), "Words are given twice, by --words and by --words-file"),
         (("album", "none.txt"), "There is no file of words at none.txt"),
         (("album", "--words", "None.CSV"), "There is no file of words at None.CSV"),
     ],

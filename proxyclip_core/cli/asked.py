@@ -27,6 +27,8 @@ MOST_BYTES = 1_000_000_000  # of a picture from standard input
 
 def separate_words(options: argparse.Namespace) -> None:
     """Makes the words, where they are the last argument or come from a file, an option like any other."""
+    if options.words_file and "words" in options:
+        raise ValueError("Words are given twice, by --words and by --words-file. Give one of them.")
     if options.words_file:
         options.words = f"@{options.words_file}"
     if not options.settings and not options.preset and "words" not in options:
