@@ -23,6 +23,8 @@ GRADIOS = {
     "aria-prohibited-attr": ".empty, .empty *, [aria-label='Empty value']",
 }
 FOUND = """async (rules) => {
+    const fading = document.getAnimations().filter((one) => one instanceof CSSTransition); // text that was out of date
+    await Promise.all(fading.map((one) => one.finished.catch(() => {})));
     const found = await axe.run(document, { resultTypes: ["violations"] });
     return found.violations.flatMap(({ id, nodes }) => nodes.map(({ target, html, any }) => [id, target.join(" "), html,
         any.map((one) => one.message).join("; ")])).filter(([id, target]) => {
