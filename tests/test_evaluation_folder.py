@@ -83,6 +83,16 @@ def test_numbers_may_be_stored_high_byte_first(folders):
     assert item.read()[1].tolist() == [[0, 1, 2, UNLABELLED_16]]
 
 
+def test_a_picture_that_its_exif_turns_away_from_its_label_map_is_told_as_such(folders):
+    pictures, labels = folders("", "b.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (4, 1)).save(pictures / "b.jpg", exif=exif)
+    (item,) = folder_data(pictures, labels, "sky, hill, sea").items
+    with pytest.raises(ValueError, match=r"4 x 1 pixels, but .* has 1 x 4\. .* pictures are taken as their EXIF data"):
+        item.read()
+
+
 def test_colours_in_place_of_numbers_are_named(folders):
     pictures, labels = folders("b.jpg", "")
     Image.fromarray(np.array([[[255, 0, 0], [0, 0, 255], [0, 0, 0], [0, 0, 0]]], np.uint8)).save(labels / "b.png")
