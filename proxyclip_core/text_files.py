@@ -6,6 +6,7 @@ import codecs
 import locale
 import re
 import unicodedata
+from functools import partial
 from itertools import groupby
 
 from proxyclip_core.file_kinds import HEAD, name_of
@@ -31,17 +32,43 @@ BEFORE_UTF_8 = {
     "cp1250": ("Windows' Central European code page", b""),
     "cp1251": ("Windows' Cyrillic code page", b""),
     "koi8_r": ("KOI8-R (Cyrillic)", b""),
-    "cp866": ("DOS' Cyrillic code page", b""),
+    "koi8_u": ("KOI8-U (Cyrillic)", b""),
     "cp1253": ("Windows' Greek code page", b""),
     "cp1254": ("Windows' Turkish code page", b""),
     "cp1255": ("Windows' Hebrew code page", b""),
     "cp1256": ("Windows' Arabic code page", b""),
+    "cp1257": ("Windows' Baltic code page", b""),
     "cp874": ("Windows' Thai code page", b""),
+    "mac_roman": ("Mac's Western encoding", b""),
+    "mac_cyrillic": ("Mac's Cyrillic encoding", b""),
+    "iso8859_2": ("ISO 8859-2 (Central European)", b""),
+    "iso8859_5": ("ISO 8859-5 (Cyrillic)", b""),
+    "iso8859_6": ("ISO 8859-6 (Arabic)", b""),
+    "iso8859_7": ("ISO 8859-7 (Greek)", b""),
+    "cp850": ("DOS' Western code page", b""),
+    "cp852": ("DOS' Central European code page", b""),
+    "cp862": ("DOS' Hebrew code page", b""),
+    "cp866": ("DOS' Cyrillic code page", b""),
 }
+# How often lists come in what is not Windows', or is of few people, where others write the same bytes.
+SELDOM = {"koi8_r": 0.5, "koi8_u": 0.5, "cp1257": 0.5, "mac_roman": 0.3, "mac_cyrillic": 0.15}
+SELDOM |= {"iso8859_2": 0.3, "iso8859_5": 0.3, "iso8859_6": 0.3, "iso8859_7": 0.3}
+SELDOM |= {"cp850": 0.15, "cp852": 0.15, "cp862": 0.15, "cp866": 0.15}
+ICELANDIC, OF_FEW = "ðþ", 0.2  # in the bytes of two Turkish letters, which are written by two hundred times as many
+CAPITALS = 0.5  # capitals in one encoding are small letters in another, and few write in capitals alone
+# The letters past a to z of languages that are written in Latin ones.
+ALPHABETS = (
+    *("àâæçéèêëîïôœùûüÿ", "áéíïñóúü", "àáâãçéêíóôõúü", "àèéìíîòóùú", "àçèéíïòóúü", "äöüß", "áèéêëíïóöü", "åäöæøéüšž"),
+    *("áðéíóúýþæöø", "ąćęłńóśźż", "áäčďéěíĺľňóôŕřšťúůýž", "áéíóöőúüű", "ăâîșțşţ", "čćđšž", "âçğîıöşûü", "çë"),
+    *("ąčęėįšųūž", "āčēģīķļņōŗšūž", "äõöüšž"),
+)
 RARE = 0.1  # share of the characters that may be others
+CLEAR, SURELY = 1.5, 3  # how many times as much one reading is like a language as others, and as one in pairs of bytes
+BY_CHANCE = range(6, 60)  # bytes past ASCII that may all be pairs by chance; fewer are one or two characters
 ENOUGH = 20_000  # bytes from which a language is known
-QUOTES = r"(?<!\w)[“”„‘’«»–—…]|[“”„‘’«»–—…](?!\w)"
 MOST_MARKS = 30  # accents on one letter: nobody writes more, and to put them in order takes time with their square
+OUT_OF_PLACE = re.compile(r"[ςךםןףץ]\w|\wσ\b")  # letters that stand at the end of a word, and one that never does
+QUOTES = r"[،؛]|(?<!\w)[“”„‘’«»–—…]|[“”„‘’«»–—…](?!\w)"
 SHOWN, MOST_SHOWN = 12, 3  # characters of each reading where several are possible, and how many of them
 
 
@@ -74,44 +101,62 @@ def _guess(content: bytes) -> tuple[str, str]:
     people write, and what is left is weighed by its language; "\\0" for what is no text."""
     if any(byte < 32 and byte not in b"\t\n\r\x1a" for byte in content):
         return "\0", ""
-    readings: dict[str, str] = {}  # text -> encoding
-    for encoding in BEFORE_UTF_8:
-        text = _read(content, encoding)
+    sample = content if len(content) <= ENOUGH else content[:ENOUGH].rpartition(b"\n")[0] or content[:ENOUGH]
+    readings: dict[str, str] = {}  # the sample's text -> encoding
+    for encoding in filter(partial(_decodes, content), BEFORE_UTF_8):
+        text = _read(sample, encoding)
         if text is not None:
             readings.setdefault(text, encoding)
-    # That all bytes are pairs of everyday characters is no chance, unless most are Latin letters anyway.
-    in_pairs = {text: encoding for text, encoding in readings.items() if BEFORE_UTF_8[encoding][1]}
-    in_bytes = {text: encoding for text, encoding in readings.items() if text not in in_pairs}
-    is_latin = len(re.findall(rb"[a-zA-Z]", content)) > len(re.findall(rb"[\x80-\xff]", content))
-    readings = (in_bytes or in_pairs) if is_latin else (in_pairs or in_bytes)
-    own_letters = {text: re.sub(r"[\x00-\x7f]", "", text) for text in readings}
-    if any(letters.islower() for letters in own_letters.values()):  # capitals in one encoding are small in another
-        readings = {text: encoding for text, encoding in readings.items() if not own_letters[text].isupper()}
-    likely = _weighed(content, readings) if len(readings) > 1 else readings
+    likely, others = _likely(sample, readings)
     own = codecs.lookup(locale.getpreferredencoding(False)).name
     chosen = next((text for choice in (own, WESTERN) for text in likely if likely[text] == choice), None)
     if len(likely) == 1:
         chosen = next(iter(likely))
     begun = [
         f"{' '.join(text.split())[:SHOWN]!r} in {BEFORE_UTF_8[encoding][0]}"
-        for text, encoding in {**likely, **(in_pairs if is_latin else {})}.items()
+        for text, encoding in {**likely, **others}.items()
         if text != chosen
     ]
-    others = " or ".join(begun[:MOST_SHOWN])
+    told = " or ".join(begun[:MOST_SHOWN])
     if chosen is None:
-        may_be = f": it may begin with {others}" if others else ""
+        may_be = f": it may begin with {told}" if told else ""
         raise ValueError(f"it is not in UTF-8, and it is not clear in what else{may_be}. Save it as UTF-8.")
-    name = BEFORE_UTF_8[likely[chosen]][0] + (f"; it may be {others} too" if others else "")
-    return chosen, f"it is not in UTF-8, so it was read as {name}. If letters are wrong, save it as UTF-8."
+    name = BEFORE_UTF_8[likely[chosen]][0] + (f"; it may be {told} too" if told else "")
+    said = f"it is not in UTF-8, so it was read as {name}. If letters are wrong, save it as UTF-8."
+    return content.decode(likely[chosen]), said
 
 
-def _read(content: bytes, encoding: str) -> str | None:
-    """The text in an encoding; None where it is not in that, or nobody would write so."""
-    everyday = BEFORE_UTF_8[encoding][1]
+def _likely(sample: bytes, readings: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The readings that look most like a language, and others that are named beside them."""
+    readings = {text: encoding for text, encoding in readings.items() if _in_an_alphabet(text)} or readings
+    in_pairs = {text: encoding for text, encoding in readings.items() if BEFORE_UTF_8[encoding][1]}
+    in_bytes = {text: encoding for text, encoding in readings.items() if text not in in_pairs}
+    is_latin = len(re.findall(rb"[a-zA-Z]", sample)) > len(re.findall(rb"[\x80-\xff]", sample))
+    weights = _likeness(readings) if len(readings) > 1 else dict.fromkeys(readings, 1.0)
+    best = max((weights[text] for text in in_bytes), default=0.0)
+    # That all bytes are pairs of everyday characters is hardly chance, unless most are Latin letters anyway.
+    is_chance = len(re.sub(rb"[\x00-\x7f]", b"", sample)) in BY_CHANCE
+    is_chance = is_chance and all(best >= SURELY * weights[text] for text in in_pairs)
+    if in_pairs and not (in_bytes and (is_latin or is_chance)):
+        likely = _weighed(sample, in_pairs) if len(in_pairs) > 1 else in_pairs
+        others = {text: encoding for text, encoding in in_bytes.items() if weights[text] > weights[next(iter(likely))]}
+    else:
+        likely = {text: encoding for text, encoding in in_bytes.items() if CLEAR * weights[text] >= best}
+        others = in_pairs if is_latin else {}
+    return likely, others
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
     try:
-        text = content.decode(encoding)
+        return bool(content.decode(encoding))
     except UnicodeDecodeError:
-        return None
+        return False
+
+
+def _read(sample: bytes, encoding: str) -> str | None:
+    """The text in an encoding; None where nobody would write so."""
+    everyday = BEFORE_UTF_8[encoding][1]
+    text = sample.decode(encoding, "ignore")  # it may end within a character
     if everyday:
         characters = [letter.encode(encoding) for letter in text if not letter.isascii()]
         rare = sum(not re.fullmatch(everyday, character) for character in characters)
@@ -120,19 +165,45 @@ def _read(content: bytes, encoding: str) -> str | None:
     accents = groupby(text, lambda letter: unicodedata.combining(letter) > 0)
     if any(is_accent and sum(1 for _ in run) > MOST_MARKS for is_accent, run in accents):
         return None
-    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", text))
+    composed = unicodedata.normalize("NFC", text)
+    words = "".join(letter if unicodedata.category(letter)[0] in "LM" else " " for letter in composed).split()
+    if any(len(word) > 2 and re.fullmatch(r"[\xc0-\u024f]+", word) for word in words):
+        return None  # in Latin letters, but none of a to z
     scripts_agree = all(len({unicodedata.name(letter, "?").split()[0] for letter in word}) == 1 for word in words)
     cases_agree = all(word[1:] in (word[1:].lower(), word[1:].upper()) for word in words if not word.isascii())
     letters = "".join(letter for letter in re.sub(QUOTES, "", text) if not letter.isascii() and letter not in "\xa0’")
     are_letters = all(unicodedata.category(letter)[0] in "LM" for letter in letters)
-    return text if scripts_agree and cases_agree and are_letters else None
+    return text if scripts_agree and cases_agree and are_letters and not OUT_OF_PLACE.search(text) else None
 
 
-def _weighed(content: bytes, readings: dict[str, str]) -> dict[str, str]:
+def _in_an_alphabet(text: str) -> bool:
+    """Whether all Latin letters are those of one language; other scripts tell by themselves."""
+    letters = {letter for letter in text.lower() if "LATIN" in unicodedata.name(letter, "") and not letter.isascii()}
+    return not letters or any(letters <= {*alphabet} for alphabet in ALPHABETS)
+
+
+def _likeness(readings: dict[str, str]) -> dict[str, float]:
+    """Text -> how much its pairs of letters are those of a language, weighed by how common its encoding is."""
+    import chardet  # slow to import
+
+    found = {}
+    for text, encoding in readings.items():
+        name = encoding.replace("euc_jp", "euc-jp")
+        small = text.lower().encode(encoding, "ignore")  # words in capitals are words too
+        found_as = chardet.detect_all(
+            small, ignore_threshold=True, include_encodings=(name, "latin-1"), no_match_encoding="latin-1"
+        )
+        matches = {codecs.lookup(match["encoding"] or name).name: match["confidence"] for match in found_as}
+        seldom = SELDOM.get(encoding, 1) * (OF_FEW if {*ICELANDIC} & {*text.lower()} else 1)
+        seldom *= CAPITALS if re.sub(r"[\x00-\x7f]", "", text).isupper() else 1
+        found[text] = matches.get(codecs.lookup(encoding).name, 0.0) * seldom
+    return found
+
+
+def _weighed(sample: bytes, readings: dict[str, str]) -> dict[str, str]:
     """The readings that look most like a language."""
     from charset_normalizer import from_bytes  # slow to import
 
-    sample = content[: content.find(b"\n", ENOUGH) + 1] or content
     matches = from_bytes(sample, cp_isolation=[*readings.values()])
     weights = {str(match): (round(match.chaos, 2), -round(match.coherence, 2)) for match in matches}
     found = {text: weights.get(sample.decode(encoding), (1.0, 0.0)) for text, encoding in readings.items()}
