@@ -69,11 +69,10 @@ class Item:
             raise ValueError(said if path in said else f"The label map {path}: {said}") from None
         if labels.shape != size_hw:
             turned = " One of them is turned: pictures are taken as their EXIF data says."
+            hint = turned if labels.shape == size_hw[::-1] else ""
             raise ValueError(
                 f"{self.source.path}: the label map has {labels.shape[1]} x {labels.shape[0]} pixels, but the picture "
-                f"{self.picture.name} has {size_hw[1]} x {size_hw[0]}. They must be of one size."
-                + turned
-                * (labels.shape == size_hw[::-1])
+                f"{self.picture.name} has {size_hw[1]} x {size_hw[0]}. They must be of one size.{hint}"
             )
         return labels
 
