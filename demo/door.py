@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import tempfile
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
@@ -24,6 +26,7 @@ from gradio.state_holder import StateHolder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from demo import limits, stopping
@@ -49,6 +52,7 @@ UNREAD = "The answers to your earlier requests were not fetched. Reload the page
 TOO_LARGE = "The request is too large: at most {} MB can be taken."
 FULL = "There is no room left on the server's disk for an upload. Try again later."
 UNKNOWN_SECONDS = 5  # that an event takes which nobody has waited for yet
+FULL_OF_YOURS = "Too much from your address lies on the server's disk already. Try again within the hour."
 STALLED = "The request broke off: nothing came for {} seconds."
 
 # gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
@@ -232,7 +236,7 @@ class Gate:
     """In front of gradio's addresses: closes those that are not used, bounds what is sent, says what may be shown."""
 
     def __init__(self, app: Any) -> None:
-        self.app = app
+        self.app, self.uploads = app, Uploads()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -256,11 +260,15 @@ class Gate:
 
         if is_closed(path):
             return await refuse(404, NO_SUCH_REQUEST)
-        if is_upload and shutil.disk_usage(tempfile.gettempdir()).free < limits.LEAST_FREE_BYTES:
-            return await refuse(507, FULL)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > most:
             return await refuse(413, TOO_LARGE.format(most // 1_000_000))
+        if is_upload:
+            free = shutil.disk_usage(tempfile.gettempdir()).free
+            if free < limits.LEAST_FREE_BYTES:
+                return await refuse(507, FULL)
+            if not self.uploads.take(address_of(Request(scope)), int(length) if length.isdigit() else most, free):
+                return await refuse(507, FULL_OF_YOURS)
         try:
             await self.app(scope, _bounded(receive, most), answer)
         except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
@@ -269,6 +277,28 @@ class Gate:
         except Exception as error:
             log.error("A request to %s failed", path, exc_info=error)
             await refuse(400, UNREADABLE) if not started else None
+
+
+class Uploads:
+    """How much of what came from each address may still lie on the disk."""
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[float, str, int]] = deque()  # when, from where, bytes
+        self._lie: Counter[str] = Counter()
+
+    def take(self, address: str | None, size: int, free: int) -> bool:
+        """Whether so many bytes more may come: one address may fill half of the disk. free: bytes on it."""
+        while self._came and self._came[0][0] < time.monotonic() - limits.FILES_SECONDS - limits.FILES_LOOK:
+            _, gone, bytes_gone = self._came.popleft()
+            self._lie[gone] -= bytes_gone
+        if address is None:  # from this machine, say
+            return True
+        if self._lie[address] + size > (self._lie[address] + free) / 2:
+            return False
+        self._came.append((time.monotonic(), address, size))
+        self._lie[address] += size
+        self._lie = +self._lie  # without those of whom nothing lies there
+        return True
 
 
 def is_closed(path: str) -> bool:

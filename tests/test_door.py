@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from demo import limits
-from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, is_closed
+from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, Uploads, is_closed
 from demo.turns import address_of, in_turn, side_by_side
 from tests.serving import free_port, page_around
 
@@ -204,3 +204,11 @@ def test_a_person_at_the_page_is_answered_beside_a_script_that_calls_without_end
         under_way += found[0]
         door._queue.active_jobs = [[event] for event in under_way]
     assert person in under_way and len(under_way) == limits.AT_ONCE // 2 + 1
+
+
+def test_one_address_fills_half_of_the_disk_with_uploads_at_most(monkeypatch):
+    uploads = Uploads()
+    assert uploads.take("8.8.8.8", 40, 100) and not uploads.take("8.8.8.8", 20, 60)
+    assert uploads.take("9.9.9.9", 20, 60) and uploads.take(None, 40, 40)
+    monkeypatch.setattr(limits, "FILES_SECONDS", -limits.FILES_LOOK - 1)  # all that came is deleted by now
+    assert uploads.take("8.8.8.8", 40, 100)
