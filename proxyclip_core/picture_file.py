@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from proxyclip_core.file_kinds import HEAD, is_heif, name_of
 from proxyclip_core.picture_cost import (
@@ -35,6 +36,7 @@ EXPECTED = "Expected a whole JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file."
 ENOUGH, ENOUGH_OF_PROGRESSIVE = 0.95, 0.99
 # How far colours may be off, in levels, before a profile is followed: profiles of sRGB differ by so much.
 PROFILE_TOLERANCE = 2
+LARGE_PROFILE = 2**16  # bytes of a PNG as they are packed
 JPEG_BLOCK = 16  # rows that are decoded together
 
 ORIENTATION, SUBFILE_TYPE, DNG_VERSION = 0x0112, 254, 50706  # tags of TIFF and EXIF
@@ -252,12 +254,25 @@ def _without_text(source: Source) -> io.BytesIO:
         kept.write(file.read(8))
         while len(header := file.read(8)) == 8:
             length, kind = int.from_bytes(header[:4], "big"), header[4:]
-            if kind in (b"tEXt", b"zTXt", b"iTXt") or (kind == b"iCCP" and length > 2**16):
+            if kind in (b"tEXt", b"zTXt", b"iTXt") or (kind == b"iCCP" and length > LARGE_PROFILE):
                 file.seek(length + 4, io.SEEK_CUR)
-            else:
-                kept.write(header + file.read(length + 4))
+                continue
+            rest = file.read(length + 4)
+            if kind != b"iCCP" or not _is_too_large(rest):
+                kept.write(header + rest)
     kept.seek(0)
     return kept
+
+
+def _is_too_large(profile: bytes) -> bool:
+    """Whether a PNG's colour profile, its name and a byte before it, is more than Pillow unpacks."""
+    unpacked = zlib.decompressobj()
+    try:
+        return len(unpacked.decompress(profile.partition(b"\0")[2][1:], PngImagePlugin.MAX_TEXT_CHUNK + 1)) > (
+            PngImagePlugin.MAX_TEXT_CHUNK
+        )
+    except zlib.error:
+        return True
 
 
 def _what_is_there(source: Source, image: Image.Image) -> tuple[Image.Image, float] | None:

@@ -5,7 +5,7 @@
 Commas and new lines separate classes, `;` or `|` the synonyms of one class; the commas and semicolons of other scripts
 (，、，؛ and so on) do the same. A class is called by its first wording. Understood as well are
 - words in quotes, straight or typographic, which may hold any of these; straight double ones double a quote of their
-  own: `"palm tree, tall", sky`
+  own: `"palm tree, tall", sky`; between two of them nothing need stand: `"sky" "hill"`
 - full stops and dots with spaces around them, `cat . dog .`, or after each word of a line that ends in one: `cat. dog.`
 - bullets, numbers and letters at the beginning of a line, `1. sky`, `b) hill`, and numbers within: `1. sky 2. hill`
 - tabs between words, as spreadsheets copy their cells
@@ -48,14 +48,15 @@ QUOTED = (
     rf'"((?:[^"]|""){WITHIN})"|[“”„]([^“”„"]{WITHIN})[“”]|«([^»]{WITHIN})»|「([^」]{WITHIN})」|『([^』]{WITHIN})』'
     rf"|'([^']{WITHIN})'|‘([^‘’]{WITHIN})’|`([^`]{WITHIN})`"
 )
-# What separators stand between: a quoted word, or all up to the next separator.
-WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|$)|(?:(?!{MARK}).)*")
+OPENING = '["“„«「『]'
+# What separators stand between: a quoted word, after which another may follow, or all up to the next separator.
+WORDING = re.compile(rf"\s*(?:{QUOTED})\s*(?={MARK}|{OPENING}|$)|(?:(?!{MARK}).)*")
 BULLETS = "-*•‣◦·–—▪●○→➢➤►▸✓✔☐☑"
 BULLET = re.compile(rf"\s*[{re.escape(BULLETS)}]\s+(?:\[[ xX]?\]\s+)?")
 NUMBER = re.compile(
     r"\s*(?:\(?\d{1,4}[.):](?:\s+|(?=[^\W\d_]))|\d{1,4}[．、）]\s*|\(?[a-z]\)\s+|\d{1,4}\t\s*|[①-⓿❶-➓]\s*)"
 )
-NUMBER_WITHIN = re.compile(r"(?<=[^\s,;])\s+(?=\(?\d{1,4}[.)]\s+[^\W\d_])")
+NUMBER_WITHIN = re.compile(r"(?<=[^\s,;])(?:\s+(?=\(?\d{1,4}(?:[.)]\s+|[．）]\s*)[^\W\d_])|(?<!\s)\s*(?=[①-⓿❶-➓]))")
 TABS = re.compile(rf"(?<=[^\s{MARKS}])[^\S\t]*\t\s*(?=[^\s{MARKS}])")  # but for those beside another separator
 # What a word that is written bare would not be read back with.
 SPECIAL = re.compile(
@@ -156,7 +157,7 @@ def _split(line: str) -> list[tuple[str, ...]]:
             return [tuple(group) for group in groups]
         if line[at] not in WORD_MARKS:
             groups.append([])
-        at += 1
+        at += not re.match(OPENING, line[at])
         again = NUMBER.match(line, at) if number and not groups[-1] else None  # 1. sky, 2. hill
         at = again.end() if again else at
 

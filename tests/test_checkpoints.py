@@ -228,6 +228,13 @@ def test_what_is_no_file_of_weights_is_not_ready(tmp_path, monkeypatch, content,
         weights.find_weights(pc.find_vfm("DINO B/8"))
 
 
+@pytest.mark.parametrize(("name", "said"), [("a.onnx", "ONNX"), ("a.npz", "NumPy"), ("a.MSGPACK", "Flax")])
+def test_weights_of_another_library_are_named(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b"\x08\x08pytorch")
+    with pytest.raises(pc.WeightsError, match=rf"no file of PyTorch but .*{said}.* Take the .safetensors or .pth"):
+        checkpoints.read_weights(tmp_path / name)
+
+
 def test_a_whole_file_is_found_behind_a_damaged_one(tmp_path, monkeypatch, dino):  # noqa: F811
     (tmp_path / "vit_base_patch8_224.dino").mkdir()
     (tmp_path / "vit_base_patch8_224.dino" / "model.safetensors").write_bytes(POINTER)

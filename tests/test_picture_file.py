@@ -80,6 +80,11 @@ def test_much_metadata_is_passed_over(behind):  # Pillow 8363, 2445
     assert np.array_equal(picture, np.asarray(scene())) and not reservations
 
 
+def test_a_colour_profile_larger_than_pillow_unpacks_is_passed_over():
+    picture, reservations = read_picture(encoded(scene(), icc_profile=b"x" * 2**21))
+    assert np.array_equal(picture, np.asarray(scene())) and not reservations
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("exif", [bytes.fromhex("0008000201120003"), b"Exif\0\0MM\0*\0\0\0", b"no EXIF at all"])
 def test_exif_that_does_not_parse_turns_nothing(kind, exif):  # Pillow 5528, 8348

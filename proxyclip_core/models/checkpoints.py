@@ -43,6 +43,13 @@ EXTRAS = re.compile(
     r"(input_resolution|context_length|vocab_size)$|(.*\.)?(attn_mask|bias_mask|position_ids)$"
 )
 
+# Weights of other libraries: how such a file ends, and what it is.
+ELSEWHERE = {
+    **{".onnx": "an ONNX model", ".gguf": "a GGUF model", ".tflite": "a TensorFlow Lite model", ".npz": "NumPy arrays"},
+    **{".h5": "a Keras model", ".keras": "a Keras model", ".msgpack": "Flax weights", ".pb": "a TensorFlow model"},
+    **{".engine": "a TensorRT engine", ".mlmodel": "a Core ML model", ".pdparams": "weights of PaddlePaddle"},
+}
+
 Precision = Callable[[str], "torch.dtype | None"]
 Tensors = dict[str, torch.Tensor]
 
@@ -69,6 +76,10 @@ def _problem(path: Path, size: int, changed: int) -> str:
         return "is empty. Fetch it again."
     if head.startswith(b"version https://git-lfs"):
         return "is the pointer of Git LFS in place of the weights. Run 'git lfs pull', or fetch the file itself."
+    if path.suffix.casefold() in ELSEWHERE:
+        return (
+            f"is no file of PyTorch but {ELSEWHERE[path.suffix.casefold()]}. Take the .safetensors or .pth beside it."
+        )
     if path.suffix == ".safetensors":
         return _problem_of_safetensors(path, size)
     if head.startswith(b"PK"):
