@@ -59,7 +59,7 @@ def opened(source: Source, what: str) -> Image.Image:
 
     Raises ValueError for what is no picture, naming it for what it is.
     """
-    head = _beginning(source)
+    head = beginning(source)
     if is_heif(head):
         _learn_heif()
     try:
@@ -106,9 +106,9 @@ def loaded(image: Image.Image, source: Source, what: str, notes: list[str]) -> t
     except Elaborate as error:
         raise error.about(what) from None
     except Exception as error:  # noqa: BLE001
-        if _is_limit_of_text(error):  # in a chunk behind the pixels
+        if is_limit_of_text(error):  # in a chunk behind the pixels
             image.close()
-            return loaded(metered(_without_text(source), ["PNG"]), source, what, [])
+            return loaded(metered(without_text(source), ["PNG"]), source, what, [])
         is_short = any(words in str(error) for words in ("truncated", "broken data stream"))
         rest = _what_is_there(source, image) if is_short else None
         if rest is None:
@@ -207,7 +207,7 @@ def _lattice(mode: str) -> Image.Image:
     return Image.frombytes(mode, (len(colours), 1), colours.tobytes())
 
 
-def _beginning(source: Source) -> bytes:
+def beginning(source: Source) -> bytes:
     if isinstance(source, Path):
         with source.open("rb") as file:
             return file.read(HEAD)
@@ -227,9 +227,9 @@ def _open(source: Source) -> Image.Image:
     try:
         return metered(source, FORMATS)
     except ValueError as error:
-        if not _is_limit_of_text(error):
+        if not is_limit_of_text(error):
             raise
-        return metered(_without_text(source), ["PNG"])
+        return metered(without_text(source), ["PNG"])
 
 
 def _of_tiff(source: Source) -> str:
@@ -242,12 +242,12 @@ def _of_tiff(source: Source) -> str:
     return ""
 
 
-def _is_limit_of_text(error: Exception) -> bool:
+def is_limit_of_text(error: Exception) -> bool:
     """Whether Pillow stopped at a PNG's metadata, of which it unpacks little, for fear of what grows without end."""
     return isinstance(error, ValueError) and "MAX_TEXT" in str(error)
 
 
-def _without_text(source: Source) -> io.BytesIO:
+def without_text(source: Source) -> io.BytesIO:
     """A PNG without its texts, and without a colour profile that is as large as they are."""
     kept = io.BytesIO()
     with source.open("rb") if isinstance(source, Path) else io.BytesIO(source.getvalue()) as file:

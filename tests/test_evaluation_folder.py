@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from proxyclip_core.evaluation import folder_data
 from proxyclip_core.evaluation.scenes import UNLABELLED_16, MaskWarning
@@ -51,6 +52,25 @@ def test_a_label_map_may_be_a_tiff(folders, name):
     Image.fromarray(LABELS).save(labels / "c.png")
     names = [item.name for item in folder_data(labels, labels, "sky, hill, sea").items]
     assert names == ["c.tif"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_much_metadata_of_a_label_map_is_passed_over(folders, behind):
+    pictures, maps = folders("b.jpg", "b.png")
+    info = PngImagePlugin.PngInfo()
+    info.add(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * 2**21), after_idat=behind)
+    Image.fromarray(LABELS).save(maps / "b.png", pnginfo=info)
+    (item,) = folder_data(pictures, maps, "sky, hill, sea").items
+    assert item.read()[1].tolist() == [[0, 1, 2, UNLABELLED_16]]
+
+
+@pytest.mark.parametrize(("content", "kind"), [(b"", "empty"), (b"<!doctype html><html>", "a web page")])
+def test_what_is_no_label_map_is_named(folders, content, kind):
+    pictures, maps = folders("b.jpg", "b.png")
+    (maps / "b.png").write_bytes(content)
+    (item,) = folder_data(pictures, maps, "sky, hill, sea").items
+    with pytest.raises(ValueError, match=rf"b.png is {kind}, no PNG or TIFF"):
+        item.read()
 
 
 def test_masks_of_objects_are_told_of_once(folders):

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from proxyclip_core.file_kinds import name_of
 from proxyclip_core.picture import MAX_PIXELS, read_image
-from proxyclip_core.picture_cost import Elaborate, allow_pixels, metered
+from proxyclip_core.picture_cost import Elaborate, Source, allow_pixels, metered
+from proxyclip_core.picture_file import beginning, is_limit_of_text, without_text
 from proxyclip_core.text_files import decoded
 from proxyclip_core.words import Classes, check_classes, parse_vocabulary
 
@@ -90,10 +92,20 @@ def read_label_map(path: str | Path) -> np.ndarray:
 
 def read_indices(path: str | Path) -> np.ndarray:
     """The same, whatever the values are."""
-    too_large = f"{Path(path).name} has more than {MAX_PIXELS / 1e6:g} million pixels."
+    source, name = Path(path), Path(path).name
+    try:
+        return _indices(source, name)
+    except ValueError as error:
+        if not is_limit_of_text(error):
+            raise
+        return _indices(without_text(source), name)
+
+
+def _indices(source: Source, name: str) -> np.ndarray:
+    too_large = f"{name} has more than {MAX_PIXELS / 1e6:g} million pixels."
     try:
         # Pillow goes by the content, and would run PostScript, say.
-        with metered(Path(path), ["PNG", "TIFF"]) as image:
+        with metered(source, ["PNG", "TIFF"]) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(too_large)
             allow_pixels(image)
@@ -103,7 +115,7 @@ def read_indices(path: str | Path) -> np.ndarray:
                 values = np.array(image)
                 if values.min(initial=0) < 0 or values.max(initial=0) > UNLABELLED_16:
                     raise ValueError(
-                        f"{Path(path).name} holds values from {values.min()} to {values.max()}; expected class "
+                        f"{name} holds values from {values.min()} to {values.max()}; expected class "
                         f"numbers from 0 to {UNLABELLED_16}. What does not count may be {UNLABELLED_16}."
                     )
                 return values.astype(np.uint16)
@@ -114,17 +126,19 @@ def read_indices(path: str | Path) -> np.ndarray:
                 if (alpha == 255).all() and all(np.array_equal(bands[0], band) for band in bands):
                     return bands[0]
             raise ValueError(
-                f"{Path(path).name} has {_in_words(image.mode)}; a label map is a palette or grey PNG whose pixel "
+                f"{name} has {_in_words(image.mode)}; a label map is a palette or grey PNG whose pixel "
                 "values are class numbers."
             )
     except Elaborate as error:
-        raise error.about(Path(path).name) from None
+        raise error.about(name) from None
     except Image.DecompressionBombError:
         raise ValueError(too_large) from None
     except UnidentifiedImageError:
-        raise OSError(f"{Path(path).name} is no PNG or TIFF; what JPEG stores, say, are other numbers.") from None
+        kind = name_of(beginning(source))
+        what = f"{kind[0].partition(',')[0]}, " if kind else ""
+        raise OSError(f"{name} is {what}no PNG or TIFF; what JPEG stores, say, are other numbers.") from None
     except SyntaxError as error:  # Pillow's word for a broken PNG
-        raise OSError(f"{Path(path).name} is damaged: {error}") from None
+        raise OSError(f"{name} is damaged: {error}") from None
 
 
 def _in_words(mode: str) -> str:
