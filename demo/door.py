@@ -32,6 +32,7 @@ from starlette.responses import JSONResponse
 from demo import limits, stopping
 from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
+from demo.menus import bytes_of
 from demo.turns import address_of, in_turn, is_call, is_program, side_by_side
 from demo.visit import Visit
 
@@ -118,7 +119,11 @@ class Door(Blocks):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Lets go of what is kept for those who were away longest, where all together keep more than they may."""
+        """Lets go of what is kept for those who were away longest, where all together keep more than they may, or than
+        the models leave."""
+        models = getattr(self, "models", None)
+        loaded = sum(map(bytes_of, models.loaded())) if models else 0
+        most = min(limits.ALL_KEPT_BYTES, limits.MEMORY_BYTES - limits.PROCESS_BYTES - loaded)
         held = [
             (state.state_data, key, value.size)
             for state in list(self.state_holder.session_data.values())  # the least recently used first
@@ -127,7 +132,7 @@ class Door(Blocks):
         ]
         total = sum(size for _, _, size in held)
         for states, key, size in held[:-1]:
-            if total <= limits.ALL_KEPT_BYTES:
+            if total <= most:
                 break
             states.pop(key, None)
             total -= size

@@ -15,6 +15,7 @@ PAPER, REFINED = "As in the paper", "Refined"  # the page's models by either pre
 ALL_HEADS, HEAD = "mean of its heads", "head "  # of CLIP's own attention
 ALONE = {"CLIP alone": "clip", "CLIP's values alone": "values"}  # results without a VFM -> fusion
 PHOTO_MODELS = ("OpenAI B/16", "DINO B/8")  # what the paper takes, and small
+SAM_BYTES = 2_400_000_000  # that L and H compute with by the shapes of their blocks; 1.8 GB was measured for B
 OWN_ATTENTION = "CLIP's own attention"
 _FACET = pc.SETTINGS["facet"]
 # Of a VFM's patches, as its name goes on: "DINO B/8, keys". The paper's go without saying.
@@ -66,9 +67,11 @@ def state(spec: Spec) -> str:
 
 
 def bytes_of(name: str) -> int:
-    """What a model takes of the memory in float32, about."""
+    """What a model takes of the memory in float32, about, and a SAM while it reads a picture."""
     spec = pc.CLIP_MODELS.get(name) or pc.VFM_MODELS[name]
-    return 1_000_000 * (spec.in_memory or spec.megabytes if isinstance(spec, pc.VfmSpec) else spec.megabytes)
+    if not isinstance(spec, pc.VfmSpec):
+        return 1_000_000 * spec.megabytes
+    return 1_000_000 * (spec.in_memory or spec.megabytes) + (SAM_BYTES if spec.is_sam else 0)
 
 
 def _place(spec: Spec) -> str:

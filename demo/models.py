@@ -115,7 +115,7 @@ class Models:
 
     def loaded(self) -> list[str]:
         """Names of what is in memory."""
-        return [*self._clips, *self._vfms]
+        return [*dict.fromkeys((*self._clips, *self._vfms, *filter(None, [self._sam])))]
 
     def room_for(self, clip: str, vfm: str, sam: str) -> None:
         """Makes room for a SAM that is asked for regions beside two models, before it loads.

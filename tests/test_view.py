@@ -12,6 +12,7 @@ from PIL import Image
 
 from demo import limits
 from demo.answers.errors import GONE, NO_RESULT
+from demo.menus import bytes_of
 from demo.ui import build_demo
 from tests.page import Page, file, page_with_result
 from tests.serving import TwoModels
@@ -182,6 +183,20 @@ def test_all_visitors_together_keep_what_they_may_and_the_last_one_stays(segment
     assert first.visit is None and second.visit.asked.settings.gamma == 5.0
     first.do("gamma", "input", 6.0)  # as nothing is known of it any more, all is done again
     assert first.visit.asked.settings.gamma == 6.0 and second.visit is None
+
+
+def test_visitors_keep_no_more_than_large_models_leave(segmented, monkeypatch):
+    large = ["LAION H/14", "SAM H/16"]
+    monkeypatch.setattr(segmented.demo.models, "loaded", lambda: large, raising=False)
+    sessions = StateHolder()
+    sessions.set_blocks(segmented.demo)
+    first = Page(segmented.demo, sessions)
+    first.values = dict(segmented.values)
+    first.do("segment", "click")
+    room = sum(map(bytes_of, large)) + limits.PROCESS_BYTES
+    monkeypatch.setattr(limits, "MEMORY_BYTES", room + first.visit.size * 3 // 2)
+    first.copy().do("gamma", "input", 5.0)
+    assert first.visit is None
 
 
 @pytest.mark.parametrize("view", ["inside/attention", "inside/similarity", "compare"])
