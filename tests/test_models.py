@@ -285,7 +285,7 @@ def test_a_sam_that_is_asked_for_regions_has_its_place_among_the_models(loads, m
     assert models.loaded() == ["OpenAI B/16", "DINO S/8", "DINO B/8"] and let_go == ["SAM"]
     monkeypatch.setattr(limits, "PUBLIC", True)
     with pytest.raises(
-        ValueError, match=r"LAION H/14, DINO B/8, SAM H/16 take 9\.2 GB of memory together; here 1\.3 GB"
+        ValueError, match=r"LAION H/14, DINO B/8, SAM H/16 take 9\.2 GB of memory together; here 3\.7 GB"
     ):
         models.room_for("LAION H/14", "DINO B/8", "SAM H/16")
 
