@@ -22,6 +22,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -296,7 +297,15 @@ def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _cleaned(text: str) -> str:
-    return CONTROLS.sub(" ", NO_WIDTH.sub("", text))
+    return CONTROLS.sub(" ", NO_WIDTH.sub("", whole_characters(text)))
+
+
+def whole_characters(text: str) -> str:
+    """Text in which Python has kept bytes of a command line, as it does where the locale is ASCII, read as UTF-8."""
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        with suppress(UnicodeError):
+            return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return text
 
 
 @lru_cache

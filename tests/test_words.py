@@ -301,6 +301,10 @@ def test_words_in_an_encoding_of_before_utf_8_are_read_and_it_is_said_as_what(tm
         )
 
 
+def test_words_of_a_command_line_in_an_ascii_locale_are_read():  # which Python hands on byte by byte
+    assert parse_vocabulary("山, montaña".encode().decode("ascii", "surrogateescape")) == (("山",), ("montaña",))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "iso2022_jp", "utf-8-sig"])
 def test_encodings_that_show_by_themselves_are_read_without_a_word(tmp_path, encoding):
     (tmp_path / "a.txt").write_bytes("天空\n山\n".encode(encoding))

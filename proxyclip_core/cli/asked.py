@@ -19,7 +19,7 @@ from proxyclip_core.settings import Settings
 from proxyclip_core.text_files import decoded
 from proxyclip_core.windows import PAPERS_WINDOWS
 from proxyclip_core.word_files import read_words
-from proxyclip_core.words import as_text, read_vocabulary
+from proxyclip_core.words import as_text, read_vocabulary, whole_characters
 
 STANDARD_INPUT, ITS_NAME = "-", "stdin"
 MOST_BYTES = 1_000_000_000  # of a picture from standard input
@@ -44,6 +44,8 @@ def separate_words(options: argparse.Namespace) -> None:
             )
     if names_file_of_words(getattr(options, "words", "")):
         options.words = as_text(read_words(options.words.removeprefix("@")))
+    elif "words" in options:
+        options.words = whole_characters(options.words)  # as they are to stand in the record
 
 
 def find_asked(options: argparse.Namespace) -> tuple[list[Found], list[str]]:
