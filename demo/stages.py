@@ -1,17 +1,16 @@
 """One engine for all tabs: what a visitor's page holds of a picture, and how what is missing comes about.
 
-Every value is kept by its stage and all settings that it depends on, so a change runs only what depends on it. What the
-Segment tab shows and what Compare and Look inside lay beside it (another vision model, CLIP alone) are the same stages
-with other `Settings`, and share what they have in common, such as CLIP's tokens. Nothing is kept on a model.
+Every value is kept by its stage and all settings that it depends on (`Kept`), so a change runs only what depends on it.
+What the Segment tab shows and what Compare and Look inside lay beside it (another vision model, CLIP alone) are the
+same stages with other `Settings`, and share what they have in common, such as CLIP's tokens. Nothing is kept on a
+model.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,17 +18,17 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits, one_thread, stopping, time_limit, work
+from demo import limits, time_limit, work
 from demo.answers.errors import UserError
 from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
 from demo.examples import FOLDER, read_examples
+from demo.kept import Kept
 from demo.models import Provider
-from demo.visit import Entry, Key, Visit, file_digest, is_sams_own, keys_of, sam_of
+from demo.visit import Key, Visit, file_digest, is_sams_own, keys_of, sam_of
 from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
-from proxyclip_core.interrupt import interruptible
 from proxyclip_core.models.word_cache import private_to
 from proxyclip_core.refine import BY_GRAPH, BY_SAM
 from proxyclip_core.refine.patches import PatchGraph
@@ -41,12 +40,6 @@ OPENING = threading.Lock()  # one picture at a time: while 100 million pixels ar
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
-# Of the values that one event used, those that are made again soonest leave first.
-DISPENSABLE = (
-    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
-    *("compact", "graph"),
-    *("regions", "sam", "vfm", "clip"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +59,16 @@ class Patches:
     vfm_id: str | None
 
 
-class Stages:
+class Stages(Kept):
     """One event's access to the stages of a visit: takes what is kept, runs what is missing.
 
     may_encode: False where the event only follows another one, such as a tick of a slider.
     """
 
     def __init__(self, models: Provider, visit: Visit, may_encode: bool = True) -> None:
+        super().__init__(visit)
         self.models, self.asked, self.may_encode = models, visit.asked, may_encode
-        self.settings, self.digest = visit.asked.settings, visit.picture
         self._reader = visit.reader if limits.PUBLIC else ""
-        self.ran: dict[str, float] = {}
-        self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
-        self._away = 0.0  # seconds that went to what is quick, of others
-        self._entries = dict(visit.entries)
-        self._used: dict[Key, None] = {}
 
     @classmethod
     def opened(cls, models: Provider, visit: Visit) -> Visit:
@@ -227,55 +215,8 @@ class Stages:
         found = [self._entries.get(key) for key in after_clip if settings.fusion == "proxy" or key[0] != "vfm"]
         return sum(entry.seconds for entry in found if entry)
 
-    def entries(self) -> dict[Key, Entry]:
-        """What is kept after this event, within limits.KEPT_BYTES; what is not on the page any more, and no encoder
-        made of this picture, within limits.SPARE_BYTES."""
-        rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
-        # What is on the page leaves last, and its features: no slider should ever run an encoder.
-        own = {self._keys()[stage] for stage in ("clip", "vfm", "overlay")}
-        order = [key for key in self._entries if key not in self._used and key not in own]
-        order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
-        order += [key for key in self._entries if key in own]
-        kept = {key: self._entries[key] for key in order}
-        spare = [key for key in order if key not in self._used and key not in own and not self._is_encoded(key)]
-        for keys, most in ((spare, limits.SPARE_BYTES), (order, limits.KEPT_BYTES)):
-            total = sum(kept[key].size for key in keys if key in kept)
-            for key in keys:
-                if total <= most:
-                    break
-                total -= kept.pop(key).size if key in kept else 0
-        return kept
-
-    def _is_encoded(self, key: Key) -> bool:
-        """Whether an encoder has given it, for the picture on the page."""
-        return key[0] in ("clip", "vfm", "sam", "regions") and key[1][0] == self.digest
-
     def _keys(self, settings: pc.Settings | None = None) -> dict[str, Key]:
         return keys_of(self.digest, settings or self.settings)
-
-    def _value(self, key: Key, make: Callable[[], Any]) -> Any:
-        if key not in self._entries:
-            self.check_going_on()
-            start, others, away = time.perf_counter(), sum(self.ran.values()), self._away
-            with interruptible(self.check_going_on):
-                value = make()
-            # Without the stages that ran for this one, and without what others computed meanwhile.
-            spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self._away - away)
-            self.ran[key[0]] = self.ran.get(key[0], 0) + spent
-            self._entries[key] = Entry(value, spent, nbytes(value))
-        self._used[key] = None
-        return self._entries[key].value
-
-    def check_going_on(self) -> None:
-        """Raises UserError where the time is up, or nobody waits any more. What is quick may pass meanwhile."""
-        stopping.check_wanted()
-        start = time.monotonic()
-        one_thread.let_pass()
-        away = time.monotonic() - start
-        self._end += away
-        self._away += away
-        if time.monotonic() > self._end:
-            raise UserError(time_limit.TOO_LATE)
 
     def _check_time(self, s: pc.Settings, *stages: str) -> None:
         """Raises UserError where these stages, with what is missing for them, would take too long."""
@@ -403,10 +344,3 @@ def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if dtype != torch.float32:
         return features.to(dtype)
     return features.half() if features.nbytes > limits.WIDE_BYTES else features
-
-
-def nbytes(value: Any) -> int:
-    """Bytes of the arrays, tensors and texts in a value and in the fields of a dataclass."""
-    if is_dataclass(value):
-        return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
-    return len(value) if isinstance(value, str) else int(getattr(value, "nbytes", 0))

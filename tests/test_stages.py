@@ -14,7 +14,8 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits, menus, stages
-from demo.stages import Stages, nbytes
+from demo.kept import nbytes
+from demo.stages import Stages
 from demo.visit import Asked, Visit, keys_of
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS
 from proxyclip_core.windows import plan_windows

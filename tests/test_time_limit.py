@@ -99,7 +99,7 @@ def test_a_request_ends_in_the_middle_of_an_encoder_when_its_time_is_up(stages, 
     now = [0.0]
     monkeypatch.setattr("demo.stopping.check_wanted", lambda: now.append(next(asked, 1e12)))
     clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: now[-1])
-    monkeypatch.setattr("demo.stages.time", clock)
+    monkeypatch.setattr("demo.kept.time", clock)
     with pytest.raises(UserError, match="What was done is kept"):
         stages.features()
     assert counter.counts["clip"] == counter.counts["vfm"] == 1

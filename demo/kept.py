@@ -1,0 +1,90 @@
+"""What an event takes of what a visit holds, what it makes, and what of all that is kept after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from demo import limits, one_thread, stopping, time_limit
+from demo.answers.errors import UserError
+from demo.visit import Entry, Key, Visit, keys_of
+from proxyclip_core.interrupt import interruptible
+
+# Of the values that one event used, those that are made again soonest leave first.
+DISPENSABLE = (
+    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
+    *("compact", "graph"),
+    *("regions", "sam", "vfm", "clip"),
+)
+
+
+class Kept:
+    """The values of one event, by stage and by all settings that they depend on.
+
+    digest, settings: what the page's result is of. ran: seconds that this event took to make values, by stage.
+    """
+
+    def __init__(self, visit: Visit) -> None:
+        self.digest, self.settings = visit.picture, visit.asked.settings
+        self.ran: dict[str, float] = {}
+        self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
+        self._away = 0.0  # seconds that went to what is quick, of others
+        self._entries = dict(visit.entries)
+        self._used: dict[Key, None] = {}
+
+    def _value(self, key: Key, make: Callable[[], Any]) -> Any:
+        if key not in self._entries:
+            self.check_going_on()
+            start, others, away = time.perf_counter(), sum(self.ran.values()), self._away
+            with interruptible(self.check_going_on):
+                value = make()
+            # Without the stages that ran for this one, and without what others computed meanwhile.
+            spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self._away - away)
+            self.ran[key[0]] = self.ran.get(key[0], 0) + spent
+            self._entries[key] = Entry(value, spent, nbytes(value))
+        self._used[key] = None
+        return self._entries[key].value
+
+    def check_going_on(self) -> None:
+        """Raises UserError where the time is up, or nobody waits any more. What is quick may pass meanwhile."""
+        stopping.check_wanted()
+        start = time.monotonic()
+        one_thread.let_pass()
+        away = time.monotonic() - start
+        self._end += away
+        self._away += away
+        if time.monotonic() > self._end:
+            raise UserError(time_limit.TOO_LATE)
+
+    def entries(self) -> dict[Key, Entry]:
+        """What is kept after this event, within limits.KEPT_BYTES; what is not on the page any more, and no encoder
+        made of this picture, within limits.SPARE_BYTES."""
+        rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
+        # What is on the page leaves last, and its features: no slider should ever run an encoder.
+        shown = keys_of(self.digest, self.settings)
+        own = {shown[stage] for stage in ("clip", "vfm", "overlay")}
+        order = [key for key in self._entries if key not in self._used and key not in own]
+        order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
+        order += [key for key in self._entries if key in own]
+        kept = {key: self._entries[key] for key in order}
+        spare = [key for key in order if key not in self._used and key not in own and not self._is_encoded(key)]
+        for keys, most in ((spare, limits.SPARE_BYTES), (order, limits.KEPT_BYTES)):
+            total = sum(kept[key].size for key in keys if key in kept)
+            for key in keys:
+                if total <= most:
+                    break
+                total -= kept.pop(key).size if key in kept else 0
+        return kept
+
+    def _is_encoded(self, key: Key) -> bool:
+        """Whether an encoder has given it, for the picture on the page."""
+        return key[0] in ("clip", "vfm", "sam", "regions") and key[1][0] == self.digest
+
+
+def nbytes(value: Any) -> int:
+    """Bytes of the arrays, tensors and texts in a value and in the fields of a dataclass."""
+    if is_dataclass(value):
+        return sum(nbytes(getattr(value, entry.name)) for entry in fields(value))
+    return len(value) if isinstance(value, str) else int(getattr(value, "nbytes", 0))
