@@ -82,7 +82,6 @@ def door_around(model, examples: Path | None = None) -> Iterator[tuple[Door, str
         yield demo, url
     finally:
         demo.close(verbose=False)
-        demo.server.thread.join(60)  # which deletes its files, of which another page may make the same
 
 
 @contextmanager

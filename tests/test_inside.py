@@ -194,7 +194,7 @@ def test_the_statistics_move_with_beta(models, asked, stages):
     figure, rows = inside.similarity(stages, OTHER)
     less = Stages(models, visit(replace(asked, settings=replace(asked.settings, beta=0.6)), stages.entries()))
     _, moved = inside.similarity(less, OTHER)
-    assert [row[0] for row in rows] == ["DINO B/8", "DINO B/16"] and figure.startswith("<svg")
+    assert [row[0] for row in rows] == ["DINO B/8", "DINO B/16"] and "<svg" in figure
     assert rows[0][1] == moved[0][1]  # the mean is that of the features
     masked, masked_less = (float(table[0][2].split()[0]) for table in (rows, moved))
     assert masked > masked_less
