@@ -193,7 +193,7 @@ class Door(Blocks):
             return choose()
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id == "model"]
         waiting, is_full = group.queue, going and getattr(getattr(self, "models", None), "device", CPU) != CPU
-        group.queue = [] if is_full else side_by_side(waiting, going)
+        group.queue = [] if is_full else side_by_side(waiting, going, self._seconds)
         found = None
         try:
             found = choose()

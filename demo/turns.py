@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,20 +12,26 @@ from typing import Any
 from demo import limits
 
 
-def side_by_side(waiting: Sequence[Any], going: Sequence[Any]) -> list[Any]:
+def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
     """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
     calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
-    all but one. So whatever a script asks for, there is a place for somebody else."""
+    all but one. So whatever a script asks for, there is a place for somebody else. One more place is for what takes
+    less than half as long as one that is being answered: a slider is not to wait until a new picture is done.
+
+    seconds: what an event will take.
+    """
     sessions = {event.session_hash for event in going}
     near = Counter(address_of(event.request) for event in going)
     crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
     may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
+    most = max(map(seconds, going)) / 2 if len(going) >= limits.AT_ONCE else math.inf
     return [
         event
         for event in waiting
         if event.session_hash not in sessions
         and (may_call or not is_call(event))
         and address_of(event.request) not in crowded
+        and seconds(event) < most
     ]
 
 

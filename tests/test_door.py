@@ -192,7 +192,14 @@ def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_tim
 def test_a_script_never_takes_all_places_from_a_person(script, going, begins):
     under_way = [asks(f"call {number}", *script) for number in range(going)]
     more, person = asks("call more", *script), asks("ann", "9.9.9.9")
-    assert side_by_side([more, person], under_way) == ([more] if begins else []) + [person]
+    assert side_by_side([more, person], under_way, lambda event: 1.0) == ([more] if begins else []) + [person]
+
+
+def test_a_slider_does_not_wait_until_one_of_many_new_pictures_is_done():
+    took = {"picture": 3.0, "words": 2.0, "slider": 0.5}
+    going = [asks(f"picture {number}") for number in range(limits.AT_ONCE)]
+    waiting = [asks("words"), asks("slider"), asks("picture")]
+    assert side_by_side(waiting, going, lambda event: took[event.session_hash.split()[0]]) == [waiting[1]]
 
 
 def test_a_person_at_the_page_is_answered_beside_a_script_that_calls_without_end(door):

@@ -21,7 +21,7 @@ from proxyclip_core.drawing.drawing import Look
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Encoders run for one visitor at a time; of one visitor one such event is answered at a time, see `Door.next_events`.
 # Only these give the visit back: one could undo another's otherwise.
-ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.AT_ONCE, **PRIVATE}
+ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.AT_ONCE + 1, **PRIVATE}
 QUICK: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 # Of several that come while one is answered, the last. At most one listener of a component's event may be so: when its
 # turn comes, gradio wakes all that listen to the event. And none that looks at what the event brings along, such as
