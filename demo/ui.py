@@ -49,6 +49,9 @@ LAUNCH: dict[str, Any] = {
     "allowed_paths": [str(FOLDER)],
     "enable_monitoring": False,
     "app_kwargs": {"middleware": MIDDLEWARE},
+    # Without gradio's second look at whether it can reach itself: where many come at once it takes over 3 s, and the
+    # page would end again. The first one waits.
+    "_frontend": False,
 }
 
 

@@ -63,3 +63,9 @@ def test_it_answers_while_the_thread_that_computes_is_in_an_encoder(tiny_clip, t
         assert not job.done()
         go_on.set()
         assert job.result(60)[2]["names"] == ["sky", "tree"]
+
+
+def test_a_page_to_which_many_come_as_it_starts_goes_on(tiny_model, monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)  # as where it has not answered within 3 s
+    with page_around(tiny_model) as url:
+        assert httpx.get(f"{url}health", trust_env=False).status_code == 200
