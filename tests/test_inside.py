@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 import proxyclip_core as pc
 from demo import limits, menus
@@ -268,6 +269,15 @@ def test_the_mask_of_an_object_is_a_truth_once_it_is_said_which_word_it_is(stage
         str(path), result.labels.shape, words, next(other for other in words if other != word)
     )
     assert ground_truth.score(result.labels, words, shifted)[0] < 0.5
+
+
+def test_a_label_map_of_another_size_is_refused_however_much_stands_before_its_pixels(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * 2**21))
+    for more in (None, info):
+        Image.fromarray(np.zeros((2, 4), dtype=np.uint8)).save(tmp_path / "labels.png", pnginfo=more)
+        with pytest.raises(ValueError, match="The label map has 4 × 2 pixels, but the picture 4 × 3"):
+            ground_truth.of_upload(str(tmp_path / "labels.png"), (3, 4), ("sky", "tree"))
 
 
 def test_more_words_than_a_label_map_can_number_are_scored_all_the_same(tmp_path):

@@ -57,18 +57,14 @@ def of(
 
 def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_word: str | None = None) -> GroundTruth:
     """A label map for a picture of `size_hw`, index into the result's `names`. Raises ValueError with the remedy."""
-    found = size_of_file(path)  # before it is read: a small file may hold a very large map
-    if found and found != tuple(size_hw):
-        raise ValueError(
-            f"The label map has {found[1]} × {found[0]} pixels, but the picture {size_hw[1]} × {size_hw[0]}. Give one "
-            "of the same size."
-        )
+    _check_size(size_of_file(path) or size_hw, size_hw)  # before it is read: a small file may hold a very large map
     try:
         labels = read_indices(path)  # and not `read_label_map`, whose warning would go to the log
     except OSError:
         raise ValueError(
             "The label map could not be read. Give a PNG or TIFF, as JPEG and others change its numbers."
         ) from None
+    _check_size(labels.shape, size_hw)  # where the file's beginning did not say, for all the metadata in it
     if is_mask(labels):
         if mask_word is None or mask_word not in names:
             raise WhichWord(
@@ -84,6 +80,14 @@ def of_upload(path: str, size_hw: tuple[int, int], names: Sequence[str], mask_wo
             f"{len(names) - 1}, in the order of the words. {unlabelled} stands for pixels that do not count."
         )
     return GroundTruth(labels, tuple(names)[:unlabelled])  # a map cannot number more than that
+
+
+def _check_size(found: Sequence[int], size_hw: Sequence[int]) -> None:
+    if tuple(found) != tuple(size_hw):
+        raise ValueError(
+            f"The label map has {found[1]} × {found[0]} pixels, but the picture {size_hw[1]} × {size_hw[0]}. Give one "
+            "of the same size."
+        )
 
 
 def score(labels: np.ndarray, names: Sequence[str], truth: GroundTruth) -> tuple[float | None, list[str]]:

@@ -87,20 +87,21 @@ class Crowd:
         by_name = defaultdict(list)
         for one in answered:
             by_name[one.name].append(one.seconds)
+        unknown_place = max((one.unknown_place for one in made), default=0)  # a server that ended has answered nothing
         lines = [
             f"{self.users} visitors, {self.seconds:.0f} s: {len(made)} requests, {len(answered)} answered",
             f"answered requests a second: {len(answered) / self.seconds:.2f}",
             _times("all", [one.seconds for one in answered]),
             _times("ticks of a slider", [seconds for name in TICKS for seconds in by_name[name]]),
             *(_times(name, seconds) for name, seconds in sorted(by_name.items())),
-            f"longest wait without a word of the place in the queue: {max(one.unknown_place for one in made):.2f} s",
+            f"longest wait without a word of the place in the queue: {unknown_place:.2f} s",
             _counted("wrong answers", self.wrong),
             _counted("failed", self.failed),
             _counted("turned away", [one.said for one in made if one.outcome == "turned away"]),
             _counted("said on the page", [text for visitor in self.visitors for text in visitor.said]),
         ]
         if self.cpu_seconds:
-            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / len(answered):.0f} ms a request")
+            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / max(1, len(answered)):.0f} ms a request")
         if self.memory:
             warm = self.memory[len(self.memory) // 4]
             later = f"{max(self.memory):.0f} MB at most, {self.memory[-1]:.0f} MB last"
