@@ -69,7 +69,7 @@ def attention_rows(
         masked |= out_of_scope(scopes, rows)
     # A patch always attends to itself. Where a picture is nearly uniform, beta m exceeds every similarity, the whole
     # row would be masked and softmax would give NaN.
-    masked[torch.arange(len(rows), device=rows.device), rows] = False
+    masked.scatter_(1, rows[:, None], False)  # by index, a GPU would be waited for at every block
     scores.masked_fill_(masked, float("-inf"))
     return scores if stage == "normalised" else scores.softmax(dim=-1)
 

@@ -304,9 +304,8 @@ class Stages:
         Raises ValueError where the picture and the words were not encoded by the same CLIP.
         """
         check_same_clip(dense, vocabulary)
-        vocabulary = vocabulary.to(dense.tokens.device)
         tokens = F.normalize(dense.tokens, dim=1)  # (B, E, h, w)
-        logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings, tokens)
+        logits = torch.einsum("qe,behw->bqhw", vocabulary.embeddings.to(tokens.device), tokens)
         return ClassLogits(dense.layout, logits, vocabulary, dense.picture)
 
     @stage

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.devices import on_device
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.windows import WindowLayout, axis_matrix
 
@@ -185,7 +186,7 @@ def _in_bands(
     # Rows of the maps that each row of pixels depends on, asked on the CPU: on a GPU every answer would be waited for.
     reached = (row_matrix != 0).numpy()
     first, end = reached.argmax(axis=1), reached.shape[1] - reached[:, ::-1].argmax(axis=1)
-    row_matrix, column_matrix = row_matrix.to(maps.device), column_matrix.to(maps.device)
+    row_matrix, column_matrix = (on_device(matrix, maps.device) for matrix in (row_matrix, column_matrix))
     size_hw = len(row_matrix), len(column_matrix)
     for chunk in _chunks(len(maps)):
         widened = maps[chunk] @ column_matrix.T  # (q, gh, W)

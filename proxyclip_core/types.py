@@ -135,9 +135,9 @@ class Vocabulary(Movable):
             self.embeddings.ndim == 2 and self.embeddings.shape[0] == count,
             f"embeddings has shape {tuple(self.embeddings.shape)}; expected ({count}, E), one row a query.",
         )
+        classes = self.query_class.tolist()
         _check(
-            self.query_class.tolist() == sorted(self.query_class.tolist())
-            and set(self.query_class.tolist()) == set(range(len(self.names))),
+            classes == sorted(classes) and set(classes) == set(range(len(self.names))),
             "query_class must run from 0 to K - 1 without gaps, never falling.",
         )
 

@@ -347,13 +347,8 @@ def test_devices_that_hold_no_numbers_are_refused(device):
         choose_device(device)
 
 
-@pytest.mark.parametrize("supported, dtype", [(True, torch.bfloat16), (False, torch.float16)])
-def test_cuda_cards_without_bfloat16_of_their_own_take_float16(monkeypatch, supported, dtype):
-    def ask(including_emulation: bool = True) -> bool:
-        return supported or including_emulation
-
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", ask)
-    assert choose_precision("auto", torch.device("cuda")) == dtype
+def test_cuda_cards_take_the_finer_of_two_precisions_that_are_as_fast():
+    assert choose_precision("auto", torch.device("cuda")) == torch.float16
 
 
 @pytest.mark.parametrize("error", [RuntimeError("cut"), ConnectionError("cut")])

@@ -87,15 +87,15 @@ def _problem_of_device(device: str) -> str:
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """The precision of the encoders; what comes after them, and the text, is float32 in any case.
 
-    "auto" is bfloat16 on CUDA cards that have it, else float16 there; on a CPU bfloat16 where it multiplies that
-    natively; else float32.
+    "auto" is float16 on CUDA, which is as fast there as bfloat16 and eight times as fine; on a CPU bfloat16 where it
+    multiplies that natively; else float32.
     """
     if precision not in ("auto", *PRECISIONS):
         raise ValueError(f"precision is {precision!r}; expected 'auto', {', '.join(map(repr, PRECISIONS))}.")
     if precision != "auto":
         return PRECISIONS[precision]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.float16
     return torch.bfloat16 if device.type == "cpu" and prefers_bfloat16() else torch.float32
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from proxyclip_core.devices import on_device
+
 
 @dataclass(frozen=True, eq=False)
 class PrefixTree:
@@ -28,7 +30,7 @@ class PrefixTree:
     mask: torch.Tensor
 
     def to(self, device: torch.device) -> PrefixTree:
-        return PrefixTree(*(part.to(device) for part in (self.ids, self.positions, self.ends, self.mask)))
+        return PrefixTree(*(on_device(part, device) for part in (self.ids, self.positions, self.ends, self.mask)))
 
 
 def grow_tree(prompts: torch.Tensor) -> PrefixTree:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from proxyclip_core.devices import on_device
+
 Network = Any  # open_clip and timm declare no types of their networks' parts
 RGB = tuple[float, float, float]
 
@@ -19,8 +21,9 @@ POSITION_MODES = ("scale", "size", "timm", "native")
 
 def normalise(windows: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """(B, 3, H, W) in 0..1 -> (rgb - mean) / std."""
-    shape = (1, 3, 1, 1)
-    return (windows - windows.new_tensor(mean).view(shape)) / windows.new_tensor(std).view(shape)
+    shape, dtype = (1, 3, 1, 1), windows.dtype
+    means, stds = (torch.tensor(each, dtype=dtype, device="cpu").view(shape) for each in (mean, std))
+    return (windows - on_device(means, windows.device)) / on_device(stds, windows.device)
 
 
 def resample_positions(
@@ -35,7 +38,7 @@ def resample_positions(
         return positions
     planes = positions.float().unflatten(0, tuple(native_hw))  # (*native, D)
     # One axis after the other, as two products: torch takes four times as long for both at once.
-    down, across = (_bicubic(native, grid, mode).to(planes) for native, grid in zip(native_hw, grid_hw))
+    down, across = (on_device(_bicubic(native, grid, mode), planes.device) for native, grid in zip(native_hw, grid_hw))
     planes = torch.einsum("hy,yxd->hxd", down, planes)
     return torch.einsum("wx,hxd->hwd", across, planes).flatten(0, 1).to(positions.dtype)
 

@@ -10,6 +10,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 
+from proxyclip_core.devices import on_device
 from proxyclip_core.models.checkpoints import ran_out_of_memory
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
@@ -74,7 +75,7 @@ def encode_pictures(
 def _encode(encoder: ClipEncoder | PatchEncoder, windows: torch.Tensor, device: torch.device) -> torch.Tensor:
     """All windows together; where the memory is not enough for that, half of them at a time, and so on."""
     try:
-        return encoder.encode_windows(windows.to(device))
+        return encoder.encode_windows(on_device(windows, device))
     except (RuntimeError, MemoryError) as error:
         if len(windows) == 1 or not ran_out_of_memory(error):
             raise
