@@ -21,7 +21,8 @@ XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334
 WHITE = (0.95047, 1.0, 1.08883)
 LINEAR_BELOW, SLOPE = 0.008856, 7.787
 
-# Entries of a band of scores: 64 K floats are 256 KB, which stays in a core's cache over all offsets.
+# Entries of a band of scores: 64 K floats are 256 KB, which stays in a CPU core's cache over all offsets. A GPU has no
+# use for bands, whose many small steps take longer to start than to do.
 ENTRIES_AT_ONCE = 65_536
 
 
@@ -61,7 +62,7 @@ def pixel_graph(image: torch.Tensor, *, tau: float = 0.01, radius: int = 6) -> P
 
     def product(scores: torch.Tensor) -> torch.Tensor:
         moved = torch.zeros_like(scores)
-        band = max(1, ENTRIES_AT_ONCE // (len(scores) * width))
+        band = max(1, ENTRIES_AT_ONCE // (len(scores) * width)) if scores.device.type == "cpu" else height
         for top in range(0, height, band):
             for offset, weight in zip(offsets, weights):
                 end = min(top + band, height - offset[0])

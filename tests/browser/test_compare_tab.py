@@ -78,12 +78,12 @@ def test_the_line_is_moved_by_keys(comparing):
     opened = comparing()
     line = opened.page.get_by_role("slider", name="The line between left and right")
     expect(line).to_have_attribute("aria-valuenow", "50")
-    before = line.bounding_box()["x"]
+    before = opened.box(line)["x"]
     for key in ("ArrowRight", "PageUp", "ArrowLeft"):
         line.press(key)
     expect(line).to_have_attribute("aria-valuenow", "70")
-    width = opened.page.locator("#compare-slider img").first.bounding_box()["width"]
-    assert abs(line.bounding_box()["x"] - before - 0.2 * width) < 0.01 * width
+    width = opened.box(opened.page.locator("#compare-slider img").first)["width"]
+    assert abs(opened.box(line)["x"] - before - 0.2 * width) < 0.01 * width
     expect(opened.page.locator("#compare-line")).to_have_attribute("role", "status")
     line.press("Home")
     expect(line).to_have_attribute("aria-valuenow", "0")

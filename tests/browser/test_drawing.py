@@ -188,7 +188,7 @@ def test_pointing_tells_the_class_and_its_score_and_a_click_the_five_best(visit,
     opened = opened_with_result(visit, with_examples)
     opened.until_quiet()
     opened.asked.clear()
-    box = opened.page.locator("#overlay img").bounding_box()
+    box = opened.box(opened.page.locator("#overlay img"))
     opened.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.7)
     expect(opened.page.locator("#tip")).to_have_text(re.compile(r"^(grass|lake|sand) (\d+|< 1) %$"))
     assert opened.asked == []

@@ -61,7 +61,7 @@ def spot_of(opened, across: float, down: float, pane: int = 0) -> tuple[float, f
     stack = opened.page.locator("#inside-live .stack").nth(pane)
     # What lies under the sliders is in view, too.
     stack.evaluate("(stack) => stack.scrollIntoView({ block: 'center' })")
-    box = stack.bounding_box()
+    box = opened.box(stack)
     return box["x"] + across * box["width"], box["y"] + down * box["height"]
 
 
@@ -139,7 +139,7 @@ def test_the_marker_is_where_a_phone_picture_was_clicked(looking, blocks, tmp_pa
     click_at(opened, 0.9, 0.05)
     expect(opened.page.locator("#inside-where")).to_contain_text("1: (13")  # x of 150
     ring, (x, y) = opened.page.locator("#inside-live .seeds circle").first, spot_of(opened, 0.9, 0.05)
-    box = ring.bounding_box()
+    box = opened.box(ring)
     assert abs(box["x"] + box["width"] / 2 - x) < 2 and abs(box["y"] + box["height"] / 2 - y) < 2
     assert opened.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -247,7 +247,7 @@ def test_a_tall_picture_and_its_maps_fit_on_the_screen(looking, tmp_path):
     Image.fromarray(rows).save(tmp_path / "tall.png")
     opened = looking(str(tmp_path / "tall.png"))
     for selector in ("#inside-live .stack", "#inside-maps img"):
-        box = opened.page.locator(selector).first.bounding_box()
+        box = opened.box(opened.page.locator(selector).first)
         assert box["height"] <= 0.61 * DESKTOP["height"], selector
 
 
@@ -280,7 +280,7 @@ def test_figures_fit_a_phone(looking):
     drawings = opened.page.locator("#inside-similarity svg[role=img]")
     expect(drawings).to_have_count(2)
     for drawing in drawings.all():
-        box = drawing.bounding_box()
+        box = opened.box(drawing)
         assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"] and box["width"] > 250
 
 

@@ -163,7 +163,7 @@ def test_a_slider_shows_that_it_has_the_focus(visit, small):
 def test_what_is_pressed_on_a_phone_is_as_large_as_a_finger(visit, small):
     opened = visit(small, PHONE)
     for selector, least in ((".source-selection button", 44), ("#beta input", 40), ("#opacity input[type=range]", 40)):
-        found = opened.page.locator(selector).last.bounding_box()
+        found = opened.box(opened.page.locator(selector).last)
         assert found["height"] >= least, selector
     assert not any(dot.is_visible() for dot in opened.page.locator("footer .divider").all())
 

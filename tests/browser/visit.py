@@ -108,6 +108,15 @@ class Visit:
             waited = {f"{request.method} {request.url}" for request in self.unanswered} | {*events}
             assert time.monotonic() < end, f"not answered within {PATIENCE} s: {waited}"
 
+    def box(self, place) -> dict[str, float]:
+        """Where a locator's element is on the screen, once it neither moves nor is put on the page anew."""
+        before, found, end = None, place.bounding_box(), time.monotonic() + PATIENCE
+        while found is None or found != before:
+            assert time.monotonic() < end, f"not in one place within {PATIENCE} s: {place}"
+            self.page.evaluate("new Promise(requestAnimationFrame)")
+            before, found = found, place.bounding_box()
+        return found
+
     def until_decoded(self, image: str) -> None:
         """Until a picture on the page has its size; its box alone may be there before."""
         self.page.wait_for_function("(image) => document.querySelector(image)?.naturalWidth > 0", arg=image)

@@ -1,0 +1,85 @@
+"""On a CUDA GPU: it agrees with the CPU, is not waited for inside loops, and goes on in smaller pieces."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from proxyclip_core import load
+from proxyclip_core.models import clip as clip_module
+from proxyclip_core.models import window_batches
+from tests.test_pipeline import WORDS, at_precision
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+PICTURE = np.random.default_rng(0).integers(0, 256, (400, 800, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def on_gpu(tiny_model):
+    return at_precision(tiny_model, "cuda", torch.float16)
+
+
+def waits(call: Callable[[], object]) -> int:
+    """How often the CPU waits for the GPU."""
+    call()  # kernels are loaded
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(one.message) for one in said)
+
+
+@pytest.mark.parametrize("dtype, least", [(torch.float32, 0.9999), (torch.float16, 0.99), (torch.bfloat16, 0.98)])
+@pytest.mark.parametrize("refine", ["none", "quick", "patches", "pixels+"])
+def test_labels_agree_with_the_cpu(tiny_model, blocks, dtype, least, refine):
+    there, here = (
+        model(blocks, WORDS, refine=refine) for model in (at_precision(tiny_model, "cuda", dtype), tiny_model)
+    )
+    assert (there.labels == here.labels).mean() >= least
+
+
+def test_the_built_in_pair_agrees_in_its_own_precision(blocks):
+    there, here = load(device="cuda"), load(device="cpu", precision="float32")
+    assert there.clip.dtype == torch.float16
+    assert (there(blocks, WORDS).labels == here(blocks, WORDS).labels).mean() >= 0.99
+
+
+def test_more_windows_wait_no_more_often(on_gpu, monkeypatch):
+    monkeypatch.setattr(window_batches, "VFM_WINDOWS_AT_ONCE", {"cuda": 1})
+    monkeypatch.setattr(window_batches, "CLIP_WINDOWS_AT_ONCE", {"cuda": 1})
+    few, many = (lambda side=side: on_gpu.encode(PICTURE, side, "sliding") for side in (224, 448))
+    assert many().layout.count > 2 * few().layout.count
+    assert waits(many) <= waits(few)
+    words, found = on_gpu.embed(WORDS), many()
+    dense = on_gpu.fuse(found)
+    assert waits(lambda: on_gpu.fuse(found)) == waits(lambda: on_gpu.classify(dense, words)) == 0
+
+
+def test_more_batches_of_words_wait_no_more_often(on_gpu, monkeypatch):
+    monkeypatch.setattr(clip_module, "PROMPTS_AT_ONCE", {"cuda": 4})
+    few, many = ([f"a word numbered {number}" for number in range(count)] for count in (4, 40))
+    assert waits(lambda: on_gpu.clip.encode_text(many)) <= waits(lambda: on_gpu.clip.encode_text(few))
+
+
+def test_windows_that_do_not_fit_together_go_on_in_smaller_pieces():
+    model = load(device="cuda")
+    whole = model.encode(PICTURE, 1024).vfm.cpu()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    model.encode(PICTURE, 1024)
+    most = (before + torch.cuda.max_memory_allocated()) / 2
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(most / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        pieces = model.encode(PICTURE, 1024).vfm.cpu()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.testing.assert_close(pieces, whole, atol=2e-2, rtol=2e-2)
