@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from abc import ABCMeta
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ MOST_IN_A_NAME = 300  # characters
 MOST_HELD = 200_000  # characters of a value that the browser holds
 
 
-class WithoutStub(type(gr.Image)):  # type: ignore[misc]  # gradio's metaclass, which it does not export
-    """gradio's metaclass writes a .pyi beside the source of every component, which type checkers then read in its
-    place. Besides that it only looks at new events and constructors, and these components have none."""
-
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
-        return ABCMeta.__new__(mcs, name, bases, namespace)
-
-
 async def _uploaded(self: Any, url_or_file_path: str | Path | None) -> str | None:
     """In the place of gradio's own, which would fetch whatever address it is given."""
     if str(url_or_file_path).startswith(("http:", "https:", "data:")):
@@ -39,7 +30,7 @@ async def _uploaded(self: Any, url_or_file_path: str | Path | None) -> str | Non
     return await super(type(self), self).async_move_resource_to_block_cache(url_or_file_path)
 
 
-class Picture(gr.Image, metaclass=WithoutStub):
+class Picture(gr.Image):
     """A picture as the file that was uploaded. gradio's own reading is left out: the core's `read_image` knows about
     orientation, transparency and depth, and says in plain words when a file is no picture."""
 
@@ -52,7 +43,7 @@ class Picture(gr.Image, metaclass=WithoutStub):
         return payload and payload.path
 
 
-class Drawn(gr.Image, metaclass=WithoutStub):
+class Drawn(gr.Image):
     """A picture that the page has drawn, as PNG."""
 
     is_template = True
@@ -99,21 +90,21 @@ def as_download(component: gr.DownloadButton | gr.HTML, content: bytes, name: st
         return str(component.move_resource_to_block_cache(path))
 
 
-class Upload(gr.File, metaclass=WithoutStub):
+class Upload(gr.File):
     """A file that was uploaded."""
 
     is_template = True
     async_move_resource_to_block_cache = _uploaded
 
 
-class UploadButton(gr.UploadButton, metaclass=WithoutStub):
+class UploadButton(gr.UploadButton):
     """A file that was uploaded, by a button."""
 
     is_template = True
     async_move_resource_to_block_cache = _uploaded
 
 
-class Menu(gr.Dropdown, metaclass=WithoutStub):
+class Menu(gr.Dropdown):
     """One name out of choices that change. A name that is none is told where it is used."""
 
     is_template = True
@@ -122,7 +113,7 @@ class Menu(gr.Dropdown, metaclass=WithoutStub):
         return payload[:MOST_IN_A_NAME] if isinstance(payload, str) else None
 
 
-class Number(gr.Radio, metaclass=WithoutStub):
+class Number(gr.Radio):
     """One whole number out of choices that change."""
 
     is_template = True
@@ -140,7 +131,7 @@ def spot(index: Any) -> tuple[float, float] | None:
     return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
-class Names(gr.CheckboxGroup, metaclass=WithoutStub):
+class Names(gr.CheckboxGroup):
     """Some names out of choices that change, each at most once."""
 
     is_template = True
@@ -150,7 +141,7 @@ class Names(gr.CheckboxGroup, metaclass=WithoutStub):
         return list(dict.fromkeys(name[:MOST_IN_A_NAME] for name in listed if isinstance(name, str)))
 
 
-class Held(gr.Textbox, metaclass=WithoutStub):
+class Held(gr.Textbox):
     """A value that the visitor's browser holds, as JSON, and not the server: it outlasts the visitor's session there.
 
     It is what a browser sends, so anything: whoever reads it looks at what it is.
