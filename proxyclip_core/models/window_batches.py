@@ -43,7 +43,7 @@ def encode_pictures(
     float32 from then on, with a warning. Raises ValueError where the network gives what is no finite number in float32
     either.
     """
-    parts: list[list[torch.Tensor]] = [[] for _ in pictures]
+    encoded_pictures: list[torch.Tensor] = [torch.empty(0)] * len(pictures)
     for padded_hw in dict.fromkeys(layout.padded_hw for _, layout in pictures):
         alike = [which for which, (_, layout) in enumerate(pictures) if layout.padded_hw == padded_hw]
         windows = [(which, index) for which in alike for index in range(pictures[which][1].count)]
@@ -59,8 +59,10 @@ def encode_pictures(
             ]
             encoded = _encode(encoder, torch.cat(pixels), device)
             for which, part in zip(chosen, encoded.split([len(indices) for indices in chosen.values()])):
-                parts[which].append(part)
-    encoded_pictures = [torch.cat(part) for part in parts]
+                start, count = chosen[which][0], pictures[which][1].count
+                if start == 0:  # room for all of them: put together at the end, they would be there twice
+                    encoded_pictures[which] = part.new_empty(count, *part.shape[1:])
+                encoded_pictures[which][start : start + len(part)] = part
     if encoder.dtype == torch.float32:
         check_finite(encoder.name, encoded_pictures)
     elif not all_finite(encoded_pictures):
