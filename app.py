@@ -98,7 +98,7 @@ def leave_out_unusable_proxies(own: str) -> None:
 
     def usable(**given: Any) -> bool:
         try:
-            httpx.Client(**given).close()
+            httpx.Client(**given, verify=False).close()  # asks nothing; reading the certificates takes time
         except (ValueError, httpx.InvalidURL, ImportError) as error:
             print(f"app.py: {name} cannot be used and is left out: {error}", file=sys.stderr)
             return False
@@ -183,6 +183,7 @@ def warm_up(models: Models, clip: str, vfm: str) -> None:
             weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))
         if models.ready(clip, vfm):
             models.get(clip, vfm)
+    importlib.import_module("matplotlib.figure")  # Look inside draws with it
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from proxyclip_core import SimilarityStatistics
 from proxyclip_core.evaluation import PrecisionRecall
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe and Ito's blue, lighter so that it reads on dark pages too, vermilion, green, rose, sky and orange. Lines differ
 # in dashes as well.
@@ -34,7 +35,7 @@ def similarity_figure(
 
     rows: of each VFM, the similarities of one patch with all others, which are filled areas.
     """
-    before, after = (Figure(figsize=(3.5, 2.7), layout="constrained").subplots() for _ in range(2))
+    before, after = (_axes(3.5, 2.7) for _ in range(2))
     for (name, found), colour, dash in zip(statistics.items(), COLOURS, DASHES):
         line: dict[str, Any] = {"color": colour, "linestyle": (0, dash), "linewidth": LINE}
         before.stairs(_percent(found.cosine_counts), found.edges, **line)
@@ -57,7 +58,7 @@ def similarity_figure(
 
 def precision_recall_figure(curves: Mapping[str, PrecisionRecall]) -> str:
     """HTML, Fig. 1 of the paper: precision over recall of 'same class', one line a kind of similarity."""
-    axes = Figure(figsize=(4, 3), layout="constrained").subplots()
+    axes = _axes(4, 3)
     recall = np.linspace(0, 1, 201)
     for curve, colour, dash in zip(curves.values(), COLOURS, DASHES):
         at = np.searchsorted(curve.recall, recall).clip(max=len(curve.recall) - 1)
@@ -68,6 +69,13 @@ def precision_recall_figure(curves: Mapping[str, PrecisionRecall]) -> str:
     described = "; ".join(f"{name}: average precision {c.average_precision:.3f}" for name, c in curves.items())
     drawn = to_svg(axes, f"Precision over recall of same class. {described}")
     return f'<div class="charts">{drawn}{key}</div>'
+
+
+def _axes(width: float, height: float) -> Axes:
+    """Of a figure of its own, in inches."""
+    from matplotlib.figure import Figure  # the start of the page does not wait for it
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
 def _percent(counts: np.ndarray) -> np.ndarray:
