@@ -166,8 +166,8 @@ class Door(Blocks):
         return any(isinstance(value, Visit) for value in list(self._sessions.session_data[session].state_data.values()))
 
     def queue(self, *given: Any, **named: Any) -> Door:
-        """As gradio's own, with places for everybody, and no way past it."""
-        super().queue(*given, **named | {"api_open": False})
+        """As gradio's own, which calls it as the page is made, with places for everybody, and no way past it."""
+        super().queue(*given, **{"max_size": limits.WAITING} | named | {"api_open": False})
         push = self._queue.push
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:

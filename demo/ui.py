@@ -97,4 +97,4 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         api.build(page)
         api_attention.build(page)
         api_words.build(page)
-    return demo.queue(max_size=limits.WAITING)
+    return demo
