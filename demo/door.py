@@ -202,9 +202,9 @@ class Door(Blocks):
             group.queue = [event for event in waiting if not found or event not in found[0]]
 
     def _seconds(self, event: Any) -> float:
-        """What events of this kind have taken so far, on average; 0 before the first."""
-        kinds = self._queue.process_time_per_fn
-        return float(kinds[event.fn].avg_time) if event.fn in kinds else 0.0
+        """What events of this kind took of late, without what they waited for others: a slider is short even where all
+        wait for long. 0 before the first."""
+        return self.own_seconds.get(event.fn, 0.0)
 
     def stop(self, session: str | None) -> None:
         """Ends all that a visitor's requests compute, or would when their turn comes: each is answered with a line."""

@@ -4,36 +4,63 @@ torch gives every thread that calls it helper threads of its own, and these stay
 after another; soon there would be more helpers than cores, each step of a network would wait for one of them to be
 woken, and the built-in pair would take 1.6 times as long.
 
-What is quick does not wait for what is slow: it comes first among those that wait, and where a slow call asks now and
+What is short does not wait for what is long: it comes first among those that wait, and where a long call asks now and
 then, by `let_pass`, in between.
 """
 
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 
 from proxyclip_core.cpu import set_aside
 
-Call = tuple["Future[Any]", Callable[[], Any], float]  # and when it came
+# Seconds by which a call is put off for each that it takes, while shorter ones come; and the longest that counts.
+PATIENCE, LONG = 4.0, 2.0
 
-PATIENCE = 2.0  # seconds that a slow call waits for quick ones, as these may never end
-_is_quick: ContextVar[bool] = ContextVar("is_quick", default=False)
-_quick: deque[Call] = deque()
-_slow: deque[Call] = deque()
+
+@dataclass(eq=False)
+class Call:
+    """Something to be run. seconds: what it will take by estimate, infinite where that is not known. spent: what it has
+    taken, without those that it let pass meanwhile; these took `away`."""
+
+    run: Callable[[], Any]
+    seconds: float
+    came: float = field(default_factory=time.monotonic)
+    future: Future[Any] = field(default_factory=Future)
+    spent: float = 0.0
+    away: float = 0.0
+    alone_until: float = 0.0  # until when it lets nothing pass
+
+    @property
+    def due(self) -> float:
+        return self.came + PATIENCE * min(self.seconds, LONG)
+
+
+@dataclass(eq=False)
+class Waited:
+    """Seconds for which calls waited for others."""
+
+    seconds: float = 0.0
+
+
+_waited: ContextVar[Waited | None] = ContextVar("waited", default=None)
+_seconds: ContextVar[float] = ContextVar("seconds", default=math.inf)
+_waiting: list[Call] = []
+_going: list[Call] = []  # each within the one before it
 _come = threading.Semaphore(0)  # how many calls there are that nobody has taken
 _thread: threading.Thread | None = None
 _starting = threading.Lock()
-_alone_until = 0.0  # until when the slow call that runs lets nothing pass
 
 
 def in_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,39 +73,54 @@ def in_one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*given: Any, **named: Any) -> Any:
         if threading.current_thread() is _the_thread():
             return function(*given, **named)
-        future: Future[Any] = Future()
         # With the caller's context, in which gradio keeps whose progress bar it is.
-        (_quick if _is_quick.get() else _slow).append(
-            (future, partial(contextvars.copy_context().run, function, *given, **named), time.monotonic())
-        )
+        one = Call(partial(contextvars.copy_context().run, function, *given, **named), _seconds.get())
+        _waiting.append(one)
         _come.release()
-        return future.result()
+        try:
+            return one.future.result()
+        finally:
+            if waited := _waited.get():
+                waited.seconds += time.monotonic() - one.came - one.spent
 
     return call
 
 
 @contextmanager
-def turn(is_quick: bool) -> Iterator[None]:
-    """What is called inside is quick, or not."""
-    before = _is_quick.set(is_quick)
+def turn(seconds: float) -> Iterator[None]:
+    """What is called inside takes so long, by estimate."""
+    before = _seconds.set(seconds)
     try:
         yield
     finally:
-        _is_quick.reset(before)
+        _seconds.reset(before)
+
+
+@contextmanager
+def waiting() -> Iterator[Waited]:
+    """Counts what is waited for others inside, also in threads that are given the context."""
+    waited = Waited()
+    before = _waited.set(waited)
+    try:
+        yield waited
+    finally:
+        _waited.reset(before)
 
 
 def let_pass() -> None:
-    """Runs a quick call that waits, within a slow one that asks for it in the one thread; elsewhere nothing. Then the
-    slow one goes on for as long as it has waited: half of the time is its own, however many wait."""
-    global _alone_until
+    """Runs a call that waits within one that takes over twice as long and asks for it in the one thread; elsewhere
+    nothing. Then the long one goes on for as long as it has waited: half of the time is its own, however many wait."""
     start = time.monotonic()
-    if _is_quick.get() or threading.current_thread() is not _thread or start < _alone_until:
+    if not _waiting or threading.current_thread() is not _thread or start < _going[-1].alone_until:
         return
-    if _quick and _come.acquire(blocking=False):
-        with set_aside():  # or what is quick would be multiplied by other kernels than at another time
-            _run_first(_quick)
+    going = _going[-1]
+    short = [one for one in list(_waiting) if one.seconds < going.seconds / 2]
+    if short and _come.acquire(blocking=False):
+        with set_aside():  # or it would be multiplied by other kernels than at another time
+            _run_first(short)
         end = time.monotonic()
-        _alone_until = end + (end - start)
+        going.away += end - start
+        going.alone_until = end + (end - start)
 
 
 def _the_thread() -> threading.Thread:
@@ -95,20 +137,32 @@ def _the_thread() -> threading.Thread:
 def _work() -> None:
     while True:
         _come.acquire()
-        has_waited = bool(_slow) and time.monotonic() - _slow[0][2] > PATIENCE
-        _run_first(_slow if has_waited or not _quick else _quick)
+        _run_first(list(_waiting))
 
 
-def _run_first(calls: deque[Call]) -> None:
-    run_next(*calls.popleft()[:2])
+def _run_first(calls: list[Call]) -> None:
+    """Runs the one of these calls that is due first."""
+    one = min(calls, key=lambda call: call.due)
+    _waiting.remove(one)
+    _going.append(one)
+    start = time.monotonic()
+
+    def run() -> Any:
+        try:
+            return one.run()
+        finally:  # before the caller goes on, who looks at it
+            _going.pop()
+            one.spent = time.monotonic() - start - one.away
+
+    run_next(one.future, run)
 
 
 def _forget() -> None:
     """A process that was forked off, as ZeroGPU's are, has no thread but the one that forked it."""
     global _thread, _starting, _come
     _thread, _starting, _come = None, threading.Lock(), threading.Semaphore(0)
-    _quick.clear()
-    _slow.clear()
+    _waiting.clear()
+    _going.clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where there are no forks

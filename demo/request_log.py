@@ -15,8 +15,10 @@ from weakref import WeakKeyDictionary
 import gradio as gr
 
 from demo.health import WatchedBlocks
+from demo.one_thread import waiting
 
 log = logging.getLogger(__name__)
+LATEST = 0.2  # weight of the latest event among its like
 _line: ContextVar[dict[str, Any] | None] = ContextVar("line", default=None)
 
 
@@ -35,11 +37,15 @@ def ended(outcome: str) -> None:
 
 
 class LoggedBlocks(WatchedBlocks):
-    """gradio's page, with a line for every event."""
+    """gradio's page, with a line for every event.
+
+    own_seconds: of each kind of event, what its like took of late, without what they waited for others.
+    """
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._unfinished: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()  # of what answers in parts
+        self.own_seconds: dict[Any, float] = {}
 
     async def process_api(
         self,
@@ -58,7 +64,9 @@ class LoggedBlocks(WatchedBlocks):
             line["waited"] = time.monotonic() - event.enqueue_time
         start, before, to_come = time.perf_counter(), _line.set(line), None
         try:
-            answer = await super().process_api(block_fn, inputs, state, request, iterator, *given, **named)
+            with waiting() as others:
+                answer = await super().process_api(block_fn, inputs, state, request, iterator, *given, **named)
+            line["others"] = line.get("others", 0.0) + others.seconds
             to_come = answer["iterator"] if answer["is_generating"] else None
             return answer
         except asyncio.CancelledError:  # Stop, or a client's own word for it
@@ -73,11 +81,19 @@ class LoggedBlocks(WatchedBlocks):
             if to_come is not None:
                 self._unfinished[to_come] = line
             else:
+                self._count(block_fn, line)
                 log.info("%s", _text(getattr(block_fn, "name", str(block_fn)), line))
+
+    def _count(self, block_fn: Any, line: dict[str, Any]) -> None:
+        if "outcome" not in line:  # what is refused takes no time
+            own = line["seconds"] - line["others"]
+            before = self.own_seconds.get(block_fn, own)
+            self.own_seconds[block_fn] = before + LATEST * (own - before)
 
 
 def _text(name: str, line: dict[str, Any]) -> str:
     waited = f" after {line['waited']:.3f} s in the queue" if "waited" in line else ""
-    parts = [f"{name}: {line.get('outcome', 'answered')} in {line['seconds']:.3f} s{waited}"]
+    own = f", {line['seconds'] - line['others']:.3f} s without others" if line.get("others") else ""
+    parts = [f"{name}: {line.get('outcome', 'answered')} in {line['seconds']:.3f} s{waited}{own}"]
     parts += [f"{line[key]} {key}" for key in ("pixels", "words") if key in line]
     return ", ".join([*parts, *filter(None, [line.get("models")])])

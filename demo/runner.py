@@ -57,15 +57,19 @@ class Runner:
     def turn(
         self, visit: Visit, wanted: Sequence[pc.Settings] = (), more: bool = False
     ) -> AbstractContextManager[None]:
-        """What is run inside, for the results that a visit or `wanted` asks for, is let past what takes long if it is
-        quick by estimate and its models are in memory."""
+        """What is run inside, for the results that a visit or `wanted` asks for, is let past what takes longer, by
+        estimate, if its models are in memory."""
         try:
             asked = wanted or (visit.asked.settings,)
-            loaded = {s.clip for s in asked} | {s.vfm for s in asked} <= {*self.models.loaded()}
-            seconds = [self.estimate(visit, s) for s in asked] if loaded and not more else [None]
+            is_known = all(map(self.is_loaded, asked)) and not more
+            seconds = [self.estimate(visit, s) for s in asked] if is_known else [None]
         except ValueError:  # which is said when it runs
             seconds = [None]
-        return turn(sum(math.inf if one is None else one for one in seconds) <= limits.QUICK_SECONDS)
+        return turn(sum(math.inf if one is None else one for one in seconds))
+
+    def is_loaded(self, settings: pc.Settings) -> bool:
+        """Whether the models are in memory."""
+        return {settings.clip, settings.vfm} <= {*self.models.loaded()}
 
     def estimate(self, visit: Visit, settings: pc.Settings | None = None) -> float | None:
         """Seconds that a result takes, the visit's or that of other settings, right within a factor of two or so; None

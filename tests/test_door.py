@@ -116,8 +116,7 @@ def test_who_asks_for_little_goes_first_for_a_while(events, order):
 def test_who_is_turned_away_hears_when_to_come_again(door):
     """By what the like of those that wait took so far."""
     (known,) = door.fns.values()
-    for seconds in (10.0, 14.0):
-        door._queue.process_time_per_fn[known].add(seconds)
+    door.own_seconds[known] = 12.0
     wait(door, "ann", "127.0.0.1", 2, known)
     assert "Try again in about 24 s" in door.turned_away("ann", None)
     wait(door, "bob", "127.0.0.1", limits.WAITING)  # of which nothing is known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import torch
 
 from demo import one_thread
 from demo.models import Models
-from demo.one_thread import in_one_thread, let_pass, turn
+from demo.one_thread import in_one_thread, let_pass, turn, waiting
 
 who = in_one_thread(threading.get_ident)
 
@@ -104,67 +105,109 @@ def until(happened) -> None:
         let_pass()
 
 
-def test_what_is_quick_runs_within_what_is_slow_where_that_lets_it_pass():
+def start(pool: ThreadPoolExecutor, seconds: float, function, *given):
+    """Has somebody call a function in the one thread that takes so long, by estimate."""
+
+    def call():
+        with turn(seconds):
+            return in_one_thread(function)(*given)
+
+    return pool.submit(call)
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def busy(pool):
+    """The one thread, held by a call that lets nothing pass until it is set free."""
+    going, free = threading.Event(), threading.Event()
+    start(pool, 0, lambda: (going.set(), free.wait(60)))
+    assert going.wait(60)
+    return free
+
+
+def test_what_is_short_runs_within_what_is_long_where_that_lets_it_pass(pool):
     going, ran = threading.Event(), list[str]()
 
-    def slow():
+    def long():
         going.set()
         until(lambda: ran)
         return list(ran)
 
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(in_one_thread(slow))
-        assert going.wait(60)
-        with turn(True):
-            in_one_thread(ran.append)("quick")
-        assert first.result() == ["quick"]
+    found = start(pool, 1, long)
+    assert going.wait(60)
+    start(pool, 0.6, ran.append, "not short enough")
+    start(pool, 0.4, ran.append, "short")
+    assert found.result() == ["short"]
 
 
-@pytest.mark.parametrize("patience", [float("inf"), 0.0])
-def test_of_what_waits_the_quick_comes_first_unless_a_slow_one_has_waited_long(monkeypatch, patience):
-    """And what is quick lets nothing pass."""
-    monkeypatch.setattr(one_thread, "PATIENCE", patience)
-    monkeypatch.setattr(one_thread, "_alone_until", 0.0 if patience else float("inf"))  # the slow one lets none pass
-    going, free, ran = threading.Event(), threading.Event(), list[str]()
-
-    def blocking():
-        going.set()
-        assert free.wait(60)
-
-    def call(name: str) -> None:
-        with turn(name.startswith("quick")):
-            in_one_thread(lambda: (let_pass(), ran.append(name)))()
-
-    with ThreadPoolExecutor(4) as pool:
-        pool.submit(in_one_thread(blocking))
-        assert going.wait(60)
-        for count, name in enumerate(("slow", "quick 1", "quick 2")):
-            pool.submit(call, name)
-            until(lambda: len(one_thread._quick) + len(one_thread._slow) > count)  # noqa: B023
-        free.set()
-    assert ran == (["quick 1", "quick 2", "slow"] if patience else ["slow", "quick 1", "quick 2"])
-
-
-def test_what_is_slow_has_half_of_the_time_for_itself_however_much_is_quick():
+def test_what_passes_lets_pass_what_is_shorter_still(pool):
     going, ran = threading.Event(), list[str]()
 
-    def slow():
+    def long():
+        going.set()
+        until(lambda: ran)
+        return list(ran)
+
+    def middle():
+        start(pool, 0.1, ran.append, "shortest")
+        until(lambda: ran)
+        ran.append("middle")
+
+    found = start(pool, math.inf, long)
+    assert going.wait(60)
+    start(pool, 1, middle)
+    assert found.result() == ["shortest", "middle"]
+
+
+@pytest.mark.parametrize(("patience", "order"), [(4.0, [0.1, 0.1, 1.0, math.inf]), (0.0, [1.0, math.inf, 0.1, 0.1])])
+def test_of_what_waits_the_short_comes_first_unless_what_is_long_has_waited(pool, busy, monkeypatch, patience, order):
+    monkeypatch.setattr(one_thread, "PATIENCE", patience)
+    ran = list[float]()
+    for count, seconds in enumerate((1.0, math.inf, 0.1, 0.1)):
+        start(pool, seconds, ran.append, seconds)
+        until(lambda: len(one_thread._waiting) > count)  # noqa: B023
+    busy.set()
+    pool.shutdown()
+    assert ran == order
+
+
+def test_what_is_long_has_half_of_the_time_for_itself_however_much_is_short(pool):
+    going, ran = threading.Event(), list[str]()
+
+    def long():
         going.set()
         until(lambda: ran)
         let_pass()  # at once: the first has only just passed
         return list(ran)
 
-    def quick():
-        time.sleep(0.05)
-        ran.append("quick")
+    def short():
+        until(lambda: one_thread._waiting)  # the other one
+        ran.append("short")
 
-    def call() -> None:
-        with turn(True):
-            in_one_thread(quick)()
+    found = start(pool, math.inf, long)
+    assert going.wait(60)
+    start(pool, 0.1, short)
+    start(pool, 0.1, ran.append, "another")
+    assert found.result() == ["short"]
 
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(in_one_thread(slow))
-        assert going.wait(60)
-        both = [pool.submit(call) for _ in range(2)]
-        assert first.result() == ["quick"]
-        assert [one.result() for one in both] == [None, None]
+
+def test_what_was_waited_for_others_is_counted_where_it_was_waited(pool, busy):
+    def call() -> tuple[float, float]:
+        begun = time.monotonic()
+        with waiting() as waited:
+            in_one_thread(until)(lambda: time.monotonic() > begun + 0.05)
+        return waited.seconds, time.monotonic() - begun
+
+    found = pool.submit(call)
+    until(lambda: one_thread._waiting)
+    busy.set()
+    waited, whole = found.result()
+    assert 0 < waited < whole
+    with waiting() as nobody:
+        time.monotonic()
+    assert nobody.seconds == 0

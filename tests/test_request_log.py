@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
+from demo import one_thread
+from demo.one_thread import in_one_thread
 from demo.ui import build_demo
 from tests.page import Page, file
 from tests.serving import OneModel, page_around
@@ -112,3 +118,25 @@ def test_it_says_how_long_a_request_has_waited(tiny_model, blocks_file, caplog):
         Client(url, verbose=False).predict(handle_file(blocks_file), "sky, tree", **given)
     (line,) = [record.message for record in caplog.records if record.name == "demo.request_log"]
     assert re.fullmatch(r"segment: answered in \S+ s after \S+ s in the queue, 2 words, .*", line)
+
+
+def test_what_events_take_is_counted_without_what_they_wait_for_others(caplog):
+    caplog.set_level(logging.INFO, logger="demo.request_log")
+    going, free = threading.Event(), threading.Event()
+    with build_demo(OneModel(None), "OpenAI B/16", "DINO B/8") as page:
+        gr.Button().click(in_one_thread(lambda: None), api_name="press")
+    (fn,) = (fn for fn in page.fns.values() if fn.api_name == "press")
+
+    def set_free() -> None:
+        came = time.monotonic()
+        while not one_thread._waiting or time.monotonic() < came + 0.05:
+            time.sleep(0)
+        free.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(in_one_thread(lambda: (going.set(), free.wait(60))))
+        assert going.wait(60)
+        pool.submit(set_free)
+        asyncio.run(page.process_api(fn, []))
+    whole, own = map(float, re.findall(r"\d+\.\d+", caplog.messages[-1]))
+    assert whole > own and page.own_seconds[fn] == pytest.approx(own, abs=1e-3)

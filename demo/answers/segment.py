@@ -97,7 +97,7 @@ def segment(
         visit = Visit.of(asked, before)
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
             visit = Stages.opened(runner.models, visit)
-        with runner.turn(visit):
+        if not runner.is_loaded(asked.settings):
             runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
         seconds = runner.estimate(visit) or 0.0
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
