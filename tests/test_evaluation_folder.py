@@ -185,6 +185,16 @@ def test_what_cannot_be_paired_is_named(folders, tmp_path):
         folder_data(*given, "sky")
 
 
+def test_pictures_without_a_label_map_are_counted(folders):
+    given = folders("a.jpg b.jpg c.webp", "a.png")
+    (given[0] / "notes.txt").write_text("no picture")
+    with pytest.warns(
+        UserWarning, match=r"^2 of 3 pictures in .* have no label map and do not count, such as b\.jpg\.$"
+    ):
+        (item,) = folder_data(*given, "sky, hill, sea").items
+    assert item.name == "a.jpg"
+
+
 def test_names_beside_a_map_of_anothers_are_not_asked(folders):
     pictures, labels = folders("b.jpg", "b.png")
     (labels / "b.json").write_text('{"names": ["sea", "hill", "sky"]}')

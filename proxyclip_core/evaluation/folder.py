@@ -19,7 +19,7 @@ import numpy as np
 from proxyclip_core.evaluation.items import DataSet, Item
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, MaskWarning, is_mask, read_indices
 from proxyclip_core.export import is_label_png
-from proxyclip_core.folders.find import MARK
+from proxyclip_core.folders.find import MARK, is_picture
 from proxyclip_core.word_files import words_in
 from proxyclip_core.words import Classes, Words, read_vocabulary
 
@@ -167,6 +167,14 @@ def _pairs(pictures: Path, labels: Path) -> list[tuple[Path, Path]]:
     if len(set(taken)) < len(taken):
         twice = next(picture for picture in taken if taken.count(picture) > 1)
         raise ValueError(f"{twice} has two label maps in {labels}. Take one of them out.")
+    labelled = {*taken, *maps}
+    left = [name for name, path in by_name.items() if path not in labelled and is_picture(str(path))]
+    if left:
+        warnings.warn(
+            f"{len(left)} of {len(left) + len(pairs)} pictures in {pictures} have no label map and do not count, such "
+            f"as {left[0]}.",
+            stacklevel=3,
+        )
     return sorted(pairs)
 
 

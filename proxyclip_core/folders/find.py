@@ -81,7 +81,7 @@ def _found(given: str, results: str | os.PathLike | None) -> list[Found]:
         if glob.has_magic(part):
             break
         fixed = os.path.join(fixed, part)
-    matches = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path) and _is_picture(path))
+    matches = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path) and is_picture(path))
     found = [Found(path, _posix(os.path.relpath(path, fixed or "."))) for path in matches]
     found = [picture for picture in found if MARK not in picture.name]  # nor what lies in a folder of results
     if not found:
@@ -101,7 +101,7 @@ def _in_folder(folder: str, results: str | os.PathLike | None) -> list[Found]:
         )
         for name in files:
             path = os.path.join(place, name)
-            if _is_picture(path):
+            if is_picture(path):
                 found.append(Found(path, _posix(os.path.relpath(path, folder))))
             else:
                 others.append(name)
@@ -118,7 +118,7 @@ def _refuse(error: OSError) -> None:
     raise ValueError(f"The folder {error.filename!r} cannot be read: {error.strerror}.")
 
 
-def _is_picture(path: str) -> bool:
+def is_picture(path: str) -> bool:
     """Whether a file looks like a picture, and not like a result."""
     name = os.path.basename(path)
     if name.startswith(".") or MARK in name or not name.lower().endswith(ENDINGS):
