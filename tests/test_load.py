@@ -46,3 +46,11 @@ def test_the_report_names_what_was_measured(crowd):
     text = crowd.report()
     told = ("answered requests a second", "p95", "wrong answers: 0", "place in the queue", "failed: 0")
     assert all(name in text for name in told)
+
+
+def test_the_report_says_from_when_on_the_memory_stays():
+    crowd = Crowd("", users=1)
+    crowd.seconds, crowd.memory = 40.0, [(10.0, 1000.0), (20.0, 1400.0), (30.0, 1850.0), (40.0, 2000.0)]
+    text = crowd.report()
+    assert "1400 MB after a quarter" in text and "+42.9%" in text
+    assert "within 10 % of the last from 30 s on" in text and "1850 at 30 s" in text

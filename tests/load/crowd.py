@@ -30,7 +30,7 @@ class Crowd:
         self.address, self.users, self.pause, self.visit = address, users, pause, visit
         self.visitors: list[Visitor] = []
         self.broken: list[str] = []  # visitors whose program ended with an error
-        self.memory: list[float] = []  # MB
+        self.memory: list[tuple[float, float]] = []  # seconds since the beginning, MB
         self.seconds, self.cpu_seconds = 0.0, 0.0
 
     @property
@@ -65,7 +65,7 @@ class Crowd:
             while running:
                 _, running = wait(running, timeout=LOOK_SECONDS)
                 self.seconds, found = time.monotonic() - start, resident_megabytes(process)
-                self.memory += [found] if found else []
+                self.memory += [(self.seconds, found)] if found else []
                 self.cpu_seconds = cpu_seconds(process) - before
                 yield f"{self.seconds:5.0f} s {len(self.requests()):6d} requests" + (
                     f" {found:6.0f} MB" if found else ""
@@ -103,15 +103,26 @@ class Crowd:
         if self.cpu_seconds:
             lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / max(1, len(answered)):.0f} ms a request")
         if self.memory:
-            warm = self.memory[len(self.memory) // 4]
-            later = f"{max(self.memory):.0f} MB at most, {self.memory[-1]:.0f} MB last"
-            lines.append(f"memory: {warm:.0f} MB after a quarter, {later} ({self.memory[-1] / warm - 1:+.1%})")
+            lines.append(_over_time(self.memory))
         return "\n".join(lines)
 
 
 def _times(name: str, seconds: list[float]) -> str:
     half, most = np.percentile(seconds, [50, 95]) if seconds else (0.0, 0.0)
     return f"{name:>20}: {len(seconds):6d}, p50 {half:6.2f} s, p95 {most:6.2f} s"
+
+
+def _over_time(memory: list[tuple[float, float]]) -> str:
+    """Ten looks at it, and from when on all of them are within a tenth of the last: until then it was warming up."""
+    warm, last = memory[len(memory) // 4][1], memory[-1][1]
+    apart = [place for place, (_, found) in enumerate(memory) if abs(found - last) > last / 10]
+    steady = memory[apart[-1] + 1 if apart else 0][0]
+    looks = ", ".join(f"{found:.0f} at {second:.0f} s" for second, found in memory[:: max(1, len(memory) // 10)])
+    most = max(found for _, found in memory)
+    return (
+        f"memory: {warm:.0f} MB after a quarter, {most:.0f} MB at most, {last:.0f} MB last ({last / warm - 1:+.1%}); "
+        f"within 10 % of the last from {steady:.0f} s on\nmemory over time, MB: {looks}"
+    )
 
 
 def _counted(title: str, texts: list[str]) -> str:
