@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from demo import limits, one_thread, stopping, time_limit
 from demo.answers.errors import UserError
-from demo.visit import Entry, Key, Visit, keys_of
+from demo.visit import Asked, Entry, Key, Visit, file_digest, keys_of
 from proxyclip_core.interrupt import interruptible
 
 # Of the values that one event used, those that are made again soonest leave first.
@@ -81,6 +81,33 @@ class Kept:
     def _is_encoded(self, key: Key) -> bool:
         """Whether an encoder has given it, for the picture on the page."""
         return key[0] in ("clip", "vfm", "sam", "regions") and key[1][0] == self.digest
+
+
+class ForAll:
+    """The values of the result that a page opens with, which are the same for everybody who comes and nobody's secret:
+    one visitor's request makes them."""
+
+    def __init__(self, asked: Asked | None = None) -> None:
+        """asked: what the page opens with; None for nothing."""
+        self._asked, self._entries = asked, dict[Key, Entry]()
+
+    def given(self, visit: Visit) -> Visit:
+        """A visit that asks for this, with what is kept of it; any other as it is."""
+        return replace(visit, entries=self._entries | dict(visit.entries)) if self._is_of(visit) else visit
+
+    def take(self, visit: Visit) -> None:
+        """Keeps what a visit holds of it, if it is the first that does."""
+        if self._entries or not self._is_of(visit):
+            return
+        own = {*keys_of(visit.picture, visit.asked.settings).values(), ("picture", (visit.picture,))}
+        own |= {key for key in visit.entries if key[0] == "canvas" and key[1][0] == visit.picture}
+        self._entries = {key: entry for key, entry in visit.entries.items() if key in own}
+
+    def _is_of(self, visit: Visit) -> bool:
+        asked = self._asked
+        return (
+            asked is not None and visit.asked.settings == asked.settings and visit.picture == file_digest(asked.picture)
+        )
 
 
 def nbytes(value: Any) -> int:

@@ -12,11 +12,12 @@ from typing import Any
 import proxyclip_core as pc
 from demo import limits, time_limit, work
 from demo.answers.errors import in_words
+from demo.kept import ForAll
 from demo.models import Provider
 from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
-from demo.visit import Key, Visit, keys_of, size_of_file
+from demo.visit import Asked, Key, Visit, keys_of, size_of_file
 from proxyclip_core.interrupt import interruptible
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
@@ -26,9 +27,10 @@ OPERATIONS_A_SECOND = 5e12
 
 
 class Runner:
-    """Runs functions over the stages of a visit, where the models are."""
+    """Runs functions over the stages of a visit, where the models are. opening: what the page opens with, for all."""
 
-    def __init__(self, models: Provider) -> None:
+    def __init__(self, models: Provider, opens_with: Asked | None = None) -> None:
+        self.opening = ForAll(opens_with)
         self.models, self._run = models, models.on_device(partial(_run, models), lent_seconds)
 
     def __call__(

@@ -16,6 +16,7 @@ from demo.models import Provider
 from demo.runner import Runner
 from demo.tabs import compare, inside, question, run, segment, view
 from demo.tabs.parts import HeldParts, Page
+from demo.visit import Asked
 
 TITLE = "ProxyCLIP"
 INTRO = (
@@ -86,7 +87,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
             inside=looked,
             compare=compared,
             held=HeldParts.make(),
-            runner=Runner(models),
+            runner=Runner(models, Asked(default, first.picture) if first else None),
             default=default,
             examples=scenes,
         )

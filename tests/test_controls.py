@@ -209,3 +209,23 @@ def test_a_tick_of_a_slider_asks_twice_and_runs_no_encoder(with_background, coun
         assert 1 <= len(page.requests) <= 2
     note = {"inside": "inside-note", "compare": "compare-note"}.get(view.split("/")[0], "message")
     assert page.said() == page.said(note) == ""
+
+
+def test_what_the_page_opens_with_is_computed_once_for_all_who_come(tiny_model, folder, counter):
+    demo = build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", folder)
+    first = Page(demo)
+    assert counter.during(first.open)
+    second = Page(demo, first.sessions, "another visitor")
+    assert counter.during(second.open) == {}
+    assert second["legend"] == first["legend"] and second.visit.has_result
+
+
+def test_what_a_visitor_asks_of_the_opening_picture_is_theirs_alone(tiny_model, folder, counter):
+    demo = build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", folder)
+    first = Page(demo)
+    first.set("picture", file(str(folder / "scene.png")))
+    first.set("words", "a secret, sand")
+    first.do("segment", "click")
+    second = Page(demo, first.sessions, "another visitor")
+    assert counter.during(second.open)["clip"] == 1  # nothing of the other's is taken
+    assert "a secret" not in second["legend"]

@@ -94,7 +94,7 @@ def segment(
     start = time.perf_counter()
     try:
         check(asked)
-        visit = Visit.of(asked, before)
+        visit = runner.opening.given(Visit.of(asked, before))
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
             visit = Stages.opened(runner.models, visit)
         if not runner.is_loaded(asked.settings):
@@ -106,6 +106,7 @@ def segment(
     found, visit, failed = runner(_prepare, visit)
     if failed:
         return Answer(failed, visit=visit)
+    runner.opening.take(visit)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
