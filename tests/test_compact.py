@@ -126,6 +126,16 @@ def test_a_patch_that_is_like_none_attends_to_itself(browser):
     assert found.tolist() == [[1, 0, 0, 1, 0]]
 
 
+def test_beta_and_stage_act_on_the_similarities_that_a_patch_has_already(browser, rng):
+    patches = F.normalize(torch.randn(30, 8, generator=rng) + 0.5, dim=1)
+    how = [{"stage": stage, **PAPER} for stage in ("softmax", "cosine", "normalised", "softmax")]
+    first, similarity, _, again = browser(compact_similarity(patches[None]), [4], how)[:, 0]
+    assert (first == again).all() and np.allclose(similarity[1:], patches @ patches[4], atol=0.02)
+    weights = torch.rand(30, 30, generator=rng).softmax(dim=1)
+    rows = browser(compact_attention([weights]), [4, 7, 4], how[:2])
+    assert (rows[0] == rows[1]).all() and (rows[0, 0] == rows[0, 2]).all() and (rows[0, 0] != rows[0, 1]).any()
+
+
 def test_a_scope_keeps_attention_within(browser):
     patches = F.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.2], [1.0, 0.0], [0.0, 1.0]]), dim=1)
     how = {"stage": "softmax", "beta": 1.0, "gamma": 3.0}

@@ -18,13 +18,9 @@ function unpacked({ corners, count, directions, symmetric, mean }, bytes) {
 // Fills the window's values, (N,): for a VFM S, A with masked entries as 0, or W, whose sum is 1; for CLIP its own
 // attention. The VFM's S is in its similarity. scopes: of its patches. Returns how many of them are attended to.
 function attend(window, patch, { beta, gamma, stage }, scopes) {
-  product(window, patch);
+  if (window.patch !== patch) product(window, patch); // beta, gamma and stage change nothing of it
   const { similarity, values, mean, count } = window;
-  if (!window.symmetric) {
-    const share = window.offset[patch] / values.reduce((total, one) => total + one, 0);
-    for (let j = 0; j < count; j++) values[j] *= share;
-    return count;
-  }
+  if (!window.symmetric) return count;
   if (stage === "cosine") values.set(similarity);
   const own = scopes?.[patch] ?? -1, threshold = beta * mean;
   let attended = 0, sum = 0;
@@ -40,14 +36,19 @@ function attend(window, patch, { beta, gamma, stage }, scopes) {
   return attended;
 }
 
-function product({ left, right, offset, mean, similarity, values, symmetric, count, directions }, patch) {
+// The VFM's S, or CLIP's attention, of one patch.
+function product(window, patch) {
+  const { left, right, offset, mean, similarity, values, symmetric, count, directions } = window;
   const out = symmetric ? similarity : values, from = patch * directions;
+  let total = 0;
   for (let j = 0, at = 0; j < count; j++) {
     let sum = symmetric ? mean + offset[patch] + offset[j] : 0;
     for (let k = 0; k < directions; k++) sum += left[from + k] * right[at++];
-    out[j] = symmetric ? Math.min(Math.max(sum, -1), 1) : Math.max(sum, 0); // what rounding leaves beyond
+    total += out[j] = symmetric ? Math.min(Math.max(sum, -1), 1) : Math.max(sum, 0); // what rounding leaves beyond
   }
   if (symmetric) out[patch] = 1;
+  else for (let j = 0; j < count; j++) out[j] *= offset[patch] / total;
+  window.patch = patch;
 }
 
 // The map that all windows of a source are laid on: its shape in cells, which begin at the padding of the first window,

@@ -1,6 +1,6 @@
 // Look inside: what the patch under the pointer attends to, on the picture, for each source. attend.js computes it from
 // files that are fetched once a picture; a click pins a seed, of which the server then draws the exact maps. `element`,
-// `props`, `trigger` and `watch` are gradio's; the value is told by answers/live.py, stage and scale by the event "shown".
+// `props`, `trigger` and `watch` are gradio's; the value is told by answers/live.py, how it is shown by the event "shown".
 const { ramp: hex, colours } = JSON.parse(element.querySelector(".live").dataset.drawn);
 const RAMP = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
 const gradient = Array.from({ length: 9 }, (_, at) => `rgb(${RAMP.slice(Math.round((at * 255) / 8) * 3).slice(0, 3)})`);
@@ -110,6 +110,7 @@ const paintSoon = () => (frame ||= requestAnimationFrame(paint));
 function paint() {
   frame = 0;
   if (!field || !panes.offsetParent) return;
+  const { color, accentColor } = getComputedStyle(panes); // read before anything is written: styles are computed once
   const at = pointer ?? last();
   for (const source of field.sources) {
     source.at = patchesAt(source, at);
@@ -120,7 +121,6 @@ function paint() {
   }
   const ready = field.sources.filter((source) => source.packed), ends = scales(ready);
   for (const source of ready) heat(source, ends.get(source));
-  const { color, accentColor } = getComputedStyle(panes);
   for (const source of ready.filter(({ pairs }) => pairs)) chart(source, color, accentColor);
   for (const source of field.sources) outline(source);
   tell(at);

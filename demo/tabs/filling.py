@@ -150,7 +150,7 @@ def wire_opening(page: Page, demo: gr.Blocks) -> Any:
     link.follow(page, opened)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.
     # It tells so by body[data-opened].
-    for name in ("drop", "typing", "tabs", "names"):
+    for name in ("drop", "typing", "tabs", "names", "sliders"):
         opened.then(None, js=script(name), **PRIVATE)
     return opened
 

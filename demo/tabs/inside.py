@@ -44,8 +44,8 @@ HINT = (
 )
 # Scripts of events: what `attention.js` has found, and what it is told.
 SEEDS = "() => document.querySelector('#inside-live').dataset.seeds"
-SHOWN = """(stage, scale, grid, beta, gamma) => {
-    document.dispatchEvent(new CustomEvent("shown", { detail: { stage, scale, grid, beta, gamma } }));
+SHOWN = """(stage, scale, grid) => {
+    document.dispatchEvent(new CustomEvent("shown", { detail: { stage, scale, grid } }));
 }"""
 STATISTICS = ["Vision model", "Mean similarity", "Masked pairs", "Attended patches"]
 
@@ -260,10 +260,11 @@ def read_view(page: Page, values: Values) -> inside.View:
 
 
 def wire_shown(page: Page) -> None:
-    """How attention is shown is the browser's affair. To be called before anything else listens to these controls:
-    gradio wakes one listener after another, and the next only when the server has answered."""
-    q, parts = page.question, page.inside
-    shown: list[Any] = [parts.stage, parts.scale, parts.grid, q.beta, q.gamma]
+    """How attention is shown is the browser's affair, as are beta and gamma (sliders.js). To be called before anything
+    else listens to these controls: gradio wakes one listener after another, and the next only when the server has
+    answered."""
+    parts = page.inside
+    shown: list[Any] = [parts.stage, parts.scale, parts.grid]
     gr.on([part.input for part in shown], None, shown, None, js=SHOWN, **EVERY, **PRIVATE)
 
 

@@ -185,6 +185,31 @@ def test_beta_acts_on_what_is_shown_before_the_server_answers(looking):
     assert opened.errors == []
 
 
+REST = """() => { // is over when `rested` is called, not when its time has passed
+  const later = window.setTimeout;
+  window.setTimeout = (run, wait, ...more) => (wait === 250 ? ((window.rested = run), 0) : later(run, wait, ...more));
+}"""
+
+
+def test_the_server_hears_of_beta_once_it_rests(looking):
+    """Its answers would hold up the heat, which follows every step."""
+    opened = looking()
+    expect(opened.page.locator("#inside-maps img")).to_have_count(2)
+    opened.until_quiet()
+    opened.asked.clear()
+    opened.page.evaluate(REST)
+    before, seen = maps(opened), set()
+    for beta in ("0.6", "0.9", "1.4"):
+        opened.slide("#beta", beta)
+        looked(opened)
+        seen.add(told(opened))
+        expect(opened.page.locator("#beta input[type=range]")).to_have_value(beta)
+    assert len(seen) == 3 and opened.asked == []
+    opened.page.evaluate("rested()")
+    expect(opened.page.locator("#inside-maps img").last).not_to_have_attribute("src", before[1])
+    assert opened.errors == []
+
+
 def test_a_second_seed_is_set_and_removed_by_keyboard(looking):
     opened = looking()
     panes, where = opened.page.locator("#inside-live .panes"), opened.page.locator("#inside-where")
