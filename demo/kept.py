@@ -18,6 +18,8 @@ DISPENSABLE = (
     *("compact", "graph"),
     *("regions", "sam", "vfm", "clip"),
 )
+# Large for the time that it takes to make them again: kept of what is on the page or was just used alone.
+SOON_MADE = ("dense", "overlay", "layers")
 
 
 class Kept:
@@ -68,6 +70,7 @@ class Kept:
         order = [key for key in self._entries if key not in self._used and key not in own]
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]
+        order = [key for key in order if key[0] not in SOON_MADE or key in self._used or key in shown.values()]
         kept = {key: self._entries[key] for key in order}
         spare = [key for key in order if key not in self._used and key not in own and not self._is_encoded(key)]
         for keys, most in ((spare, limits.SPARE_BYTES), (order, limits.KEPT_BYTES)):

@@ -78,6 +78,7 @@ MOST_PACKED_PIXELS = _limit("MOST_PACKED_PIXELS", 2_000_000_000)  # of all its m
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
 WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, half of all
 YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each that it takes, while shorter ones come
+MOST_YIELDS = _limit("MOST_YIELDS", 30)  # seconds, for however long it takes
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 

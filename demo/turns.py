@@ -37,8 +37,9 @@ def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable
 
 def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
     """Waiting events in the order in which they are answered: who asks for little goes before who asks for much, such
-    as a slider's picture before a new one's, unless that one has waited for long. One's own keep their order, and each
-    is put off by those before it: who asks for many things waits among others as long as who asks for a large one.
+    as a slider's picture before a new one's, unless that one has waited for long, limits.MOST_YIELDS seconds at most.
+    One's own keep their order, and each is put off by those before it: who asks for many things waits among others as
+    long as who asks for a large one.
 
     seconds: what an event will take.
     """
@@ -46,7 +47,8 @@ def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]
     turns = []
     for event in sorted(events, key=lambda event: event.enqueue_time):
         who = (address_of(event.request) or "programs") if is_call(event) else event.session_hash
-        due[who] = max(event.enqueue_time, due.get(who, 0.0)) + limits.YIELDS * seconds(event)
+        put_off = min(limits.YIELDS * seconds(event), limits.MOST_YIELDS)
+        due[who] = max(event.enqueue_time, due.get(who, 0.0)) + put_off
         turns.append((due[who], event))
     return [event for _, event in sorted(turns, key=lambda turn: turn[0])]
 

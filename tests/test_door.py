@@ -103,6 +103,8 @@ def waiting(visitor: str, since: float, takes: float) -> SimpleNamespace:
         ([("ann", 0, 1), ("bob", 1, 1), ("eve", 2, 1)], "012"),  # of equal length: as they came
         ([("ann", 0, 1), ("bob", 5, 0.1)], "10"),
         ([("ann", 0, 1), ("bob", 25, 0.1)], "01"),  # ann has waited for long enough
+        ([("ann", 0, 60), ("bob", limits.MOST_YIELDS - 3, 0.1)], "10"),
+        ([("ann", 0, 60), ("bob", limits.MOST_YIELDS, 0.1)], "01"),  # however long it takes what ann asks for
         ([("ann", 0, 1), ("ann", 1, 0.1), ("bob", 5, 0.1)], "201"),  # what ann asks for next is of her first
         ([("call 1", 0, 1), ("call 2", 1, 1), ("call 3", 2, 1), ("bob", 15, 1)], "0312"),  # one script's calls
     ],

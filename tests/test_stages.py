@@ -201,6 +201,17 @@ def test_what_is_not_on_the_page_any_more_has_less_room_unless_an_encoder_gave_i
     assert {first._keys()[stage] for stage in ("clip", "vfm")} <= set(kept)
 
 
+def test_what_is_soon_made_again_is_kept_of_what_is_on_the_page_alone(make, asked):
+    first = make(changed(asked, beta=1.0))
+    second = make(changed(asked, beta=2.0), first)
+    kept, old, new = second.entries(), first._keys(), second._keys()
+    assert not {old["dense"], old["overlay"]} & set(kept) and {new["dense"], new["overlay"]} <= set(kept)
+    assert old["result"] in kept and old["vfm"] in kept
+    looking = Stages(second.models, visit(second.asked, second))
+    looking.features()  # as Look inside does, which uses nothing else
+    assert {new["dense"], new["overlay"]} <= set(looking.entries())
+
+
 @pytest.mark.parametrize("room", [10_000, 3_000_000, 10_000_000])
 @pytest.mark.parametrize("change", [{"beta": 2.0}, {"gamma": 9.0}, {"background": "first", "threshold": 0.4}])
 def test_no_slider_runs_an_encoder_however_little_else_can_be_kept(make, asked, counter, monkeypatch, room, change):
