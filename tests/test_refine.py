@@ -259,8 +259,24 @@ def test_the_graph_is_that_of_the_formula(some_patches):
 def test_the_graph_is_made_some_patches_at_a_time(some_patches, monkeypatch):
     whole = patch_graph(*some_patches, k=7)(torch.eye(30))
     monkeypatch.setattr(patches, "ENTRIES_AT_ONCE", 100)
-    monkeypatch.setattr(patches, "MEMBERS_AT_ONCE", 200)
     assert torch.allclose(patch_graph(*some_patches, k=7)(torch.eye(30)), whole, atol=1e-6)
+
+
+def test_a_sample_of_the_patches_tells_nearly_which_are_the_nearest(rng):
+    features = torch.rand(6, 8, generator=rng).repeat_interleave(100, dim=0) + 0.3 * torch.rand(600, 8, generator=rng)
+    places, scores = 50 * torch.rand(600, 2, generator=rng), torch.rand(3, 600, generator=rng)
+    exact, sampled = (propagate(patch_graph(features, places, k=60, sampled=n), scores, 0.95) for n in (None, 20))
+    assert 0 < (exact - sampled).abs().max() < 0.1 * (exact - scores).abs().max()
+
+
+def test_a_sample_of_none_of_the_nearest_is_refused(some_patches):
+    with pytest.raises(ValueError, match="sampled is 0; expected 1 or more"):
+        patch_graph(*some_patches, k=7, sampled=0)
+
+
+def test_patches_that_are_all_alike_do_not_all_choose_each_other():
+    graph = patch_graph(torch.ones(300, 3), torch.zeros(300, 2), k=10)
+    assert 0 < len(graph.weights) < 2 * 10 * 300
 
 
 def test_links_go_both_ways_where_all_patches_are_alike():

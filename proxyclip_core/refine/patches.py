@@ -26,7 +26,10 @@ from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.types import ImageFeatures, Movable
 
 ENTRIES_AT_ONCE = 1_000_000  # of the P x P similarities, 4 MB in float32; they are never held as a whole
-MEMBERS_AT_ONCE = 16_000_000  # of P x P, whether one patch has chosen another, a byte each
+SAMPLED = 32  # of the k nearest stand for all of them in a picture, whose labels hardly change
+GOLDEN_RATIO = 0.5 * (1 + 5**0.5)  # whose multiples are spread evenly over 0..1
+NEGLIGIBLE = 1e-5  # for the weight of a link, where 1 is that of the most similar patch
+APART = 1e-5  # by which the lengths of features differ
 # LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
 # into one another.
 GAMMA, OUTPUTS_GAMMA = 3.0, 40.0
@@ -36,14 +39,15 @@ GAMMA, OUTPUTS_GAMMA = 3.0, 40.0
 class PatchGraph(Movable):
     """The links of P patches. A call moves scores along them once, which is the product that `solver` takes.
 
-    neighbours (P, k) int32 and weights (P, k): K, row by row, twice where two patches have chosen each other. starts
-    (P + 1,), back_neighbours (M,) int32 and back_weights (M,): the rest of K^T in rows (CSR). scale (P,): D^-1/2 of W.
-    of: what else it belongs to, see `picture_graph`.
+    starts (P + 1,) int32, neighbours (M,) int32 and weights (M,): each pair of W once, in rows (CSR), where the second
+    patch comes after the first. back_starts, back_neighbours, back_weights: the same, where it comes before.
+    scale (P,): D^-1/2 of W. of: what else it belongs to, see `picture_graph`.
     """
 
+    starts: torch.Tensor
     neighbours: torch.Tensor
     weights: torch.Tensor
-    starts: torch.Tensor
+    back_starts: torch.Tensor
     back_neighbours: torch.Tensor
     back_weights: torch.Tensor
     scale: torch.Tensor
@@ -56,10 +60,8 @@ class PatchGraph(Movable):
 
     def _moved(self, columns: torch.Tensor) -> torch.Tensor:
         """(P, Q) -> (P, Q): W times columns."""
-        count, k = self.weights.shape
-        every_k = torch.arange(0, count * k + 1, k, dtype=torch.int32, device=columns.device)
-        links = _rows(every_k, self.neighbours.flatten(), self.weights.flatten())
-        return (links @ columns).add_(_rows(self.starts, self.back_neighbours, self.back_weights) @ columns)
+        moved = _rows(self.starts, self.neighbours, self.weights) @ columns
+        return moved.add_(_rows(self.back_starts, self.back_neighbours, self.back_weights) @ columns)
 
 
 def _rows(starts: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -77,61 +79,75 @@ def patch_graph(
     gamma: float = GAMMA,
     sigma: float = 0.01,
     power: float = 1.0,
+    sampled: int | None = None,
     of: tuple[Any, ...] = (),
 ) -> PatchGraph:
-    """The graph of patches.
+    """The graph of patches. Links that weigh next to nothing beside a patch's strongest are left out.
 
     features (P, C), of any length. places (P, 2): row and column of each patch in pixels of the resized picture; only
     differences count. k: links that a patch chooses, itself among them; all where there are fewer patches.
-    Raises ValueError for k < 1 or gamma <= 0.
+    sampled: how many of the k are looked for among as large a share of the patches, to tell how similar the k-th is; a
+    patch then chooses about k. None is exact.
+    Raises ValueError for k < 1, sampled < 1 or gamma <= 0.
     """
     if k < 1:
         raise ValueError(f"k is {k}; expected 1 or more links a patch (LPOSS uses 400).")
+    if sampled is not None and sampled < 1:
+        raise ValueError(f"sampled is {sampled}; expected 1 or more of the k links, or None for all of them.")
     if not gamma > 0:
         raise ValueError(f"gamma is {gamma}; expected a number above 0 (LPOSS uses 3).")
-    features, (down, right) = F.normalize(features.float(), dim=1), places.float().T.contiguous()
+    features, at = _apart(F.normalize(features.float(), dim=1)), torch.view_as_complex(places.float().contiguous())
     count = len(features)
-    k = min(k, count)
-    neighbours = torch.empty(count, k, dtype=torch.int32, device=features.device)
-    weights = torch.empty(count, k, device=features.device)
-    own = torch.arange(count, device=features.device)[:, None]
+    least = _least_similarities(features, k, gamma, sampled or k)
+    found: list[tuple[torch.Tensor, ...]] = []
     band = max(1, ENTRIES_AT_ONCE // count)
     for top in range(0, count, band):
         checkpoint()
-        rows = slice(top, top + band)
-        similarity, near = (features[rows] @ features.T).topk(k, dim=1, sorted=False)  # (R, k)
-        distance = torch.hypot(down.take(near).sub_(down[rows, None]), right.take(near).sub_(right[rows, None]))
+        similarity = features[top : top + band] @ features[top:].T  # each pair once: with the patches that follow
+        chosen = similarity >= torch.minimum(least[top : top + band, None], least[top:])
+        row, column = chosen.triu_(1).nonzero(as_tuple=True)
+        similarity = similarity[row, column]
+        row, column = row.int().add_(top), column.int().add_(top)
+        distance = at.index_select(0, row).sub_(at.index_select(0, column)).abs()
         # s^gamma exp(-sigma d^power) by one exponential, which is 0 where s is
-        weight = similarity.clamp_(min=0).log_().mul_(gamma).sub_(distance.pow_(power), alpha=sigma).exp_()
-        neighbours[rows] = near
-        weights[rows] = weight.masked_fill_(near == own[rows], 0)
-    mutual = _mutual(neighbours)
-    row, column = (~mutual).nonzero(as_tuple=True)
-    chosen, weight = neighbours[row, column], weights[row, column]
-    order = chosen.argsort(stable=True)
-    starts = F.pad(chosen.bincount(minlength=count).cumsum(0), (1, 0)).int()
-    weights.addcmul_(weights, mutual.float())
-    graph = PatchGraph(neighbours, weights, starts, row[order].int(), weight[order], weights.new_ones(count), of)
-    degrees = graph._moved(weights.new_ones(count, 1))[:, 0]
+        weight = similarity.log().mul_(gamma).sub_(distance.pow_(power), alpha=sigma).exp_()
+        both = (similarity >= least.index_select(0, row)) & (similarity >= least.index_select(0, column))
+        found.append((row, column, weight.addcmul_(weight, both.float())))
+    row, column, weight = (torch.cat(parts) for parts in zip(*found))
+    order = column.argsort(stable=True)
+    starts, back_starts = (F.pad(ends.bincount(minlength=count).cumsum(0), (1, 0)).int() for ends in (row, column))
+    back = back_starts, row[order], weight[order]
+    graph = PatchGraph(starts, column, weight, *back, weight.new_ones(count), of)
+    degrees = graph._moved(weight.new_ones(count, 1))[:, 0]
     return replace(graph, scale=degrees.rsqrt().nan_to_num_(posinf=0))  # a patch without links keeps its scores
 
 
-def _mutual(neighbours: torch.Tensor) -> torch.Tensor:
-    """(P, k) -> (P, k) bool: whether the neighbour has chosen the patch as well."""
-    count, device = len(neighbours), neighbours.device
-    own = torch.arange(count, device=device)[:, None]
-    asked, found = neighbours.long().mul_(count).add_(own), torch.zeros_like(neighbours, dtype=torch.bool)
-    band = max(1, MEMBERS_AT_ONCE // count)
+def _apart(features: torch.Tensor) -> torch.Tensor:
+    """(P, C), each patch made longer by a hardly noticeable share of its own: where many are equal, all of them would
+    be the nearest otherwise, however many there are."""
+    shares = torch.arange(len(features), device=features.device).mul(GOLDEN_RATIO).frac_()
+    return features * (1 + APART * shares[:, None])
+
+
+def _least_similarities(features: torch.Tensor, k: int, gamma: float, sampled: int) -> torch.Tensor:
+    """(P, C) unit length -> (P,): how similar a patch has to be at least to be chosen."""
+    count = len(features)
+    k = min(k, count)
+    nearer = min(k, sampled)
+    compared = count * nearer // k
+    step = torch.arange(compared, device=features.device)
+    # One of each count / compared patches that follow each other, wherever that falls in their rows.
+    within = (step * GOLDEN_RATIO).frac() * (compared < count)
+    sample = features[((step + within) * (count / compared)).long().clamp_(max=count - 1)]
+    least, band = features.new_empty(count), max(1, ENTRIES_AT_ONCE // compared)
     for top in range(0, count, band):
         checkpoint()
-        chosen = torch.zeros(min(band, count - top), count, dtype=torch.bool, device=device)
-        chosen.scatter_(1, neighbours[top : top + band].long(), True)
-        if len(chosen) == count:
-            return chosen.take(asked)
-        at = asked - top * count
-        inside = (at >= 0) & (at < chosen.numel())
-        found |= chosen.take(at.clamp_(0, chosen.numel() - 1)).logical_and_(inside)
-    return found
+        nearest = (features[top : top + band] @ sample.T).topk(min(nearer + 1, compared), dim=1).values
+        weak = nearest[:, min(1, compared - 1)] * NEGLIGIBLE ** (1 / gamma)  # the first may be the patch itself
+        # Halfway to the next: similarities of the same pair differ by rounding.
+        edge = nearest[:, nearer - 1 : nearer + 1].mean(dim=1) if nearer < compared else weak
+        least[top : top + band] = torch.maximum(edge, weak)
+    return least.clamp_(min=0)
 
 
 def picture_graph(
@@ -139,13 +155,15 @@ def picture_graph(
     grid_hw: tuple[int, int] | None = None,
     *,
     gamma: float | None = None,
+    sampled: int | None = SAMPLED,
     device: torch.device | None = None,
     **settings: Any,
 ) -> PatchGraph:
     """The graph of a picture's patches, on the VFM's grid or another one.
 
-    gamma: None for what suits the features. settings: `k`, `sigma` and `power` of `patch_graph`. It belongs to the
-    picture, the VFM and its facet, the windows and the grid, which `of` holds; words, beta and gamma change nothing.
+    gamma: None for what suits the features. sampled: None for LPOSS's own graph, slower. settings: `k`, `sigma` and
+    `power` of `patch_graph`. It belongs to the picture, the VFM and its facet, the windows and the grid, which `of`
+    holds; words, beta and gamma change nothing.
     Raises ValueError without a VFM.
     """
     if features.vfm is None:
@@ -158,7 +176,8 @@ def picture_graph(
     places = grid_places(features.layout.corners, grid_hw, patch_hw, vfm.device)
     if gamma is None:
         gamma = OUTPUTS_GAMMA if features.facet == "tokens" else GAMMA
-    return patch_graph(tokens.flatten(0, 1), places, gamma=gamma, of=graph_of(features, grid_hw), **settings)
+    named = {**settings, "gamma": gamma, "sampled": sampled, "of": graph_of(features, grid_hw)}
+    return patch_graph(tokens.flatten(0, 1), places, **named)
 
 
 def graph_of(features: ImageFeatures, grid_hw: tuple[int, int]) -> tuple[Any, ...]:
