@@ -67,7 +67,7 @@ def seeds_of(count: int) -> list[int]:
     return list(range(3, count, count // 12))
 
 
-def check(browser, patches: torch.Tensor) -> None:
+def check(browser, patches: torch.Tensor) -> Compact:
     """(N, C) patches of unit length: every stage for a dozen seeds."""
     compact, seeds, mean = compact_similarity(patches[None]), seeds_of(len(patches)), similarity_mean(patches[None])[0]
     assert compact.nbytes <= MOST_BYTES
@@ -81,6 +81,7 @@ def check(browser, patches: torch.Tensor) -> None:
             assert ((exact.numpy() > 0) == (found[:, 1:] > 0)).mean(axis=1).min() >= EQUAL
             assert np.allclose(found[:, 1:].sum(axis=1), 1, atol=1e-4)
             assert (found[:, 0] == (found[:, 1:] > 0).sum(axis=1)).all()  # attended
+    return compact
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ CASES = [("Built-in/8", place) for place in range(len(GALLERY))] + [("Built-in/4
 @pytest.mark.parametrize(("vfm", "place"), CASES)
 def test_the_browsers_map_is_the_exact_one_over_the_gallery(browser, builtin, vfm, place):
     features = builtin[vfm].encode(GALLERY[place].picture, windows="whole")
-    check(browser, unit_patches(features.vfm)[0])
+    assert not check(browser, unit_patches(features.vfm)[0]).is_rough
 
 
 def test_the_browsers_map_is_the_exact_one_for_features_of_768_channels(browser, rng):
@@ -104,7 +105,17 @@ def test_the_browsers_map_is_the_exact_one_for_features_of_768_channels(browser,
     features = (
         torch.randn(2646, 768, generator=rng) * energy.sqrt() + 0.03
     )  # alike by 0.2 on average, as the built-in's
-    check(browser, F.normalize(features, dim=1))
+    assert not check(browser, F.normalize(features, dim=1)).is_rough
+
+
+def test_features_without_main_directions_are_rough(rng):
+    """Of white noise no code of so few bytes is fine enough; what it takes is told in compact.py."""
+    white = F.normalize(torch.randn(2646, 768, generator=rng), dim=1)
+    compact = compact_similarity(white[None])
+    assert compact.is_rough and compact.left.shape[2] > 3 * FINE
+    codes = torch.from_numpy(compact.left[0]).float()
+    found = codes * torch.from_numpy(compact.scale[0]) @ codes[5]  # but for the mean, which is next to nothing
+    assert 0.7 < correlation((white @ white[5]).numpy(), found.numpy()) < CORRELATION
 
 
 def test_clips_own_attention_is_the_exact_one(browser, builtin):
