@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -163,12 +164,13 @@ def main() -> None:
     }
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
     # The first result then comes sooner; the page is already open meanwhile.
-    threading.Thread(target=warm_up, args=(models, clip, vfm), daemon=True).start()
+    threading.Thread(target=warm_up, args=(models, clip, vfm, demo.warm_up), daemon=True).start()
     demo.block_thread()
 
 
-def warm_up(models: Models, clip: str, vfm: str) -> None:
-    """Imports what the encoders need, two seconds, and loads the models that the page opens with, if they are here.
+def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] = lambda: None) -> None:
+    """Imports what the encoders need, two seconds, loads the models that the page opens with, if they are here, and
+    makes the result that it opens with, for all who come.
 
     Where visitors may have none downloaded, these are: whoever starts the page has named them.
     """
@@ -183,6 +185,8 @@ def warm_up(models: Models, clip: str, vfm: str) -> None:
             weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))
         if models.ready(clip, vfm):
             models.get(clip, vfm)
+            if "SPACES_ZERO_GPU" not in os.environ:  # there a GPU is lent to visitors alone
+                make_first()
     importlib.import_module("matplotlib.figure")  # Look inside draws with it
 
 

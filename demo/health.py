@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -14,9 +15,11 @@ from demo.models import Provider
 
 
 class WatchedBlocks(gr.Blocks):
-    """gradio's page, with /health beside it. models: set before it is launched."""
+    """gradio's page, with /health beside it. models, and what makes the result that it opens with: set before it is
+    launched."""
 
     models: Provider
+    warm_up: Callable[[], Any]
 
     def launch(self, *given: Any, **named: Any) -> Any:
         more = dict(named.pop("app_kwargs", None) or {})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -93,6 +95,14 @@ class ForAll:
     def __init__(self, asked: Asked | None = None) -> None:
         """asked: what the page opens with; None for nothing."""
         self._asked, self._entries = asked, dict[Key, Entry]()
+        self._making = threading.Lock()
+
+    @contextmanager
+    def made_once(self, visit: Visit) -> Iterator[Visit]:
+        """The visit as `given`, once no other request makes this: who comes meanwhile waits, and makes it no second
+        time."""
+        with self._making if self._is_of(visit) and not self._entries else nullcontext():
+            yield self.given(visit)
 
     def given(self, visit: Visit) -> Visit:
         """A visit that asks for this, with what is kept of it; any other as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers import api, api_attention, api_words
+from demo.answers.segment import segment as answer
 from demo.door import MIDDLEWARE, Door
 from demo.examples import FOLDER, first_for, read_examples
 from demo.models import Provider
@@ -64,6 +66,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     scenes = read_examples(examples)
     first = first_for(scenes, clip)
     default = presets.refined(pc.Settings(clip, vfm, first.words if first else ""))
+    opens_with = Asked(default, first.picture if first else "")
     with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
         demo.models = models
         gr.HTML('<a href="#tabs">Skip to the result</a>', elem_id="skip")
@@ -87,7 +90,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
             inside=looked,
             compare=compared,
             held=HeldParts.make(),
-            runner=Runner(models, Asked(default, first.picture) if first else None),
+            runner=Runner(models, opens_with if first else None),
             default=default,
             examples=scenes,
         )
@@ -98,4 +101,5 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         api.build(page)
         api_attention.build(page)
         api_words.build(page)
+    demo.warm_up = partial(answer, page.runner, opens_with, None)
     return demo

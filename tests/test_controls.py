@@ -6,7 +6,9 @@ A control without a row fails `test_every_control_has_its_row`: whoever adds one
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -229,3 +231,20 @@ def test_what_a_visitor_asks_of_the_opening_picture_is_theirs_alone(tiny_model, 
     second = Page(demo, first.sessions, "another visitor")
     assert counter.during(second.open)["clip"] == 1  # nothing of the other's is taken
     assert "a secret" not in second["legend"]
+
+
+def test_what_the_page_opens_with_is_computed_by_the_start(tiny_model, folder, counter):
+    import app
+
+    models = OneModel(tiny_model)
+    demo = build_demo(models, "OpenAI B/16", "DINO B/8", folder)
+    app.warm_up(models, "OpenAI B/16", "DINO B/8", demo.warm_up)
+    page = Page(demo)
+    assert counter.during(page.open) == {} and page.visit.has_result
+
+
+def test_who_comes_while_it_is_computed_waits_for_it(tiny_model, folder, counter):
+    demo, begun = build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8", folder), Barrier(2)
+    with ThreadPoolExecutor(2) as both:
+        ran = counter.during(lambda: [*both.map(lambda _: demo.warm_up(lambda *said: begun.wait()), range(2))])
+    assert ran["clip"] == 1

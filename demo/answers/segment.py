@@ -103,10 +103,11 @@ def segment(
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
     say(0.8, "Segmenting …" + (f" about {rounded(seconds)} s" if seconds > limits.TYPING_SECONDS else ""))
-    found, visit, failed = runner(_prepare, visit)
-    if failed:
-        return Answer(failed, visit=visit)
-    runner.opening.take(visit)
+    with runner.opening.made_once(visit) as begun:
+        found, visit, failed = runner(_prepare, begun)
+        if failed:
+            return Answer(failed, visit=visit)
+        runner.opening.take(visit)
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
