@@ -303,3 +303,15 @@ def test_the_old_result_stays_while_another_is_computed(visit, tiny_model, galle
         expect(opened.page.locator("#belongs")).to_be_empty()
         opened.drawn()  # one canvas is left
         assert opened.page.locator("#drawn").evaluate("(canvas) => getComputedStyle(canvas).filter") == "none"
+
+
+@pytest.mark.parametrize("slider, moved", [("beta", "0.6"), ("opacity", "0.2")])
+def test_a_slider_that_is_put_back_is_followed_as_one_that_is_moved(visit, with_examples, slider, moved):
+    opened = opened_with_result(visit, with_examples)
+    before = opened.drawn()
+    opened.slide(f"#{slider}", moved)
+    expect(opened.page.locator(f"#{slider} input[type=range]")).to_have_value(moved)
+    assert (opened.drawn() != before).any()
+    opened.page.locator(f"#{slider}").get_by_role("button", name="Reset to default value").click()
+    expect(opened.page.locator(f"#{slider} input[type=range]")).not_to_have_value(moved)
+    assert np.array_equal(opened.drawn(), before) and opened.errors == []
