@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 from demo import limits
@@ -16,7 +17,7 @@ def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable
     """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
     calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
     all but one. So whatever a script asks for, there is a place for somebody else. One more place is for what takes
-    less than half as long as one that is being answered: a slider is not to wait until a new picture is done.
+    less than half as long as an average one of them: a slider is not to wait until a new picture is done.
 
     seconds: what an event will take.
     """
@@ -24,7 +25,7 @@ def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable
     near = Counter(address_of(event.request) for event in going)
     crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
     may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
-    most = max(map(seconds, going)) / 2 if len(going) >= limits.AT_ONCE else math.inf
+    most = fmean(map(seconds, going)) / 2 if len(going) >= limits.AT_ONCE else math.inf
     return [
         event
         for event in waiting

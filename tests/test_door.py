@@ -203,6 +203,13 @@ def test_a_slider_does_not_wait_until_one_of_many_new_pictures_is_done():
     assert side_by_side(waiting, going, lambda event: took[event.session_hash.split()[0]]) == [waiting[1]]
 
 
+def test_the_place_of_sliders_is_not_taken_by_new_words_where_one_request_is_longer_still():
+    took = {"call": 9.0, "picture": 3.0, "words": 2.0, "slider": 0.5}
+    going = [asks("call"), *(asks(f"words {number}") for number in range(1, limits.AT_ONCE))]
+    waiting = [asks("words"), asks("slider")]
+    assert side_by_side(waiting, going, lambda event: took[event.session_hash.split()[0]]) == [waiting[1]]
+
+
 def test_a_person_at_the_page_is_answered_beside_a_script_that_calls_without_end(door):
     calls, person = [asks(f"call {number}", fn=PROGRAM) for number in range(8)], asks("ann")
     group = SimpleNamespace(queue=[*calls, person])
