@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] = lambda: None) -> None:
-    """Imports what the encoders need, two seconds, loads the models that the page opens with, if they are here, and
+    """Imports what the encoders need, some seconds, loads the models that the page opens with, if they are here, and
     makes the result that it opens with, for all who come.
 
     Where visitors may have none downloaded, these are: whoever starts the page has named them.
