@@ -20,8 +20,9 @@ DISPENSABLE = (
     *("compact", "graph"),
     *("regions", "sam", "vfm", "clip"),
 )
-# Large for the time that it takes to make them again: kept of what is on the page or was just used alone.
-SOON_MADE = ("dense", "overlay", "layers")
+# Large for the time that it takes to make it again: kept of what is asked for or was just used alone. What is drawn is
+# kept all the same: a stopped question leaves the result before it on the page.
+SOON_MADE = ("dense",)
 
 
 class Kept:
