@@ -110,10 +110,11 @@ def waiting() -> Iterator[Waited]:
 def let_pass() -> None:
     """Runs a call that waits within one that takes over twice as long and asks for it in the one thread; elsewhere
     nothing. Then the long one goes on for as long as it has waited: half of the time is its own, however many wait."""
-    start = time.monotonic()
-    if not _waiting or threading.current_thread() is not _thread or start < _going[-1].alone_until:
+    if not _waiting or threading.current_thread() is not _thread:
         return
-    going = _going[-1]
+    start, going = time.monotonic(), _going[-1]
+    if start < going.alone_until:
+        return
     short = [one for one in list(_waiting) if one.seconds < going.seconds / 2]
     if short and _come.acquire(blocking=False):
         with set_aside():  # or it would be multiplied by other kernels than at another time

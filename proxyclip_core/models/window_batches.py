@@ -43,7 +43,7 @@ def encode_pictures(
     float32 from then on, with a warning. Raises ValueError where the network gives what is no finite number in float32
     either.
     """
-    encoded_pictures: list[torch.Tensor] = [torch.empty(0)] * len(pictures)
+    parts: dict[int, torch.Tensor] = {}  # by picture
     for padded_hw in dict.fromkeys(layout.padded_hw for _, layout in pictures):
         alike = [which for which, (_, layout) in enumerate(pictures) if layout.padded_hw == padded_hw]
         windows = [(which, index) for which in alike for index in range(pictures[which][1].count)]
@@ -61,8 +61,9 @@ def encode_pictures(
             for which, part in zip(chosen, encoded.split([len(indices) for indices in chosen.values()])):
                 start, count = chosen[which][0], pictures[which][1].count
                 if start == 0:  # room for all of them: put together at the end, they would be there twice
-                    encoded_pictures[which] = part.new_empty(count, *part.shape[1:])
-                encoded_pictures[which][start : start + len(part)] = part
+                    parts[which] = part.new_empty(count, *part.shape[1:])
+                parts[which][start : start + len(part)] = part
+    encoded_pictures = [parts[which] for which in range(len(pictures))]
     if encoder.dtype == torch.float32:
         check_finite(encoder.name, encoded_pictures)
     elif not all_finite(encoded_pictures):

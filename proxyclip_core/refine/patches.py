@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from proxyclip_core.attention import resample_patches
+from proxyclip_core.devices import on_device
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.types import ImageFeatures, Movable
 
@@ -191,4 +192,4 @@ def grid_places(
     """(P, 2) rows and columns in pixels of the patches of windows whose first rows and columns are `corners`."""
     rows, columns = (torch.arange(side, device=device) * patch for side, patch in zip(grid_hw, patch_hw))
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).reshape(-1, 2).float()
-    return torch.cat([grid + torch.tensor(corner, device=device) for corner in corners])
+    return (grid + on_device(torch.tensor(corners, device="cpu"), device)[:, None]).flatten(0, 1)
