@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+INTERRUPTED = 130  # the exit status of what Ctrl-C ended
+
 _check: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
 

@@ -1,4 +1,4 @@
-"""proxyclip_core.likeness: what is like a patch, in its own picture and in another."""
+"""proxyclip_core.correspondence: what is like a patch, in its own picture and in another."""
 
 from __future__ import annotations
 

@@ -85,6 +85,18 @@ def test_the_command_is_installed_under_its_name(installed):
     assert (installed / "bin" / "proxyclip").is_file() or (installed / "Scripts" / "proxyclip.exe").is_file()
 
 
+@pytest.mark.parametrize("is_script", [True, False], ids=["proxyclip", "python -m"])
+def test_ctrl_c_ends_the_imports_of_the_first_seconds_without_a_traceback(installed, tmp_path, is_script):
+    (tmp_path / "torch.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)")  # instead of seconds
+    script = (
+        "-c",
+        "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')",
+        installed / "bin/proxyclip",
+    )
+    done = _run(installed, tmp_path, *(script if is_script else ("-m", "proxyclip_core")), "models")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_library_reaches_for_nothing_around_it(source):
     tree = ast.parse(source.read_text(encoding="utf-8"))

@@ -15,9 +15,8 @@ import proxyclip_core
 from proxyclip_core.cli import ctrl_c, evaluate, models, segment, words
 from proxyclip_core.cli.options import say
 from proxyclip_core.cpu import keep_freed_memory
+from proxyclip_core.interrupt import INTERRUPTED
 from proxyclip_core.models.checkpoints import WeightsError, ran_out_of_memory
-
-INTERRUPTED = 130  # the exit status of what Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
