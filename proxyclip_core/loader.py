@@ -15,7 +15,7 @@ from proxyclip_core.models.loading import (
 )
 from proxyclip_core.models.registry import find_clip
 from proxyclip_core.proxyclip import ProxyCLIP
-from proxyclip_core.settings import SETTINGS, default
+from proxyclip_core.settings import ACROSS, SETTINGS, default
 
 
 def load(
@@ -47,7 +47,7 @@ def load(
     SETTINGS["templates"].check(templates)
     chosen_device = choose_device(device)
     dtype = choose_precision(precision, chosen_device)
-    wants_vfm = fusion == "proxy" or vfm is not None
+    wants_vfm = fusion in ("proxy", ACROSS) or vfm is not None
     chosen_clip, chosen_vfm = complete_pair(clip, vfm, patch if wants_vfm else None)
     nothing_named = clip is None and vfm is None and not os.environ.get("PROXYCLIP_CLIP")
     if nothing_named and chosen_clip == BUILTIN_MODELS[0]:

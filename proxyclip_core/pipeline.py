@@ -33,7 +33,7 @@ from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine import across
 from proxyclip_core.refine.scope import scopes_of
-from proxyclip_core.settings import SETTINGS, default
+from proxyclip_core.settings import ACROSS, SETTINGS, default
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,
@@ -207,12 +207,15 @@ class Stages:
         beta: what counts as similar, in units of the mean similarity; raising it masks more.
         gamma: sharpness; raising it gives more weight to the most similar patches.
         reach: of "proxy" alone: "windows" has a patch attend to its own window, "picture" to all windows, "anchors"
-        likewise by GLA-CLIP's rule, which sets beta and gamma itself; see `refine.across`.
+        likewise by GLA-CLIP's rule, which sets beta and gamma itself; see `refine.across`. The fusion "proxy-across"
+        is "proxy" with "anchors".
         regions: of "proxy" alone: where they are given, a patch attends within its own and such as are like it; see
         `refine.scope`. Raises ValueError where they are of another picture.
         """
-        SETTINGS["reach"].check(reach)
         fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
+        if fusion == ACROSS:
+            fusion, reach = "proxy", "anchors"
+        SETTINGS["reach"].check(reach)
         self._check_features(features)
         features = features.to(self.device)
         vfm = seeds.require_vfm(features) if fusion == "proxy" else None

@@ -16,6 +16,7 @@ from typing import Any
 from proxyclip_core.computed_with import versions
 
 FORMAT = 2  # of a settings file; files of format 1 are read too
+ACROSS = "proxy-across"  # as a `fusion`, short for "proxy" with the `reach` "anchors"
 AS_IS = "as-is"  # how None, for a picture that is not resized, is written as text
 
 Value = str | int | float | None
@@ -29,6 +30,7 @@ class Setting:
     label, tip: what the page and the command line call it and say of it.
     low, high, step: the range of numbers, both ends included, and how finely a slider divides it.
     choices: (label, value) pairs. For "choice" these are all the values there are, for "whole" the usual ones.
+    short: values that stand for several settings at once; no menu offers them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Setting:
     high: float = math.inf
     step: float = 0.0
     choices: tuple[tuple[str, Value], ...] = ()
+    short: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -50,7 +53,7 @@ class Setting:
         """The value as it is kept, such as 336 for numpy's 336. Raises ValueError that says what was expected."""
         if self.kind == "text" and isinstance(value, str):
             return value
-        if self.kind == "choice" and isinstance(value, str) and value in self.values:
+        if self.kind == "choice" and isinstance(value, str) and value in (*self.values, *self.short):
             return value
         if self.kind == "whole" and value is None:
             return None
@@ -175,6 +178,7 @@ _ROWS = (
             ("none: CLIP's values alone", "values"),
             ("CLIP's own", "clip"),
         ),
+        short=(ACROSS,),
     ),
     Setting(
         "facet",
@@ -283,6 +287,9 @@ class Settings:
     computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.fusion == ACROSS:
+            object.__setattr__(self, "fusion", "proxy")
+            object.__setattr__(self, "reach", "anchors")
         for name, row in SETTINGS.items():
             object.__setattr__(self, name, row.check(getattr(self, name)))
         check_threshold(self.threshold, self.background != "none")

@@ -334,6 +334,13 @@ def test_a_reach_that_does_not_exist_is_named(tiny_model, features):
         tiny_model.fuse(features, reach="city")
 
 
+def test_across_is_one_word_for_the_proxy_attention_by_anchors(tiny_model, four_areas, features):
+    by_anchors = tiny_model.fuse(features, fusion="proxy", reach="anchors").tokens
+    assert torch.equal(tiny_model.fuse(features, fusion="proxy-across").tokens, by_anchors)
+    settings = tiny_model(four_areas, WORDS, fusion="proxy-across").settings
+    assert (settings.fusion, settings.reach) == ("proxy", "anchors")
+
+
 def test_the_reach_of_a_call_is_that_of_the_stage(tiny_model, four_areas, features):
     result = tiny_model(four_areas, WORDS, side=None, crop=56, stride=28, reach="picture")
     dense = tiny_model.fuse(features, reach="picture")

@@ -97,7 +97,7 @@ def patch_graph(
         raise ValueError(f"sampled is {sampled}; expected 1 or more of the k links, or None for all of them.")
     if not gamma > 0:
         raise ValueError(f"gamma is {gamma}; expected a number above 0 (LPOSS uses 3).")
-    features, at = _apart(F.normalize(features.float(), dim=1)), torch.view_as_complex(places.float().contiguous())
+    features, (y, x) = _apart(F.normalize(features.float(), dim=1)), places.float().T.contiguous()
     count = len(features)
     least = _least_similarities(features, k, gamma, sampled or k)
     found: list[tuple[torch.Tensor, ...]] = []
@@ -109,7 +109,8 @@ def patch_graph(
         row, column = chosen.triu_(1).nonzero(as_tuple=True)
         similarity = similarity[row, column]
         row, column = row.int().add_(top), column.int().add_(top)
-        distance = at.index_select(0, row).sub_(at.index_select(0, column)).abs()
+        down, right = (at.index_select(0, row).sub_(at.index_select(0, column)) for at in (y, x))
+        distance = down.mul_(down).addcmul_(right, right).sqrt_()
         # s^gamma exp(-sigma d^power) by one exponential, which is 0 where s is
         weight = similarity.log().mul_(gamma).sub_(distance.pow_(power), alpha=sigma).exp_()
         both = (similarity >= least.index_select(0, row)) & (similarity >= least.index_select(0, column))
@@ -117,7 +118,7 @@ def patch_graph(
     row, column, weight = (torch.cat(parts) for parts in zip(*found))
     order = column.argsort(stable=True)
     starts, back_starts = (F.pad(ends.bincount(minlength=count).cumsum(0), (1, 0)).int() for ends in (row, column))
-    back = back_starts, row[order], weight[order]
+    back = back_starts, row.index_select(0, order), weight.index_select(0, order)
     graph = PatchGraph(starts, column, weight, *back, weight.new_ones(count), of)
     degrees = graph._moved(weight.new_ones(count, 1))[:, 0]
     return replace(graph, scale=degrees.rsqrt().nan_to_num_(posinf=0))  # a patch without links keeps its scores

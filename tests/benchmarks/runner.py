@@ -101,7 +101,7 @@ class Runner:
 
 
 def time_import(repeats: int = 3, root: Path = ROOT) -> tuple[Result, list[str]]:
-    """The import of all that `proxyclip_core` offers, in fresh processes: its best time, and which heavy libraries came along."""
+    """All that `proxyclip_core` offers, imported in fresh processes: its best time, and the heavy libraries in it."""
     program = (
         "import json, sys, time; start = time.perf_counter(); from proxyclip_core import *; "
         "seconds = time.perf_counter() - start; "
