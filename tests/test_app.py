@@ -22,6 +22,7 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits
+from demo.answers import segment
 from demo.draw.legend import legend_rows, percent
 from demo.ui import build_demo
 from demo.visit import keys_of
@@ -170,6 +171,11 @@ def test_a_slider_without_a_result_does_nothing(empty):
 def test_a_slider_brings_the_result_up_to_date(page):
     page.do("gamma", "input", 8.0)
     assert "fusion" in page["status"] and "encoders" not in page["status"]
+
+
+def test_what_is_shown_without_computing_is_said_to_be_computed_before(page):
+    assert "computed before" not in page["status"]
+    assert "0.00 s</strong>, computed before" in segment.status(replace(page.visit, ran={}), "cpu", 0.0)
 
 
 def test_going_back_shows_the_earlier_result_again_and_runs_nothing(page, counter):

@@ -174,7 +174,7 @@ def status(visit: Visit, device: str, spent: float) -> str:
     height, width = visit.held("overlay").size_hw
     times = {word: [visit.ran[stage] for stage in stages if stage in visit.ran] for word, stages in STAGE_WORDS.items()}
     parts = [f"{word} {sum(seconds):.2f} s" for word, seconds in times.items() if seconds]
-    detail = f" ({', '.join(parts)})" if parts else ""
+    detail = f" ({', '.join(parts)})" if parts else ", computed before"
     settings = visit.asked.settings
     where = f"{width} × {height} pixels · {settings.clip} + {settings.vfm} on {device}"
     return f'<p class="status"><strong>{spent:.2f} s</strong>{html.escape(detail)}<br>{html.escape(where)}</p>'
