@@ -41,12 +41,13 @@ class Visitor:
         self.page, self.number, self.settings = RemotePage(address), number, settings or {}
         self.random, self.round = random.Random(number), 0
         self.wrong, self.said = list[str](), list[str]()
-        self.beta, self.is_behind = 1.2, True
+        self.beta, self.is_behind = 0.0, True
 
     def arrive(self) -> None:
         self.page.open()
         for name, value in self.settings.items():
             self.page.set(name, value)
+        self.beta = self.page["beta"]
         self._do(self.new_picture)
 
     def act_once(self) -> None:
