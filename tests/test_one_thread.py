@@ -176,7 +176,7 @@ def test_of_what_waits_the_short_comes_first_unless_what_is_long_has_waited(pool
     assert ran == order
 
 
-def test_what_is_long_has_half_of_the_time_for_itself_however_much_is_short(pool):
+def test_what_is_long_has_a_share_of_the_time_for_itself_however_much_is_short(pool):
     going, ran = threading.Event(), list[str]()
 
     def long():
@@ -187,6 +187,7 @@ def test_what_is_long_has_half_of_the_time_for_itself_however_much_is_short(pool
 
     def short():
         until(lambda: one_thread._waiting)  # the other one
+        time.sleep(0.3)  # of which the share of the long one can be told
         ran.append("short")
 
     found = start(pool, math.inf, long)
