@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        if name.startswith("__") and name != "__all__":  # for which Python asks every module
+        if name.startswith("__") and name != "__all__":  # Python asks every module for these
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if find_spec(f"{__name__}.{name}"):
             return import_module(f"{__name__}.{name}")
