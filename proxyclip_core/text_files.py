@@ -191,7 +191,11 @@ def _likeness(readings: dict[str, str]) -> dict[str, float]:
         name = encoding.replace("euc_jp", "euc-jp")
         small = text.lower().encode(encoding, "ignore")  # words in capitals are words too
         found_as = chardet.detect_all(
-            small, ignore_threshold=True, include_encodings=(name, "latin-1"), no_match_encoding="latin-1"
+            small,
+            ignore_threshold=True,
+            include_encodings=(name, "latin-1"),
+            no_match_encoding="latin-1",
+            empty_input_encoding="latin-1",  # as is a letter whose small one the encoding has not
         )
         matches = {codecs.lookup(match["encoding"] or name).name: match["confidence"] for match in found_as}
         seldom = SELDOM.get(encoding, 1) * (OF_FEW if {*ICELANDIC} & {*text.lower()} else 1)

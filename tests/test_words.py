@@ -327,6 +327,14 @@ def test_what_may_be_in_several_encodings_or_in_none_is_refused(tmp_path, conten
         read_words(tmp_path / "a.txt")
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_letter_that_is_not_in_utf_8_warns_of_nothing_that_is_not_ours(tmp_path):
+    for byte in range(0x80, 0x100):
+        (tmp_path / "a.txt").write_bytes(bytes([byte]))
+        with suppress(ValueError):
+            words_in(tmp_path / "a.txt")
+
+
 def test_of_several_encodings_the_one_of_this_machine_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr("locale.getpreferredencoding", lambda _: "cp1255")
     (tmp_path / "a.txt").write_bytes("בית".encode("cp1255"))
