@@ -315,6 +315,9 @@ class Settings:
         """
         try:
             entries = json.loads(text.removeprefix("\ufeff"))  # which some editors put in front
+            json.dumps(entries, ensure_ascii=False).encode()  # JSON can name half of a character; no file can hold it
+        except UnicodeEncodeError:
+            raise ValueError("These are no settings: they hold half of a character. Type the words anew.") from None
         except (ValueError, RecursionError) as error:
             raise ValueError(f"These are no settings: the file is not JSON ({error}).") from None
         is_ours = isinstance(entries, dict) and ("proxyclip_settings" in entries or "words" in entries)

@@ -185,6 +185,7 @@ def test_settings_in_utf_16_and_without_models_are_read(page, tmp_path, encoding
     [
         (b"\xff\xfe\x00", "the file is no text"),
         (b"[1]", "These are no settings"),
+        (b'{"words": "\\ud800, sky"}', "These are no settings: they hold half of a character"),
         (pc.Settings("OpenAI B/99", "DINO B/8", "sky").to_json().encode(), "No CLIP is called"),
     ],
 )
