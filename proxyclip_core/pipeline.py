@@ -33,7 +33,7 @@ from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine import across
 from proxyclip_core.refine.scope import scopes_of
-from proxyclip_core.settings import ACROSS, SETTINGS, default
+from proxyclip_core.settings import SETTINGS, default, fusion_and_reach
 from proxyclip_core.types import (
     ClassLogits,
     DenseFeatures,
@@ -212,9 +212,8 @@ class Stages:
         regions: of "proxy" alone: where they are given, a patch attends within its own and such as are like it; see
         `refine.scope`. Raises ValueError where they are of another picture.
         """
-        fusion = str(SETTINGS["fusion"].check(fusion or self.fusion))
-        if fusion == ACROSS:
-            fusion, reach = "proxy", "anchors"
+        fusion, reach = fusion_and_reach(fusion or self.fusion, reach)
+        SETTINGS["fusion"].check(fusion)
         SETTINGS["reach"].check(reach)
         self._check_features(features)
         features = features.to(self.device)

@@ -257,6 +257,11 @@ def default(name: str) -> Any:
     return SETTINGS[name].default
 
 
+def fusion_and_reach(fusion: str, reach: str) -> tuple[str, str]:
+    """Both, where the one word ACROSS may stand for them."""
+    return ("proxy", "anchors") if fusion == ACROSS else (fusion, reach)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that a segmentation depends on besides the picture and the machine.
@@ -287,11 +292,9 @@ class Settings:
     computed_with: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.fusion == ACROSS:
-            object.__setattr__(self, "fusion", "proxy")
-            object.__setattr__(self, "reach", "anchors")
+        spelled = dict(zip(("fusion", "reach"), fusion_and_reach(self.fusion, self.reach)))
         for name, row in SETTINGS.items():
-            object.__setattr__(self, name, row.check(getattr(self, name)))
+            object.__setattr__(self, name, row.check(spelled.get(name, getattr(self, name))))
         check_threshold(self.threshold, self.background != "none")
 
     @property
