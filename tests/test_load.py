@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.load.crowd import Crowd
+from tests.load.remote_page import RemotePage
 from tests.serving import page_around
 
 
 @pytest.fixture(scope="module")
-def crowd(tiny_model) -> Crowd:
-    """Three visitors, who have done at once all that visitors do."""
+def address(tiny_model) -> Iterator[str]:
     with page_around(tiny_model) as url:
-        found = Crowd(url, users=3)
-        found.act_once()
+        yield url
+
+
+@pytest.fixture(scope="module")
+def crowd(address) -> Crowd:
+    """Three visitors, who have done at once all that visitors do."""
+    found = Crowd(address, users=3)
+    found.act_once()
     return found
 
 
@@ -44,8 +52,17 @@ def test_an_answer_of_another_visitor_would_be_noticed(crowd):
 def test_the_report_names_what_was_measured(crowd):
     crowd.seconds = 2.0
     text = crowd.report()
-    told = ("answered requests a second", "p95", "wrong answers: 0", "place in the queue", "failed: 0")
+    told = ("requests a second", "actions a second", "p95", "wrong answers: 0", "place in the queue", "failed: 0")
     assert all(name in text for name in told)
+
+
+def test_what_goes_on_for_ever_is_given_up_and_has_failed(address):
+    page = RemotePage(address, patience=0.01)
+    page.open()
+    assert [(one.outcome, one.said) for one in page.made] == [("failed", "still goes on")]
+    page.patience = 60
+    page.open()
+    assert {one.outcome for one in page.made[1:]} == {"answered"}
 
 
 def test_the_report_says_from_when_on_the_memory_stays():

@@ -87,10 +87,12 @@ class Crowd:
         by_name = defaultdict(list)
         for one in answered:
             by_name[one.name].append(one.seconds)
+        acted = sum(visitor.acted for visitor in self.visitors)
         unknown_place = max((one.unknown_place for one in made), default=0)  # a server that ended has answered nothing
         lines = [
             f"{self.users} visitors, {self.seconds:.0f} s: {len(made)} requests, {len(answered)} answered",
             f"answered requests a second: {len(answered) / self.seconds:.2f}",
+            f"actions a second, with all that follows from each: {acted / self.seconds:.2f}",
             _times("all", [one.seconds for one in answered]),
             _times("ticks of a slider", [seconds for name in TICKS for seconds in by_name[name]]),
             *(_times(name, seconds) for name, seconds in sorted(by_name.items())),

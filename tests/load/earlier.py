@@ -13,6 +13,8 @@ from tests.load.visitor import Visitor
 class EarlierVisitor(Visitor):
     """Asks what a visitor of today asks, and takes whatever comes."""
 
+    patience = 60  # two listeners of that page can wake each other for ever
+
     def see(self) -> None:
         if not self.page.said():
             self.page.download(self.page["overlay"])

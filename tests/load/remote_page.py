@@ -34,10 +34,13 @@ class Request:
 
 
 class RemotePage(Page):
-    """One visit to the page at an address. made: its requests."""
+    """One visit to the page at an address. made: its requests.
 
-    def __init__(self, address: str) -> None:
-        self.address, self.made = address, list[Request]()
+    patience: seconds that one action may take, with all that follows from it; what is not over then has failed.
+    """
+
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+        self.address, self.patience, self.made = address, patience, list[Request]()
         found = httpx.get(f"{address}config", timeout=PATIENCE, trust_env=False).json()
         super().__init__(served(found), StateHolder(), uuid.uuid4().hex)
 
@@ -77,7 +80,12 @@ class RemotePage(Page):
         self._came = asyncio.Event()
         api = f"{self.address}gradio_api/"
         async with httpx.AsyncClient(base_url=api, timeout=PATIENCE, trust_env=False, verify=False) as self._http:
-            await super()._until_quiet(first)
+            start = time.monotonic()
+            try:
+                await asyncio.wait_for(super()._until_quiet(first), self.patience)
+            except asyncio.TimeoutError:
+                self._deferred.clear()
+                return self._note(SimpleNamespace(name="an action"), start, start, "failed", "still goes on")
             if self._reader is not None:
                 await self._reader
 

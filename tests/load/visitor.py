@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from proxyclip_core.drawing.overlay import picture_at
-from tests.load.remote_page import RemotePage
+from tests.load.remote_page import PATIENCE, RemotePage
 
 ACTIONS = {  # what people do, and how often
     "new_picture": 2,
@@ -32,16 +32,19 @@ KNOWN = ["hill", "cow", "house", "tree", "sea", "road", "sun", "pig"]  # everybo
 
 
 class Visitor:
-    """number: tells visitors apart, from 0. wrong: answers that were another's; said: messages of the page.
+    """number: tells visitors apart, from 0. wrong: answers that were another's; said: messages of the page; acted: how
+    often what they did was answered, with all that followed from it.
 
     settings: control -> value, what is set before anything is asked for.
     """
 
+    patience: float = PATIENCE  # seconds until an action is given up
+
     def __init__(self, address: str, number: int, settings: Mapping[str, Any] | None = None) -> None:
-        self.page, self.number, self.settings = RemotePage(address), number, settings or {}
+        self.page, self.number, self.settings = RemotePage(address, self.patience), number, settings or {}
         self.random, self.round = random.Random(number), 0
         self.wrong, self.said = list[str](), list[str]()
-        self.beta, self.is_behind = 0.0, True
+        self.beta, self.is_behind, self.acted = 0.0, True, 0
 
     def arrive(self) -> None:
         self.page.open()
@@ -69,6 +72,7 @@ class Visitor:
             self.said.append(said)
             self.is_behind = True
         if not self.is_behind:
+            self.acted += 1
             self.look()
 
     def new_picture(self) -> None:
