@@ -31,7 +31,7 @@ class Crowd:
         self.visitors: list[Visitor] = []
         self.broken: list[str] = []  # visitors whose program ended with an error
         self.memory: list[tuple[float, float]] = []  # seconds since the beginning, MB
-        self.seconds, self.cpu_seconds = 0.0, 0.0
+        self.seconds, self.cpu_seconds, self.own_cpu_seconds = 0.0, 0.0, 0.0
 
     @property
     def wrong(self) -> list[str]:
@@ -53,7 +53,7 @@ class Crowd:
 
     def act_for(self, seconds: float, process: int | None = None) -> Iterator[str]:
         """Lets them act for so long; now and then a line with the requests so far, and the process's memory."""
-        start, before = time.monotonic(), cpu_seconds(process)
+        start, before, own_before = time.monotonic(), cpu_seconds(process), time.process_time()
 
         def act(visitor: Visitor) -> None:
             while time.monotonic() < start + seconds:
@@ -66,7 +66,7 @@ class Crowd:
                 _, running = wait(running, timeout=LOOK_SECONDS)
                 self.seconds, found = time.monotonic() - start, resident_megabytes(process)
                 self.memory += [(self.seconds, found)] if found else []
-                self.cpu_seconds = cpu_seconds(process) - before
+                self.cpu_seconds, self.own_cpu_seconds = cpu_seconds(process) - before, time.process_time() - own_before
                 yield f"{self.seconds:5.0f} s {len(self.requests()):6d} requests" + (
                     f" {found:6.0f} MB" if found else ""
                 )
@@ -103,7 +103,11 @@ class Crowd:
             _counted("said on the page", [text for visitor in self.visitors for text in visitor.said]),
         ]
         if self.cpu_seconds:
-            lines.append(f"the server's CPU time: {1000 * self.cpu_seconds / max(1, len(answered)):.0f} ms a request")
+            a_request = 1000 / max(1, len(answered))
+            lines.append(
+                f"CPU time a request: {self.cpu_seconds * a_request:.0f} ms of the server, "
+                f"{self.own_cpu_seconds * a_request:.0f} ms of the visitors"
+            )
         if self.memory:
             lines.append(_over_time(self.memory))
         return "\n".join(lines)

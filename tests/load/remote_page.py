@@ -18,6 +18,7 @@ from gradio.state_holder import StateHolder
 from tests.page import Page
 
 PATIENCE = 300  # seconds for one answer
+KEPT_SECONDS = 2  # that an idle connection is used again: the server closes it after 5
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ class RemotePage(Page):
     """
 
     def __init__(self, address: str, patience: float = PATIENCE) -> None:
-        self.address, self.patience, self.made = address, patience, list[Request]()
-        found = httpx.get(f"{address}config", timeout=PATIENCE, trust_env=False).json()
+        self.patience, self.made = patience, list[Request]()
+        # One for all, as a browser keeps its connections: to make one takes as long as what many requests ask for.
+        options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False}
+        self._kept = httpx.Client(base_url=address, limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS), **options)
+        found = self._kept.get("config").json()
         super().__init__(served(found), StateHolder(), uuid.uuid4().hex)
 
     def open(self) -> None:
@@ -50,27 +54,25 @@ class RemotePage(Page):
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:
         """A file -> its value for a component."""
-        files = {"files": (name, content)}
-        answer = httpx.post(f"{self.address}gradio_api/upload", files=files, timeout=PATIENCE, trust_env=False)
+        answer = self._kept.post("gradio_api/upload", files={"files": (name, content)})
         return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def download(self, value: dict[str, Any]) -> bytes:
         """The file that a component shows."""
-        answer = httpx.get(f"{self.address}gradio_api/file={value['path']}", timeout=PATIENCE, trust_env=False)
-        return answer.raise_for_status().content
+        return self._kept.get(f"gradio_api/file={value['path']}").raise_for_status().content
 
     def call(self, api_name: str, **given: Any) -> list[Any]:
         """What a program is answered, without the page; [] where it is not."""
         start, fn = time.monotonic(), SimpleNamespace(name=f"/{api_name}")
-        with httpx.Client(base_url=f"{self.address}gradio_api/call/v2/", timeout=PATIENCE, trust_env=False) as http:
-            try:
-                event = self._read_answer(http.post(api_name, json=given))["event_id"]
-                text = http.get(f"{api_name}/{event}").text
-                if "event: complete" not in text:
-                    raise _Unanswered("failed", text)
-            except _Unanswered as unanswered:
-                self._note(fn, start, None, *unanswered.args)
-                return []
+        endpoint = f"gradio_api/call/v2/{api_name}"
+        try:
+            event = self._read_answer(self._kept.post(endpoint, json=given))["event_id"]
+            text = self._kept.get(f"{endpoint}/{event}").text
+            if "event: complete" not in text:
+                raise _Unanswered("failed", text)
+        except _Unanswered as unanswered:
+            self._note(fn, start, None, *unanswered.args)
+            return []
         self._note(fn, start, start, "answered")
         return json.loads(text.rpartition("data: ")[2])
 
@@ -78,7 +80,7 @@ class RemotePage(Page):
         self._letters: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self._reader: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
-        api = f"{self.address}gradio_api/"
+        api = self._kept.base_url.join("gradio_api/")
         async with httpx.AsyncClient(base_url=api, timeout=PATIENCE, trust_env=False, verify=False) as self._http:
             start = time.monotonic()
             try:
