@@ -16,7 +16,7 @@ import pytest
 from tests.load.crowd import cpu_seconds, resident_megabytes
 from tests.serving import app_and_process
 from tests.stranger import Stranger
-from tests.test_bad_inputs import (
+from tests.strangers.bad_inputs import (
     FILES,
     HELD,
     NARROW,

@@ -1,0 +1,105 @@
+"""Pictures and other files that strangers may send, through one running page."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+import pytest
+
+from demo import limits
+from tests.stranger import said_by
+from tests.strangers.bad_inputs import (
+    FILES,
+    NARROW,
+    NOISE,
+    QUICK,
+    REFUSED,
+    SENT,
+    SVG,
+    TAKEN,
+    UPLOADING,
+    bomb,
+    flat,
+    is_fit_for_strangers,
+    png,
+    shown,
+)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_picture_is_refused_with_the_reason(stranger, name):
+    served, text = stranger.call(picture=stranger.upload(name, REFUSED[name]), words="sky, tree", **QUICK)
+    assert not served and is_fit_for_strangers(text) and "inside" not in text
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_odd_pictures_are_taken(stranger, name):
+    served, text = stranger.call(picture=stranger.upload(name, TAKEN[name]), words="sky, tree", **QUICK)
+    assert served, text
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_very_narrow_pictures_are_taken_or_refused_in_words(stranger, name):
+    served, text = stranger.call(picture=stranger.upload(name, NARROW[name]), words="sky, tree", **QUICK)
+    assert served or (is_fit_for_strangers(text) and "inside" not in text), text
+
+
+def test_a_file_of_200_megabytes_is_refused_before_it_has_come(url):
+    asking = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
+    asking.putrequest("POST", "/gradio_api/upload")
+    asking.putheader("content-type", UPLOADING)
+    asking.putheader("content-length", "200000000")
+    asking.endheaders(b"--x\r\n")
+    answer = asking.getresponse()
+    assert answer.status == 413 and b"at most" in answer.read()
+
+
+def test_an_upload_for_which_there_is_no_room_is_refused(stranger, monkeypatch):
+    monkeypatch.setattr(limits, "LEAST_FREE_BYTES", 10**18)
+    answer = stranger.http.post("upload", files={"files": ("a.png", png(NOISE))})
+    assert answer.status_code == 507 and "no room left" in said_by(answer)
+
+
+@pytest.mark.parametrize("endpoint", ["segment", "attention", "words"])
+def test_only_uploaded_files_are_read_and_no_address_is_fetched(stranger, endpoint):
+    more: dict[str, Any] = {"segment": {"words": "sky"}, "attention": {"x": 1, "y": 1}, "words": {"vocabulary": "sky"}}[
+        endpoint
+    ]
+    for sent in SENT:
+        served, text = stranger.call(endpoint, picture=sent, **more)
+        assert not served and is_fit_for_strangers(text) and "inside" not in text, (sent, text)
+
+
+def test_calls_of_programs_take_no_visitors_place(page, picture):
+    for _ in range(limits.SESSIONS + 1):
+        page.call(picture=picture, words="")
+    page.ask(page.event("score-class", "input"))
+    assert not shown(page, "message")
+
+
+@pytest.mark.parametrize("control", ["inside-label-map", "load", "words-file"])
+def test_so_it_is_with_other_files(page, control):
+    for sent in SENT:
+        page.set(control, sent)
+        said, _ = page.ask(page.event(control, "upload"))
+        assert is_fit_for_strangers(said), sent
+
+
+@pytest.mark.parametrize(("control", "name"), [(control, name) for control in FILES for name in FILES[control]])
+def test_files_that_hold_no_settings_or_words_are_said(page, control, name):
+    page.set(control, page.upload(name, FILES[control][name]))
+    said, _ = page.ask(page.event(control, "upload"))
+    assert not said or "Error" in said  # a chain that ends; what there is to say was said
+    assert is_fit_for_strangers(page.told) and "inside" not in page.told
+
+
+@pytest.mark.parametrize(
+    "content", [SVG, b"", bomb(30_000, 30_000), png(NOISE), flat(1, 1, "L"), png(NOISE, "JPEG"), png(NOISE)[:99]]
+)
+def test_files_that_are_no_label_map_are_said(page, content):
+    page.set("held-view", json.dumps("inside/truth"))
+    page.set("inside-label-map", page.upload("labels.png", content))
+    said, _ = page.ask(page.event("inside-label-map", "upload"))
+    assert is_fit_for_strangers(said or shown(page, "inside-note")) and "inside (" not in shown(page, "inside-note")

@@ -1,0 +1,118 @@
+"""Addresses, requests that make no sense, and the queue that everybody's requests wait in."""
+
+from __future__ import annotations
+
+import copy
+import http.client
+
+import httpx
+import pytest
+
+from demo import limits
+from tests.serving import ROOT
+from tests.stranger import Stranger, said_by
+from tests.strangers.bad_inputs import QUICK, UPLOADING, is_fit_for_strangers, segmenting
+
+CLOSED = ["proxy=https://example.hf.space/x", "file=https://example.org/x", "file=http://127.0.0.1:9", "deep_link"]
+CLOSED += ["file=/etc/passwd", f"file={ROOT}/app.py", "file=../../etc/passwd", "file=%2e%2e/%2e%2e/etc/passwd"]
+CLOSED += ["stream/a/b/1/playlist-file", "vibe-code", "custom_component/a/b/c/d", "file/https://example.org"]
+
+
+@pytest.mark.parametrize("address", CLOSED)
+def test_the_server_fetches_nothing_and_hands_out_no_file_of_its_own(stranger, address):
+    answer = stranger.http.get(address)
+    assert answer.status_code in (403, 404) and is_fit_for_strangers(answer.text.replace(str(ROOT), ""))
+
+
+@pytest.mark.parametrize("address", ["monitoring", "monitoring/summary", "gradio_api/deep_link?session_hash=a"])
+def test_nobody_looks_at_what_others_do(url, address):
+    assert httpx.get(f"{url}{address}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("queue/join", b"["),
+        ("queue/join", b"[" * 1_000_000),
+        ("queue/join", b'{"data": [], "fn_index": 99999, "session_hash": "a"}'),
+        ("queue/join", b'{"data": [], "fn_index": -1, "session_hash": "a"}'),
+        ("queue/join", b'{"data": [], "fn_index": NaN, "session_hash": "a"}'),
+        ("queue/join", b'{"data": 3, "fn_index": 1, "session_hash": "a"}'),
+        ("queue/join", b'{"data": [], "fn_index": 1}'),
+        ("run/segment", b'{"data": []}'),
+        ("call/nothing", b'{"data": []}'),
+        ("call/v2/nothing", b"{}"),
+        ("call/v2/segment", b'{"nothing": 1}'),
+        ("call/v2/segment", b"[]"),
+        ("cancel", b"{}"),
+        ("upload", b"\xff" * 100),
+        ("queue/join", b" " * (limits.REQUEST_BYTES + 1)),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_requests_that_make_no_sense_are_refused_in_words(stranger, address, body):
+    answer = stranger.http.post(address, content=body, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500 and is_fit_for_strangers(answer.text)
+
+
+@pytest.mark.parametrize(("address", "kind"), [("queue/join", "application/json"), ("upload", UPLOADING)])
+def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch, address, kind):
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.05)
+    asking = http.client.HTTPConnection(url.removeprefix("http://").rstrip("/"), timeout=30)
+    asking.putrequest("POST", f"/gradio_api/{address}")
+    asking.putheader("content-type", kind)
+    asking.putheader("content-length", "100")
+    asking.endheaders(b"--x\r\n")  # and no more
+    assert asking.getresponse().status in (400, 408)
+
+
+# The queue
+
+
+def test_a_visitor_whose_requests_wait_is_told_so(url, picture, tiny_model, monkeypatch):
+    import threading
+
+    going, go_on, embed = threading.Event(), threading.Event(), tiny_model.embed
+
+    def waiting(self, *given):
+        going.set()
+        return go_on.wait(30) and embed(*given)
+
+    monkeypatch.setattr(type(tiny_model), "embed", waiting)
+    visitor, other = Stranger(url), Stranger(url)
+    for name, value in (QUICK | {"picture": picture, "words": "hill, cow"}).items():
+        visitor.set(name, value), other.set(name, value)
+    try:
+        answers = [visitor.join(segmenting(visitor))]
+        assert going.wait(30)  # it waits no more
+        answers += [visitor.join(segmenting(visitor)) for _ in range(1 + limits.WAITING_EACH)]
+        assert [answer.status_code for answer in answers] == [200] * (1 + limits.WAITING_EACH) + [429]
+        assert "requests are waiting already" in said_by(answers[-1])
+        assert other.join(segmenting(other)).status_code == 200
+    finally:
+        go_on.set()
+
+
+def test_sixty_four_visitors_at_once_are_served_or_told(stranger):
+    visitors = [copy.copy(stranger) for _ in range(64)]
+    for number, visitor in enumerate(visitors):
+        visitor.session = f"visitor {number}"
+    joined = [visitor.join(visitor.event("background", "input")) for visitor in visitors]
+    assert {answer.status_code for answer in joined} <= {200, 429}
+    for visitor, answer in zip(visitors, joined):
+        if answer.status_code == 200:
+            assert visitor.answer(answer.json()["event_id"])["success"]
+
+
+def test_a_visitor_who_leaves_in_the_middle_is_no_burden(url, picture):
+    visitor = Stranger(url)
+    for name, value in (QUICK | {"picture": picture, "words": "lake, boat"}).items():
+        visitor.set(name, value)
+    event = segmenting(visitor)
+    joined = visitor.join(event).json()["event_id"]
+    with visitor.http.stream("GET", "queue/data", params={"session_hash": visitor.session}) as lines:
+        next(lines.iter_lines())  # and away
+    waiting = visitor.join(event).json()["event_id"]
+    for event_id in (waiting, joined):
+        cancelled = {"session_hash": visitor.session, "fn_index": event["id"], "event_id": event_id}
+        assert visitor.http.post("cancel", json=cancelled).status_code == 200
