@@ -17,11 +17,13 @@ from PIL import Image
 from demo.answers import save_load
 from demo.answers.errors import UserError
 from demo.models import Download
+from demo.tabs.parts import script
 from proxyclip_core.settings import Settings
 from tests.browser.visit import PHONE, expect, needs_browser, opened_with_result
 from tests.serving import OneModel, page_around
 
 pytestmark = needs_browser
+IN_VIEW = "Math.abs(document.querySelector('#overlay').getBoundingClientRect().top) < 100"  # below the tabs
 
 
 def test_a_result_is_there_when_the_page_opens(visit, with_examples):
@@ -283,7 +285,26 @@ def test_on_a_phone_segment_brings_the_result_into_view(visit, small, picture):
     opened = visit(small, PHONE)
     opened.ask(picture, "sky, hill")
     opened.until_result()
-    opened.page.wait_for_function("Math.abs(document.querySelector('#overlay').getBoundingClientRect().top) < 100")
+    opened.page.wait_for_function(IN_VIEW)
+
+
+def test_on_a_phone_it_stays_in_view_whatever_comes_above_it_until_somebody_scrolls(visit, small):
+    opened = visit(small, PHONE)
+    opened.until_quiet()
+    opened.page.evaluate("""() => {
+        window.grow = (pixels) => document.getElementById("picture").style.marginTop = `${pixels}px`;
+        addEventListener("scroll", () => grow(300), { once: true });  // while it is on its way
+    }""")
+    opened.page.evaluate(script("reveal"))
+    opened.page.wait_for_function("document.getElementById('picture').style.marginTop === '300px'")
+    opened.page.wait_for_function(IN_VIEW)
+    opened.box(opened.page.locator("#overlay"))  # until it has arrived
+    opened.page.mouse.move(200, 500)
+    opened.page.mouse.wheel(0, -5000)
+    opened.page.wait_for_function("scrollY === 0")
+    opened.page.evaluate("grow(600)")
+    opened.until_quiet()
+    assert opened.page.evaluate("scrollY") == 0
 
 
 def test_the_gallery_shows_small_pictures(visit, with_examples):
