@@ -13,19 +13,22 @@ from typing import Any
 from demo import limits
 
 
-def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
-    """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor;
-    calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one address in
-    all but one. So whatever a script asks for, there is a place for somebody else. One more place is for what takes
-    less than half as long as an average one of them: a slider is not to wait until a new picture is done.
+def side_by_side(
+    waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float], places: int = limits.AT_ONCE
+) -> list[Any]:
+    """Of the events that wait in one group, those that may be answered beside the ones that are being answered: one of
+    a visitor; calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one
+    address in all but one. So whatever a script asks for, there is a place for somebody else. One more place is for
+    what takes less than half as long as an average one of them: a slider is not to wait until a new picture is done.
 
-    seconds: what an event will take.
+    going: of every group. seconds: what an event will take. places: of this group, without the one more.
     """
     sessions = {event.session_hash for event in going}
+    going = [event for event in going if waiting and event.concurrency_id == waiting[0].concurrency_id]
     near = Counter(address_of(event.request) for event in going)
-    crowded = {address for address, count in near.items() if address and count >= max(1, limits.AT_ONCE - 1)}
-    may_call = sum(map(is_call, going)) < max(1, limits.AT_ONCE // 2)
-    most = fmean(map(seconds, going)) / 2 if len(going) >= limits.AT_ONCE else math.inf
+    crowded = {address for address, count in near.items() if address and count >= max(1, places - 1)}
+    may_call = sum(map(is_call, going)) < max(1, places // 2)
+    most = fmean(map(seconds, going)) / 2 if len(going) >= places else math.inf
     return [
         event
         for event in waiting

@@ -21,6 +21,7 @@ import numpy as np
 from gradio.state_holder import StateHolder
 from PIL import Image
 
+from demo.door import GROUPS
 from demo.visit import Visit
 
 USER_EVENTS = {"click", "input", "release", "submit", "blur", "upload", "select", "change", "tick", "clear", "stop"}
@@ -190,7 +191,8 @@ class Page:
         """Whether it went well."""
         self.requests.append(fn.name)
         target = self.demo.blocks.get(key)
-        group = self._groups.setdefault(fn.concurrency_id or fn._id, asyncio.Semaphore(_limit(fn)))
+        name = "model" if fn.concurrency_id in GROUPS else fn.concurrency_id or fn._id
+        group = self._groups.setdefault(name, asyncio.Semaphore(_limit(fn)))
         async with group if fn.queue is not False else asyncio.Semaphore():
             iterator, going, changed = None, True, dict[int, None]()
             while going:
@@ -247,7 +249,7 @@ class Page:
 
 def _limit(fn: Any) -> int:
     # Of one visitor one such event is answered at a time, see `Door.next_events`.
-    return 1 if fn.concurrency_limit == "default" or fn.concurrency_id == "model" else fn.concurrency_limit or 1000
+    return 1 if fn.concurrency_limit == "default" or fn.concurrency_id in GROUPS else fn.concurrency_limit or 1000
 
 
 def page_with_result(demo: gr.Blocks, picture: str | Path, words: str) -> Page:

@@ -56,7 +56,11 @@ PAGE, PROGRAM = Called("private"), Called("public")
 
 def asks(session: str, address: str = "127.0.0.1", fn: Any = PAGE, **more: Any) -> SimpleNamespace:
     """An event of gradio's queue. A call of curl has its own name for a session."""
-    named = {"_id": session if fn is PROGRAM else f"an event of {session}", "concurrency_id": "model"}
+    named = {
+        "_id": session if fn is PROGRAM else f"an event of {session}",
+        "concurrency_id": "model",
+        "enqueue_time": 0,
+    }
     return SimpleNamespace(session_hash=session, request=request_from(address), fn=fn, **named | more)
 
 
@@ -178,6 +182,23 @@ def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_tim
     assert door.next_events(choose) == ([again], False, "model")
     group.queue, door._queue.active_jobs = [ann], [[bob]]
     assert door.next_events(choose) is None and group.queue == [ann]  # there nothing runs beside another
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_who_moves_a_slider_waits_for_nobodys_new_picture_but_their_own(door, is_first):
+    pictures = [asks(f"picture {number}") for number in range(limits.AT_ONCE + 2)]
+    own, slider = (asks("ann", concurrency_id=name, enqueue_time=1) for name in ("model", "result"))
+    slider.enqueue_time += -1 if is_first else 1
+    queues = {"model": [own, pictures.pop()], "result": [slider]}
+    groups = {name: SimpleNamespace(queue=queue) for name, queue in queues.items()}
+    door._queue.event_queue_per_concurrency_id.update(groups)
+    door._queue.active_jobs = [[picture] for picture in pictures]
+
+    def choose():
+        return next((([group.queue.pop(0)], False, name) for name, group in groups.items() if group.queue), None)
+
+    assert door.next_events(choose) == (([slider], False, "result") if is_first else None)
+    assert groups["model"].queue == queues["model"] and groups["result"].queue == ([] if is_first else [slider])
 
 
 @pytest.mark.parametrize(

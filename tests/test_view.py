@@ -12,6 +12,7 @@ from PIL import Image
 
 from demo import limits
 from demo.answers.errors import GONE, NO_RESULT
+from demo.door import GROUPS
 from demo.menus import bytes_of
 from demo.ui import build_demo
 from tests.page import Page, file, page_with_result
@@ -69,7 +70,7 @@ def test_a_new_result_has_one_listener(demo):
 def test_only_events_that_run_one_at_a_time_give_the_visit_back(demo):
     states = {key for key, block in demo.blocks.items() if isinstance(block, gr.State)}
     writers = [fn for fn in demo.fns.values() if states & {block._id for block in fn.outputs}]
-    assert writers and {fn.concurrency_id for fn in writers} == {"model"}
+    assert writers and {fn.concurrency_id for fn in writers} == set(GROUPS)
 
 
 def test_six_quick_ticks_and_changes_of_tab_come_to_an_end(page):

@@ -22,7 +22,7 @@ from demo.examples import suits
 from demo.models import Download
 from demo.tabs import filling, slow, wording
 from demo.tabs import found as finding
-from demo.tabs.parts import EVERY, LATEST, ON_MODEL, PRIVATE, PROGRESS, QUICK, Page, Values, script
+from demo.tabs.parts import EVERY, LATEST, ON_MODEL, ON_RESULT, PRIVATE, PROGRESS, QUICK, Page, Values, script
 from demo.visit import Visit
 
 KEEP = """(shown, picture) => {
@@ -103,7 +103,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done += [filled.then(**estimating).then(on_menu, **busy) for filled in (models, *_wire_presets(page))]
     # While they move, by mouse or keys: no encoder runs, so the picture keeps up.
     sliders = [slider.input for slider in (q.threshold, q.beta, q.gamma)]
-    done.append(gr.on(sliders, on_change, **busy | {"show_progress": "hidden"}))
+    done.append(gr.on(sliders, on_change, **busy | ON_RESULT | {"show_progress": "hidden"}))
     for part in (finding, wording):
         done += part.wire(page, partial(_answer, page), busy)
     _wire_belonging(page, [*(segmented.then for segmented in done), *(fetch.failure for fetch in fetched)])

@@ -13,7 +13,7 @@ from demo.components import Drawn, Menu, Names, UploadButton, liked
 from demo.tabs.parts import (
     EVERY,
     LATEST,
-    ON_MODEL,
+    ON_RESULT,
     PRIVATE,
     QUICK,
     LinkParts,
@@ -196,5 +196,5 @@ def _wire_save(page: Page) -> None:
             return {q.message: message(""), parts.zip_file: parts.zip_file.move_resource_to_block_cache(path)}
 
     inputs, outputs = page.look | {held.visit, parts.formats, parts.wishes}, [q.message, parts.zip_file]
-    saved = parts.save.click(on_save, inputs, outputs, show_progress_on=parts.save, **ON_MODEL)
+    saved = parts.save.click(on_save, inputs, outputs, show_progress_on=parts.save, **ON_RESULT)
     saved.success(None, None, None, js=click_on(parts.zip_file))

@@ -12,7 +12,7 @@ import gradio as gr
 from demo.answers import segment
 from demo.components import SAME, set_to
 from demo.tabs import compare, inside, inside_alike, inside_figure, link
-from demo.tabs.parts import LATEST, ON_MODEL, PRIVATE, Page, Values
+from demo.tabs.parts import LATEST, ON_MODEL, ON_RESULT, PRIVATE, Page, Values
 from demo.visit import Visit
 
 
@@ -32,6 +32,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
         page.compare.slider,
     ]
     filling = {"inputs": inputs, "outputs": outputs, "show_progress_on": busy, **LATEST, **ON_MODEL}
+    looking = filling | ON_RESULT
 
     def on_result(values: Values) -> Any:
         """The one listener to a new result."""
@@ -47,7 +48,7 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     def on_changed(values: Values) -> Any:
         return fill(page, values, True) or gr.skip()
 
-    held.visit.change(on_result, **filling)
+    held.visit.change(on_result, **looking)
     tabs["segment"].select(None, None, held.view, js=set_to("segment"), **PRIVATE)
     # gradio dispatches the step after a script by itself; a listener of its own would wake the script again.
     tabs["inside"].select(None, held.section, held.view, js=SAME, **PRIVATE).then(on_opened, **filling)
@@ -55,12 +56,12 @@ def wire(page: Page, tabs: dict[str, gr.Tab]) -> None:
     for name, tab in page.inside.tabs.items():
         chosen = tab.select(None, None, [held.view, held.section], js=set_to(name, 2), **PRIVATE)
         chosen.then(on_opened, **filling)
-    gr.on([*inside.changes(page), *compare.changes(page)], on_changed, **filling)
-    inside.wire_seeds(page).then(on_changed, **filling)
+    gr.on([*inside.changes(page), *compare.changes(page)], on_changed, **looking)
+    inside.wire_seeds(page).then(on_changed, **looking)
     for chain in inside_alike.wire(page):
-        chain.then(on_changed, **filling)
+        chain.then(on_changed, **looking)
     for chosen in compare.wire_choices(page):
-        chosen.then(on_changed, **filling)
+        chosen.then(on_changed, **looking)
     compare.wire(page)
     link.wire(page)
     inside_figure.wire(page, inside.inputs(page), inside.read_view)
