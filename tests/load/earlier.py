@@ -25,7 +25,8 @@ class EarlierVisitor(Visitor):
     def look_inside(self) -> None:
         self.page.open_view("inside/attention")
         self.page.do("inside-picture", "select", data={"index": [self.random.randrange(100, 200)] * 2, "value": None})
-        self.page.download(self.page["inside-picture"])
+        if self.page["inside-picture"] is not None:
+            self.page.download(self.page["inside-picture"])
         self.page.open_view("segment")
 
     def call(self) -> None:

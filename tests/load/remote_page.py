@@ -87,9 +87,8 @@ class RemotePage(Page):
                 await asyncio.wait_for(super()._until_quiet(first), self.patience)
             except asyncio.TimeoutError:
                 self._deferred.clear()
-                return self._note(SimpleNamespace(name="an action"), start, start, "failed", "still goes on")
-            if self._reader is not None:
-                await self._reader
+                self._note(SimpleNamespace(name="an action"), start, start, "failed", "still goes on")
+        # The stream of answers is left here, as a page leaves it: one that is opened too late never ends by itself.
 
     async def _ask(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> bool:
         self.requests.append(fn.name)
