@@ -88,7 +88,9 @@ class RemotePage(Page):
             except asyncio.TimeoutError:
                 self._deferred.clear()
                 self._note(SimpleNamespace(name="an action"), start, start, "failed", "still goes on")
-        # The stream of answers is left here, as a page leaves it: one that is opened too late never ends by itself.
+            # The stream of answers is left, as a page leaves it: one that is opened too late never ends by itself.
+            if self._reader is not None and self._reader.cancel():
+                await asyncio.wait([self._reader])
 
     async def _ask(self, fn: Any, key: int | None, data: Any, sent: list[Any]) -> bool:
         self.requests.append(fn.name)
