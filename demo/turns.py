@@ -19,7 +19,7 @@ def side_by_side(
     """Of the events that wait in one group, those that may be answered beside the ones that are being answered: one of
     a visitor; calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one
     address in all but one. So whatever a script asks for, there is a place for somebody else. One more place is for
-    what takes less than half as long as an average one of them: a slider is not to wait until a new picture is done.
+    what takes less than half as long as an average one of them: new words are not to wait until a new picture is done.
 
     going: of every group. seconds: what an event will take. places: of this group, without the one more.
     """

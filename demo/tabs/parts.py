@@ -22,7 +22,8 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Encoders run for one visitor at a time; of one visitor one such event is answered at a time, see `Door.next_events`.
 # Only these give the visit back: one could undo another's otherwise.
 ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.AT_ONCE + 1, **PRIVATE}
-# What runs no encoder, but for what had to make room, is short, and does not wait until one of those is done.
+# What looks at a result in another way runs no encoder, unless what that gave had to make room. It has places of its
+# own, so that it does not wait until a new picture is done.
 ON_RESULT = ON_MODEL | {"concurrency_id": "result", "concurrency_limit": limits.LOOKS_AT_ONCE}
 QUICK: dict[str, Any] = {"show_progress": "hidden", **PRIVATE}
 # Of several that come while one is answered, the last. At most one listener of a component's event may be so: when its
