@@ -33,7 +33,7 @@ from demo import limits, stopping
 from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
 from demo.menus import bytes_of
-from demo.turns import address_of, in_turn, is_call, is_program, side_by_side
+from demo.turns import GROUPS, address_of, in_turn, is_call, is_program, side_by_side
 from demo.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 LOOK_SECONDS = 0.005  # between the queue's looks for work; gradio's own 0.001 keep a core busy with nothing else
 CPU = torch.device("cpu")
-# Of events that give a visit back, with their places, see `tabs.parts`.
-GROUPS = {"model": limits.AT_ONCE, "result": limits.LOOKS_AT_ONCE}
 NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
 WAITING = "{} of your requests are waiting already. Try again in about {} s."
 CROWDED = "Too many requests from your address are waiting already. Try again in about {} s."
@@ -188,24 +186,22 @@ class Door(Blocks):
         return self
 
     def next_events(self, choose: Callable[[], Any]) -> Any:
-        """What is answered next, as gradio chooses: but of those that give a visit back as `side_by_side` says, and of
-        one visitor's the first. It is one in all where models do not run on a CPU, in whose one thread each waits for
-        its turn."""
-        groups = {name: self._queue.event_queue_per_concurrency_id.get(name) for name in GROUPS}
-        held = {name: (group, group.queue) for name, group in groups.items() if group is not None}
+        """What is answered next, as gradio chooses: but of those that give a visit back as `side_by_side` says. It is
+        one in all where models do not run on a CPU, in whose one thread each waits for its turn."""
+        groups = [group for name, group in self._queue.event_queue_per_concurrency_id.items() if name in GROUPS]
+        held = [(group, group.queue) for group in groups]
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id in GROUPS]
         is_full = going and getattr(getattr(self, "models", None), "device", CPU) != CPU
-        waiting = sorted((event for _, queue in held.values() for event in queue), key=lambda event: event.enqueue_time)
-        first = {event.session_hash: event.concurrency_id for event in reversed(waiting)}  # where one's first one waits
-        for name, (group, queue) in held.items():
-            own = [event for event in queue if first[event.session_hash] == name]
-            group.queue = [] if is_full else side_by_side(own, going, self._seconds, GROUPS[name])
+        waiting = [event for _, queue in held for event in queue]
+        may_begin = [] if is_full else side_by_side(waiting, going, self._seconds)
+        for group, queue in held:
+            group.queue = [event for event in queue if event in may_begin]
         found = None
         try:
             found = choose()
             return found
         finally:
-            for group, queue in held.values():
+            for group, queue in held:
                 group.queue = [event for event in queue if not found or event not in found[0]]
 
     def _seconds(self, event: Any) -> float:

@@ -12,31 +12,39 @@ from typing import Any
 
 from demo import limits
 
+# Of events that give a visit back, with their places, see `tabs.parts`.
+GROUPS = {"model": limits.AT_ONCE, "result": limits.LOOKS_AT_ONCE}
 
-def side_by_side(
-    waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float], places: int = limits.AT_ONCE
-) -> list[Any]:
-    """Of the events that wait in one group, those that may be answered beside the ones that are being answered: one of
-    a visitor; calls of programs, each of which is a visitor to gradio, in half of the places, and what comes from one
-    address in all but one. So whatever a script asks for, there is a place for somebody else. One more place is for
-    what takes less than half as long as an average one of them: new words are not to wait until a new picture is done.
 
-    going: of every group. seconds: what an event will take. places: of this group, without the one more.
+def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
+    """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor,
+    and of one visitor's the first, whatever group it is in; in each group calls of programs, each of which is a visitor
+    to gradio, in half of the places, and what comes from one address in all but one. So whatever a script asks for,
+    there is a place for somebody else. One more place is for what takes less than half as long as an average one of
+    them: new words are not to wait until a new picture is done.
+
+    seconds: what an event will take.
     """
     sessions = {event.session_hash for event in going}
-    going = [event for event in going if waiting and event.concurrency_id == waiting[0].concurrency_id]
-    near = Counter(address_of(event.request) for event in going)
-    crowded = {address for address, count in near.items() if address and count >= max(1, places - 1)}
-    may_call = sum(map(is_call, going)) < max(1, places // 2)
-    most = fmean(map(seconds, going)) / 2 if len(going) >= places else math.inf
-    return [
-        event
-        for event in waiting
-        if event.session_hash not in sessions
-        and (may_call or not is_call(event))
-        and address_of(event.request) not in crowded
-        and seconds(event) < most
-    ]
+    latest_first = sorted(waiting, key=lambda event: event.enqueue_time)[::-1]
+    first = {event.session_hash: event.concurrency_id for event in latest_first}  # the group of a visitor's first event
+    found = []
+    for group, places in GROUPS.items():
+        beside = [event for event in going if event.concurrency_id == group]
+        near = Counter(address_of(event.request) for event in beside)
+        crowded = {address for address, count in near.items() if address and count >= max(1, places - 1)}
+        may_call = sum(map(is_call, beside)) < max(1, places // 2)
+        most = fmean(map(seconds, beside)) / 2 if len(beside) >= places else math.inf
+        found += [
+            event
+            for event in waiting
+            if event.concurrency_id == group == first[event.session_hash]
+            and event.session_hash not in sessions
+            and (may_call or not is_call(event))
+            and address_of(event.request) not in crowded
+            and seconds(event) < most
+        ]
+    return found
 
 
 def in_turn(events: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from gradio.state_holder import StateHolder
 from PIL import Image
 
-from demo.door import GROUPS
+from demo.turns import GROUPS
 from demo.visit import Visit
 
 USER_EVENTS = {"click", "input", "release", "submit", "blur", "upload", "select", "change", "tick", "clear", "stop"}
@@ -252,11 +252,16 @@ def _limit(fn: Any) -> int:
     return 1 if fn.concurrency_limit == "default" or fn.concurrency_id in GROUPS else fn.concurrency_limit or 1000
 
 
-def page_with_result(demo: gr.Blocks, picture: str | Path, words: str) -> Page:
-    """A visit with a result, by what takes little time."""
+def page_asking(demo: gr.Blocks, picture: str | Path, words: str, templates: str = "simple7") -> Page:
+    """A visit that asks for a result, by what takes little time, and has none yet."""
     page = Page(demo)
-    page.set("picture", file(picture))
-    page.set("windows", "whole")
-    page.set("templates", "simple7")
-    page.do("words", "submit", words)
+    for name, value in {"picture": file(picture), "words": words, "windows": "whole", "templates": templates}.items():
+        page.set(name, value)
+    return page
+
+
+def page_with_result(demo: gr.Blocks, picture: str | Path, words: str) -> Page:
+    """The same, with its result."""
+    page = page_asking(demo, picture, words)
+    page.do("words", "submit")
     return page

@@ -51,6 +51,17 @@ class OneModel:
         return []
 
 
+class Failing(OneModel):
+    """Raises `error`, where there is one."""
+
+    error: Exception | None = None
+
+    def get(self, clip, vfm, say=lambda done, text: None):
+        if self.error:
+            raise self.error
+        return self.model
+
+
 class TwoModels(OneModel):
     """Gives one model for "DINO B/8", another for "DINO B/16", and has no others."""
 

@@ -16,14 +16,13 @@ from gradio_client import Client, handle_file
 from demo import one_thread
 from demo.one_thread import in_one_thread
 from demo.ui import build_demo
-from tests.page import Page, file
-from tests.serving import OneModel, page_around
+from tests.page import Page, file, page_asking
+from tests.serving import Failing, OneModel, page_around
 
 
-class Downloading(OneModel):
+class Downloading(Failing):
     """Says twice how far it is; loading fails where `error` is set."""
 
-    error: Exception | None = None
     here = True
 
     def ready(self, clip, vfm):
@@ -34,11 +33,6 @@ class Downloading(OneModel):
 
         yield from (Download(clip, done, 2) for done in (1, 2))
 
-    def get(self, clip, vfm, say=lambda done, text: None):
-        if self.error:
-            raise self.error
-        return self.model
-
 
 @pytest.fixture(scope="module")
 def models(tiny_model) -> Downloading:
@@ -47,12 +41,7 @@ def models(tiny_model) -> Downloading:
 
 @pytest.fixture(scope="module")
 def asked(models, blocks_file) -> Page:
-    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
-    page.set("picture", file(blocks_file))
-    page.set("words", "unicorn, dragon")
-    page.set("windows", "whole")
-    page.set("templates", "none")
-    return page
+    return page_asking(build_demo(models, "OpenAI B/16", "DINO B/8"), blocks_file, "unicorn, dragon", "none")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from PIL import Image
 
 from demo import limits
 from demo.answers.errors import GONE, NO_RESULT
-from demo.door import GROUPS
 from demo.menus import bytes_of
+from demo.turns import GROUPS
 from demo.ui import build_demo
 from tests.page import Page, file, page_with_result
 from tests.serving import TwoModels

@@ -7,8 +7,8 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo.ui import build_demo
-from tests.page import Page, file
-from tests.serving import OneModel
+from tests.page import Page, file, page_asking
+from tests.serving import Failing, OneModel
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +21,6 @@ def portrait(blocks, tmp_path_factory) -> str:
     return str(path)
 
 
-class Failing(OneModel):
-    """Raises `error`, where there is one."""
-
-    error: Exception | None = None
-
-    def get(self, clip, vfm, say=lambda done, text: None):
-        if self.error:
-            raise self.error
-        return self.model
-
-
 @pytest.fixture(scope="module")
 def models(tiny_model) -> Failing:
     return Failing(tiny_model)
@@ -40,12 +29,7 @@ def models(tiny_model) -> Failing:
 @pytest.fixture(scope="module")
 def asked(models, portrait) -> Page:
     """With a picture and two words, and nothing done yet."""
-    page = Page(build_demo(models, "OpenAI B/16", "DINO B/8"))
-    page.set("picture", file(portrait))
-    page.set("words", "sky, tree")
-    page.set("windows", "whole")
-    page.set("templates", "simple7")
-    return page
+    return page_asking(build_demo(models, "OpenAI B/16", "DINO B/8"), portrait, "sky, tree")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from gradio.state_holder import StateHolder
 from tests.page import Page
 
 PATIENCE = 300  # seconds for one answer
+OPTIONS: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False}
 KEPT_SECONDS = 2  # that an idle connection is used again: the server closes it after 5
 
 
@@ -43,8 +44,7 @@ class RemotePage(Page):
     def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.patience, self.made = patience, list[Request]()
         # One for all, as a browser keeps its connections: to make one takes as long as what many requests ask for.
-        options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False}
-        self._kept = httpx.Client(base_url=address, limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS), **options)
+        self._kept = httpx.Client(base_url=address, limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS), **OPTIONS)
         found = self._kept.get("config").json()
         super().__init__(served(found), StateHolder(), uuid.uuid4().hex)
 
@@ -81,7 +81,7 @@ class RemotePage(Page):
         self._reader: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
         api = self._kept.base_url.join("gradio_api/")
-        async with httpx.AsyncClient(base_url=api, timeout=PATIENCE, trust_env=False, verify=False) as self._http:
+        async with httpx.AsyncClient(base_url=api, **OPTIONS) as self._http:
             start = time.monotonic()
             try:
                 await asyncio.wait_for(super()._until_quiet(first), self.patience)
