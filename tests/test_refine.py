@@ -269,6 +269,48 @@ def test_a_sample_of_the_patches_tells_nearly_which_are_the_nearest(rng):
     assert 0 < (exact - sampled).abs().max() < 0.1 * (exact - scores).abs().max()
 
 
+@pytest.fixture
+def overlapping(rng) -> tuple[torch.Tensor, torch.Tensor]:
+    """(features, places) of two windows of 12 x 12 patches, half of each on the other, where they nearly agree."""
+    picture = torch.rand(12, 18, 4, generator=rng)
+    windows = torch.cat([picture[:, :12].flatten(0, 1), picture[:, 6:].flatten(0, 1)])
+    features = windows * (1 + torch.rand(288, 1, generator=rng)) + 0.01 * torch.rand(288, 4, generator=rng)
+    return features, patches.grid_places([(0, 0), (0, 48)], (12, 12), (8.0, 8.0), torch.device("cpu"))
+
+
+def test_patches_of_one_place_are_one_node(overlapping, rng):
+    features, places = overlapping
+    graph = patch_graph(features, places, k=80, sampled=1000)
+    first, second = graph.nodes.unflatten(0, (2, 12, 12))
+    assert torch.equal(first[:, 6:], second[:, :6]) and len(graph.nodes.unique()) == len(graph.scale) == 12 * 18
+    scores = torch.rand(3, 288, generator=rng)
+    seen = graph.of_patches(graph.of_nodes(scores)).unflatten(1, (2, 12, 12))
+    left, right = scores.unflatten(1, (2, 12, 12)).unbind(1)
+    assert torch.allclose(seen[:, 0, :, 6:], (left[:, :, 6:] + right[:, :, :6]) / 2)
+    assert torch.equal(seen[:, 0, :, :6], left[:, :, :6]) and torch.equal(seen[:, 1, :, 6:], right[:, :, 6:])
+
+
+def test_the_links_between_nodes_are_those_of_their_mean_directions(overlapping):
+    features, places = overlapping
+    graph = patch_graph(features, places, k=80, sampled=1000)
+    directions, counts = torch.zeros(216, 4), torch.zeros(216, 1)
+    for node, feature in zip(graph.nodes.tolist(), torch.nn.functional.normalize(features, dim=1)):
+        directions[node] += feature
+        counts[node] += 1
+    at = torch.zeros(216, 2).index_copy(0, graph.nodes, places)
+    plain = patch_graph(directions / counts, at, k=60)  # 80 of 288 patches are 60 of 216
+    assert plain.nodes is None and torch.allclose(plain(torch.eye(216)), graph(torch.eye(216)), atol=1e-6)
+
+
+def test_windows_agree_where_they_overlap_once_patches_are_propagated(tiny_model, four_areas):
+    features = tiny_model.encode(four_areas, side=None, crop=56, stride=24)  # three patches
+    logits = tiny_model.classify(tiny_model.fuse(features), tiny_model.embed(WORDS))
+    assert features.layout.lefts[:2] == (0, 24) and logits.values.shape[-1] == 7
+    first, second = refine(logits, features, four_areas, "patches").values[:2]
+    assert torch.equal(first[..., 3:], second[..., :-3])
+    assert not torch.equal(logits.values[0, ..., 3:], logits.values[1, ..., :-3])
+
+
 def test_a_sample_of_none_of_the_nearest_is_refused(some_patches):
     with pytest.raises(ValueError, match="sampled is 0; expected 1 or more"):
         patch_graph(*some_patches, k=7, sampled=0)

@@ -8,8 +8,8 @@ function unpacked({ corners, count, directions, symmetric, mean }, bytes) {
   return corners.map((_, window) => {
     const scale = new Float32Array(bytes, 4 * window * directions, directions), from = codes + window * size;
     const offset = new Float32Array(bytes, 4 * (windows * directions + window * count), count);
-    const left = Float32Array.from(new Int8Array(bytes, from, size), (code, at) => code * scale[at % directions]);
-    const right = Float32Array.from(new Int8Array(bytes, symmetric ? from : from + windows * size, size));
+    const left = new Float32Array(new Int8Array(bytes, from, size)).map((code, at) => code * scale[at % directions]);
+    const right = new Float32Array(new Int8Array(bytes, symmetric ? from : from + windows * size, size));
     const room = { values: new Float32Array(count), similarity: new Float32Array(count) };
     return { count, directions, symmetric, mean: mean[window] ?? 0, left, right, offset, ...room };
   });

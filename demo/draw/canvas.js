@@ -34,7 +34,7 @@ async function read() {
   const classes = next.names.length; // a label past them is a line of a class that is hatched
   coming = Object.assign(next, {
     width, height, plates,
-    labels: Uint16Array.from(map, (value) => (value & mask) % classes),
+    labels: new Uint16Array(map).map((value) => (value & mask) % classes), // `from` with a function is 40 times slower
     scores: { width: scores.naturalWidth, height: scores.naturalHeight, values: pixels(scores) },
     tints: next.colours.map((colour) => parseInt(colour.slice(1), 16)),
   });

@@ -112,7 +112,8 @@ def _on_patches(
     graph = graph.to(values.device)
     queries = _contenders(values, rivals)
     scores = values[:, queries].float().movedim(1, -1).flatten(0, 2).T  # (q, P), in memory patch by patch
-    moved = propagate(graph, scores, alpha).unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
+    moved = graph.of_patches(propagate(graph, graph.of_nodes(scores), alpha))
+    moved = moved.unflatten(1, (layout.count, *grid_hw)).transpose(0, 1)
     return replace(logits, values=values.float().index_copy(1, queries, moved.contiguous()))
 
 

@@ -9,11 +9,12 @@ CVPR 2025. A patch is linked to the k patches of all windows whose features f ar
 with x the patches' places in pixels. `solver` moves the scores along these links. As windows that overlap see the same
 things, this also removes the seams between them.
 
-Axes: P patches of all windows one after the other, C width of the features, Q queries.
+Axes: P patches of all windows one after the other, N nodes, C width of the features, Q queries.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ ENTRIES_AT_ONCE = 1_000_000  # of the P x P similarities, 4 MB in float32; they 
 SAMPLED = 32  # of the k nearest stand for all of them in a picture, whose labels hardly change
 GOLDEN_RATIO = 0.5 * (1 + 5**0.5)  # whose multiples are spread evenly over 0..1
 NEGLIGIBLE = 1e-5  # for the weight of a link, where 1 is that of the most similar patch
+ROUNDED = 64  # of a pixel: what is nearer than that is one place
 APART = 1e-5  # by which the lengths of features differ
 # LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
 # into one another.
@@ -38,11 +40,12 @@ GAMMA, OUTPUTS_GAMMA = 3.0, 40.0
 
 @dataclass(frozen=True, eq=False)
 class PatchGraph(Movable):
-    """The links of P patches. A call moves scores along them once, which is the product that `solver` takes.
+    """The links of N nodes. A call moves scores along them once, which is the product that `solver` takes.
 
-    starts (P + 1,) int32, neighbours (M,) int32 and weights (M,): each pair of W once, in rows (CSR), where the second
-    patch comes after the first. back_starts, back_neighbours, back_weights: the same, where it comes before.
-    scale (P,): D^-1/2 of W. of: what else it belongs to, see `picture_graph`.
+    starts (N + 1,) int32, neighbours (M,) int32 and weights (M,): each pair of W once, in rows (CSR), where the second
+    node comes after the first. back_starts, back_neighbours, back_weights: the same, where it comes before.
+    scale (N,): D^-1/2 of W. of: what else it belongs to, see `picture_graph`.
+    nodes (P,): which node each patch is part of; None where each is one itself.
     """
 
     starts: torch.Tensor
@@ -53,14 +56,23 @@ class PatchGraph(Movable):
     back_weights: torch.Tensor
     scale: torch.Tensor
     of: tuple[Any, ...] = ()
+    nodes: torch.Tensor | None = None
+
+    def of_nodes(self, scores: torch.Tensor) -> torch.Tensor:
+        """(Q, P) -> (Q, N): the mean of each node's patches."""
+        return scores if self.nodes is None else _means(scores.T, self.nodes, len(self.scale)).T
+
+    def of_patches(self, scores: torch.Tensor) -> torch.Tensor:
+        """(Q, N) -> (Q, P): each patch takes what its node has."""
+        return scores if self.nodes is None else scores.T.index_select(0, self.nodes).T
 
     def __call__(self, scores: torch.Tensor) -> torch.Tensor:
-        """(Q, P) -> (Q, P): D^-1/2 W D^-1/2 times the scores of each query."""
+        """(Q, N) -> (Q, N): D^-1/2 W D^-1/2 times the scores of each query."""
         columns = (scores.T * self.scale[:, None]).contiguous()  # patch by patch, as is all that follows from it
         return self._moved(columns).mul_(self.scale[:, None]).T
 
     def _moved(self, columns: torch.Tensor) -> torch.Tensor:
-        """(P, Q) -> (P, Q): W times columns."""
+        """(N, Q) -> (N, Q): W times columns."""
         moved = _rows(self.starts, self.neighbours, self.weights) @ columns
         return moved.add_(_rows(self.back_starts, self.back_neighbours, self.back_weights) @ columns)
 
@@ -88,7 +100,8 @@ def patch_graph(
     features (P, C), of any length. places (P, 2): row and column of each patch in pixels of the resized picture; only
     differences count. k: links that a patch chooses, itself among them; all where there are fewer patches.
     sampled: how many of the k are looked for among as large a share of the patches, to tell how similar the k-th is; a
-    patch then chooses about k. None is exact.
+    patch then chooses about k. Patches of one place, where windows overlap, are also one node then, with the mean of
+    their directions, and k is smaller by the same share as the nodes are fewer. None is exact.
     Raises ValueError for k < 1, sampled < 1 or gamma <= 0.
     """
     if k < 1:
@@ -97,8 +110,12 @@ def patch_graph(
         raise ValueError(f"sampled is {sampled}; expected 1 or more of the k links, or None for all of them.")
     if not gamma > 0:
         raise ValueError(f"gamma is {gamma}; expected a number above 0 (LPOSS uses 3).")
-    features, (y, x) = _apart(F.normalize(features.float(), dim=1)), places.float().T.contiguous()
+    features, places, nodes = F.normalize(features.float(), dim=1), places.float(), None
+    if sampled is not None:
+        features, places, nodes = _one_a_place(features, places)
     count = len(features)
+    k = k if nodes is None else math.ceil(k * count / len(nodes))
+    features, (y, x) = _apart(features), places.T.contiguous()
     least = _least_similarities(features, k, gamma, sampled or k)
     found: list[tuple[torch.Tensor, ...]] = []
     band = max(1, ENTRIES_AT_ONCE // count)
@@ -119,9 +136,28 @@ def patch_graph(
     order = column.argsort(stable=True)
     starts, back_starts = (F.pad(ends.bincount(minlength=count).cumsum(0), (1, 0)).int() for ends in (row, column))
     back = back_starts, row.index_select(0, order), weight.index_select(0, order)
-    graph = PatchGraph(starts, column, weight, *back, weight.new_ones(count), of)
+    graph = PatchGraph(starts, column, weight, *back, weight.new_ones(count), of, nodes)
     degrees = graph._moved(weight.new_ones(count, 1))[:, 0]
     return replace(graph, scale=degrees.rsqrt().nan_to_num_(posinf=0))  # a patch without links keeps its scores
+
+
+def _one_a_place(
+    features: torch.Tensor, places: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """(P, C) unit length, (P, 2) -> (N, C) unit length, (N, 2), and which of these each patch became part of (P,), None
+    where all are at different places."""
+    row, column = (places - places.amin(dim=0)).mul_(ROUNDED).round_().long().unbind(1)
+    wide = column.max() + 1
+    found, nodes = (row * wide + column).unique(return_inverse=True)
+    if len(found) == len(nodes):
+        return features, places, None
+    return F.normalize(_means(features, nodes, len(found)), dim=1), _means(places, nodes, len(found)), nodes
+
+
+def _means(rows: torch.Tensor, groups: torch.Tensor, count: int) -> torch.Tensor:
+    """(P, C), group of each row (P,) -> (count, C)."""
+    sums = rows.new_zeros(count, rows.shape[1]).index_add_(0, groups, rows)
+    return sums.div_(groups.bincount(minlength=count)[:, None])
 
 
 def _apart(features: torch.Tensor) -> torch.Tensor:

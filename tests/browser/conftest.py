@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,20 +40,32 @@ def small(tiny_model) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def idle():
+    """(viewport, scheme) -> browser contexts that no visit is using. A third of what opening the page takes is to fetch
+    and to compile its files, which they have."""
+    return defaultdict(list)
+
+
 @pytest.fixture
-def visit(browser):
+def visit(browser, idle):
     from tests.browser.visit import DESKTOP, Visit
 
     visits = []
 
     def go(url: str, viewport=DESKTOP, scheme="light", late=""):
-        visits.append(Visit(browser, url, viewport, scheme, late))
-        return visits[-1]
+        kind = (*viewport.values(), scheme)
+        context = idle[kind].pop() if idle[kind] else browser.new_context(viewport=viewport, color_scheme=scheme)
+        visits.append((kind, Visit(context, url, late)))
+        return visits[-1][1]
 
     yield go
-    for opened in visits:
+    for kind, opened in visits:
         print(opened.errors, opened.page.evaluate(IMAGES))  # pytest shows it where a test failed
-        opened.context.close()
+        for page in opened.context.pages:
+            page.close()
+        opened.context.clear_permissions()
+        idle[kind].append(opened.context)
 
 
 @pytest.fixture

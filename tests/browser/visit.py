@@ -65,11 +65,15 @@ DESKTOP, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
 class Visit:
-    """A page that is open, with everything that its console and its requests said."""
+    """A page that is open, with everything that its console and its requests said.
 
-    def __init__(self, browser, url: str, viewport: dict[str, int], scheme: str, late: str = "") -> None:
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        self.page = self.context.new_page()
+    context: of a browser, which may have the page's files; what the page has kept there is removed.
+    """
+
+    def __init__(self, context, url: str, late: str = "") -> None:
+        self.context, self.page = context, context.new_page()
+        kept = {"origin": "/".join(url.split("/")[:3]), "storageTypes": "cookies,local_storage"}
+        context.new_cdp_session(self.page).send("Storage.clearDataForOrigin", kept)
         self.page.add_init_script(EVENTS)
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
