@@ -16,8 +16,8 @@ from proxyclip_core.interrupt import interruptible
 
 # Of the values that one event used, those that are made again soonest leave first.
 DISPENSABLE = (
-    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas", "words"),
-    *("compact", "graph"),
+    *("picture", "dense", "logits", "refined", "presence", "result", "overlay", "layers", "canvas"),
+    *("compact", "graph", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
 # Large for the time that it takes to make it again: kept of what is asked for or was just used alone. What is drawn is

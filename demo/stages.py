@@ -30,8 +30,9 @@ from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.word_cache import private_to
-from proxyclip_core.refine import BY_GRAPH, BY_SAM
+from proxyclip_core.refine import BY_COLOURS, BY_GRAPH, BY_SAM
 from proxyclip_core.refine.patches import PatchGraph
+from proxyclip_core.refine.pixels import ColourGraph
 from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
@@ -136,10 +137,10 @@ class Stages(Kept):
         is_kept = settings.scope == "regions" and settings.fusion == "proxy"
         return self.regions(settings) if is_kept else None
 
-    def graph(self, settings: pc.Settings | None = None) -> PatchGraph:
-        """The links of the VFM's patches, which know no words either."""
+    def graph(self, settings: pc.Settings | None = None) -> PatchGraph | ColourGraph:
+        """The links of the VFM's patches or of the picture's pixels, as `refine` takes them. No word changes them."""
         s = settings or self.settings
-        return self._value(self._keys(s)["graph"], lambda: self.model(s).patch_graph(self.features(s)).to("cpu"))
+        return self._value(self._keys(s)["graph"], lambda: self._link(s))
 
     def dense(self, settings: pc.Settings | None = None) -> pc.DenseFeatures:
         self._check_time(settings or self.settings, "dense")
@@ -306,6 +307,12 @@ class Stages(Kept):
         windows, _, *grid_hw = dense.tokens.shape
         limits.check_scores(windows * grid_hw[0] * grid_hw[1], len(words.queries))
         return model.classify(dense.to(model.device), words).to("cpu")
+
+    def _link(self, s: pc.Settings) -> PatchGraph | ColourGraph:
+        model = self.model(s)
+        if s.refine in BY_COLOURS:
+            return model.colour_graph(self.picture(), s.refine).to("cpu")
+        return model.patch_graph(self.features(s)).to("cpu")
 
     def _refine(self, s: pc.Settings) -> pc.Refined:
         logits, picture = self.logits(s), self.picture()

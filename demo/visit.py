@@ -16,7 +16,7 @@ from PIL import Image
 import proxyclip_core as pc
 from proxyclip_core.picture_cost import metered
 from proxyclip_core.picture_file import FORMATS
-from proxyclip_core.refine import BY_SAM
+from proxyclip_core.refine import BY_COLOURS, BY_SAM
 
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
 
@@ -128,7 +128,7 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
     stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
-    stages["graph"] = vfm
+    stages["graph"] = (picture, s.refine) if s.refine in BY_COLOURS else vfm
     stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result}
     stages |= {"overlay": result, "layers": result}
     stages["presence"] = (dense, words)

@@ -21,7 +21,7 @@ from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.clip import early_layers
 from proxyclip_core.models.diffusion import WIDTH
 from proxyclip_core.models.registry import USUAL_SAM
-from proxyclip_core.refine import BY_GRAPH, BY_SAM
+from proxyclip_core.refine import BY_COLOURS, BY_PATCHES, BY_SAM
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import templates_of
 
@@ -104,14 +104,15 @@ def operations(
     found["dense"] = windows * values + attending
     found["logits"] = 2.0 * windows * patches * clip.embedding * len(queries)
     found["graph"] = found["refined"] = 0.0
-    if s.refine in BY_GRAPH:
+    if s.refine in BY_PATCHES:
         every = windows * patches
         found["graph"] = every**2 * (2.0 * (vfm or clip.tower).width + PAIR)
         found["refined"] = float(every * LINKS * len(queries))
     if s.refine in REFINING:
         side, once, each = REFINING[s.refine]
         pixels = prod(size_hw) * min(1.0, side / max(size_hw)) ** 2
-        found["refined"] += pixels * (once + each * len(queries)) * ENTRY
+        found["graph" if s.refine in BY_COLOURS else "refined"] += pixels * once * ENTRY
+        found["refined"] += pixels * each * len(queries) * ENTRY
     found["result"] = len(queries) * (prod(size_hw) * ENTRY + 2.0 * windows * patches * size_hw[1])
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +12,10 @@ from proxyclip_core import presence
 from proxyclip_core import refine as refinement
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
-from proxyclip_core.picture import ImageLike, read_image
+from proxyclip_core.picture import ImageLike, picture_digest, read_image
 from proxyclip_core.pipeline import Stages, check_same_clip, stage
 from proxyclip_core.refine.patches import PatchGraph
+from proxyclip_core.refine.pixels import ColourGraph
 from proxyclip_core.refine.regions import paint
 from proxyclip_core.settings import SETTINGS, Settings, default
 from proxyclip_core.types import (
@@ -99,8 +101,24 @@ class Beyond(Stages):
 
         Raises ValueError without a VFM.
         """
-        device = self.device if self.device.type in refinement.WITH_SPARSE else torch.device("cpu")
-        return refinement.picture_graph(features, device=device, **settings)
+        return refinement.picture_graph(features, device=self._sparse_device(), **settings)
+
+    @stage
+    def colour_graph(self, image: ImageLike, method: str = "quick") -> ColourGraph:
+        """The links of the picture's pixels, for `refine(..., method, graph=...)` with one choice of words, models or
+        settings after another. method: "quick" or "pixels", with its own dilations and working size.
+
+        Raises ValueError for another method, and as `read_image`.
+        """
+        if method not in refinement.BY_COLOURS:
+            raise ValueError(f"method is {method!r}; expected one of {', '.join(refinement.BY_COLOURS)}.")
+        picture, ways = read_image(image), signature(refinement.METHODS[method]).parameters
+        dilations, long_side = (ways[name].default for name in ("dilations", "long_side"))
+        device = self._sparse_device()
+        return refinement.picture_colours(picture, picture_digest(picture), dilations, long_side, device)
+
+    def _sparse_device(self) -> torch.device:
+        return self.device if self.device.type in refinement.WITH_SPARSE else torch.device("cpu")
 
     @stage
     def refine(

@@ -14,7 +14,7 @@ from proxyclip_core.attention import resample_patches, unit_patches
 from proxyclip_core.refine.across import attend_across, attend_to_anchors
 from proxyclip_core.refine.patches import grid_places, patch_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
-from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.pixels import colour_graph
 from proxyclip_core.refine.solver import solve
 from proxyclip_core.settings import default
 
@@ -61,7 +61,7 @@ def _pamr(name: str, case: Case, meta: dict[str, Any]) -> RefineOutcome:
     mean, std = (torch.tensor(meta[key]).view(3, 1, 1) for key in ("mean", "std"))
     image = (case["image"].permute(2, 0, 1).float() / 255 - mean) / std
     logits = F.interpolate(case["logits"][None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
-    refined = refine_pixels(image, logits, dilations=meta["dilations"], rounds=meta["iterations"])
+    refined = colour_graph(image, meta["dilations"])(logits, meta["iterations"])
     return RefineOutcome(name, "pamr", {"refined": (_largest(refined - case["refined"]), BOUND)})
 
 

@@ -34,7 +34,7 @@ def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     lines = {name: rows.measure_row(row, name, tiny_runner) for name, row in known.items()}
     lines["classes"] = rows.many_classes(tiny_runner, size_hw=(150, 200))
     assert lines["evaluate"].seconds > 0 and "pictures/s" in lines["evaluate"].note
-    assert all(lines[name].seconds > 0 for name in ("quick", "pixels", "patches", "patches-again"))
+    assert all(lines[name].seconds > 0 for name in ("quick", "quick-again", "pixels", "patches", "patches-again"))
     assert "above 'none'" in lines["patches"].note
     for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes"):
         assert lines[name].seconds > 0, lines[name].note

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from proxyclip_core import ClassLogits, ImageFeatures, PixelLogits, readout
-from proxyclip_core.refine import across, patches, pixels, refine
+from proxyclip_core.refine import BY_COLOURS, across, patches, pixels, refine
 from proxyclip_core.refine.patches import patch_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
-from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.pixels import colour_graph
 from proxyclip_core.refine.solver import propagate, solve
 
 WORDS = "red; crimson, green, blue, yellow"
@@ -85,6 +85,31 @@ def test_a_graph_that_is_kept_gives_the_same(tiny_model, logits, features, four_
     assert torch.equal(kept.values, tiny_model.refine(logits, features, four_areas, method).values)
 
 
+@pytest.mark.parametrize("method", BY_COLOURS)
+def test_a_graph_of_colours_serves_whatever_the_words_are(tiny_model, features, logits, four_areas, method):
+    graph = tiny_model.colour_graph(four_areas, method)
+    other = tiny_model.classify(tiny_model.fuse(features, beta=1.5), tiny_model.embed("red, sand"))
+    for given in (logits, other):
+        kept, made = (tiny_model.refine(given, features, four_areas, method, **more) for more in ({"graph": graph}, {}))
+        assert torch.equal(kept.values, made.values)
+
+
+def test_a_graph_of_other_colours_is_refused(tiny_model, features, logits, four_areas):
+    for image, ways in ((four_areas, {"long_side": 50}), (four_areas[::-1], {})):
+        with pytest.raises(ValueError, match="another picture or working size"):
+            tiny_model.refine(logits, features, four_areas, "quick", graph=tiny_model.colour_graph(image), **ways)
+
+
+def test_a_graph_of_colours_is_of_a_method_that_has_one(tiny_model, four_areas):
+    with pytest.raises(ValueError, match="method is 'patches'; expected one of pixels, quick"):
+        tiny_model.colour_graph(four_areas, "patches")
+
+
+def test_scores_of_another_size_are_refused(halves):
+    with pytest.raises(ValueError, match=r"The image is \(20, 30\), the scores \(2, 20, 31\)"):
+        colour_graph(halves)(torch.rand(2, 20, 31), 1)
+
+
 def test_a_graph_of_other_features_is_refused(tiny_model, logits, features, four_areas):
     for change in ({"picture": "other"}, {"facet": "keys"}, {"vfm_id": "other"}):
         graph = tiny_model.patch_graph(replace(features, **change))
@@ -104,7 +129,7 @@ def test_without_a_vfm_there_is_no_graph_of_patches(logits, features, four_areas
         ("none", {"k": 3}, "no setting k; it has: none"),
         ("pixels", {"steps": 3}, "no setting steps; it has: dilations, rounds, on, rivals, long_side"),
         ("pixels", {"dilations": ()}, "expected one or more distances"),
-        ("pixels", {"rounds": -1}, "rounds -1"),
+        ("pixels", {"rounds": -1}, "rounds is -1"),
         ("pixels", {"on": "labels"}, "on is 'labels'; expected one of scores, logits"),
         ("pixels", {"rivals": -1}, "rivals is -1"),
         ("pixels", {"long_side": 0}, "long_side is 0"),
@@ -161,7 +186,7 @@ def test_refined_scores_are_those_of_the_softmax_refined(logits, features, four_
     blocks = [block for _, _, block in readout.PatchReader(logits.layout, logits.values).blocks()]
     scores = (torch.cat(blocks, dim=1) * readout.LOGIT_SCALE).softmax(dim=0)
     image = torch.from_numpy(four_areas.copy()).permute(2, 0, 1) / 255
-    expected = refine_pixels(image, scores, dilations=(1, 3), rounds=2)
+    expected = colour_graph(image, (1, 3))(scores, 2)
     for number, name in ((2, "green"), (4, "yellow")):
         assert refined.scores(name) == pytest.approx(expected[number].numpy(), abs=1e-5)
 
@@ -206,7 +231,7 @@ def test_a_large_picture_is_refined_coarser_and_answered_at_its_size(logits, fea
 
 
 def test_pixels_moves_a_border_to_where_the_colours_change(halves):
-    refined = refine_pixels(halves, shifted_scores(), dilations=(1, 2, 4, 8), rounds=10)
+    refined = colour_graph(halves, (1, 2, 4, 8))(shifted_scores(), 10)
     assert (refined.argmax(dim=0) == (halves[0] > 0.5)).all()
 
 
@@ -217,17 +242,17 @@ def test_the_pixel_graph_moves_a_border_to_where_the_colours_change(halves):
 
 def test_queries_are_refined_each_on_its_own(halves, monkeypatch, rng):
     scores = torch.rand(7, 20, 30, generator=rng)
-    together = refine_pixels(halves, scores)
+    together = colour_graph(halves)(scores, 10)
     monkeypatch.setattr(pixels, "QUERIES_AT_ONCE", 2)
     monkeypatch.setattr(pixels, "WEIGHTS_AT_ONCE", 10_000)  # seven rows, so that the last band has fewer
     monkeypatch.setattr(pixels, "COLOURS_AT_ONCE", 30_000)
-    assert torch.allclose(refine_pixels(halves, scores), together, atol=1e-6)
+    assert torch.allclose(colour_graph(halves)(scores, 10), together, atol=1e-6)
 
 
 def test_the_scale_of_the_colours_makes_no_difference(halves, rng):
     scores = torch.rand(2, 20, 30, generator=rng)
     shifted = torch.tensor([0.3, -2.0, 1.0]).view(3, 1, 1)
-    assert torch.allclose(refine_pixels(halves * 4 + shifted, scores), refine_pixels(halves, scores), atol=1e-4)
+    assert torch.allclose(colour_graph(halves * 4 + shifted)(scores, 10), colour_graph(halves)(scores, 10), atol=1e-4)
 
 
 def test_patches_take_over_the_scores_of_those_that_are_like_them(rng):

@@ -18,6 +18,7 @@ from demo.kept import nbytes
 from demo.stages import Stages
 from demo.visit import Asked, Visit, keys_of
 from proxyclip_core.models.registry import CLIP_MODELS, VFM_MODELS
+from proxyclip_core.refine import BY_GRAPH
 from proxyclip_core.windows import plan_windows
 from tests.serving import OneModel
 
@@ -76,7 +77,7 @@ def test_the_first_time_everything_runs(make, asked, blocks):
         ({"clip": "OpenAI B/32"}, {"words", *FROM_FEATURES}, {"clip": 1, "vfm": 1, "text": 1}),
         ({"fusion": "clip"}, FROM_DENSE, {}),
         ({"fusion": "values", "beta": 2.0}, FROM_DENSE, {}),
-        ({"refine": "pixels"}, {"refined", *SHOWN}, {}),
+        ({"refine": "pixels"}, {"graph", "refined", *SHOWN}, {}),
         ({"refine": "patches", "beta": 1.4}, {"graph", "refined", *FROM_DENSE}, {}),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
@@ -92,8 +93,8 @@ def test_with_a_threshold_nothing_is_refined_again(make, asked):
     assert set(make(changed(refined, threshold=0.3), make(refined)).ran) == SHOWN
 
 
-@pytest.mark.parametrize("refine", ["patches", "pixels+"])
-def test_the_graph_of_patches_is_kept_whatever_words_and_beta_are(make, asked, refine):
+@pytest.mark.parametrize("refine", BY_GRAPH)
+def test_the_graph_is_kept_whatever_words_and_beta_are(make, asked, refine):
     before = make(changed(asked, refine=refine))
     found = make(changed(asked, refine=refine, words="sky, hill", beta=1.4), before)
     assert "graph" in before.ran and "refined" in found.ran and "graph" not in found.ran

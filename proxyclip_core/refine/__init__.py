@@ -29,7 +29,7 @@ from proxyclip_core import readout
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine.patches import PatchGraph, graph_of, picture_graph
 from proxyclip_core.refine.pixel_graph import pixel_graph
-from proxyclip_core.refine.pixels import refine_pixels
+from proxyclip_core.refine.pixels import ColourGraph, colour_graph
 from proxyclip_core.refine.regions import vote
 from proxyclip_core.refine.solver import propagate
 from proxyclip_core.settings import SETTINGS
@@ -42,7 +42,9 @@ ON = ("scores", "logits")
 SMALLEST_SCORE = 1e-30  # whose logarithm is still finite
 WITH_SPARSE = ("cpu", "cuda")  # devices for which torch multiplies sparse matrices; for others the CPU does
 BY_SAM = ("sam", "sam-prompts")  # the methods that ask SAM
-BY_GRAPH = ("patches", "pixels+")  # those that move scores along the graph of patches
+BY_PATCHES = ("patches", "pixels+")  # those that move scores along the graph of patches
+BY_COLOURS = ("pixels", "quick")  # and along the graph of colours
+BY_GRAPH = BY_PATCHES + BY_COLOURS
 
 
 @torch.no_grad()
@@ -55,7 +57,7 @@ def refine(
     settings, for "patches": `k`, `gamma`, `sigma`, `power` and `alpha` of LPOSS; `rivals`; `graph`, in place of the
         first four, which `ProxyCLIP.patch_graph` gives: it is the larger part of the work, and no word changes it.
         For "pixels" and "quick": `dilations` and `rounds` of PAMR; `on`, whether softmax "scores" or "logits" are
-        refined; `rivals` and `long_side`.
+        refined; `rivals` and `long_side`; `graph`, in place of `dilations`, which `ProxyCLIP.colour_graph` gives.
         For "pixels+": `tau`, `radius` and `alpha` of LPOSS+; `rivals` and `long_side`; `graph` as above.
         For "sam": `regions`, which `ProxyCLIP.regions` gives. For "sam-prompts": `views` and `model`, of
         `ProxyCLIP.sam_views` and `.sam_model`; `score`, `area`, `iou` and `most` as in `prompts.prompt`.
@@ -127,15 +129,20 @@ def _on_pixels(
     on: str = "logits",
     rivals: int | None = 1,
     long_side: int | None = 640,
+    graph: ColourGraph | None = None,
 ) -> PixelLogits:
     if on not in ON:
         raise ValueError(f"on is {on!r}; expected one of {', '.join(ON)}.")
-    queries, maps, total, image = _at_pixels(logits, picture, rivals, long_side, with_total=on == "scores")
+    if graph is None:
+        graph = picture_colours(picture, logits.picture, dilations, long_side, logits.values.device)
+    elif graph.of != (logits.picture, _working_size(logits.layout.size_hw, long_side)):
+        raise ValueError("The graph is of another picture or working size. Make that of these.")
+    queries, maps, total = _at_pixels(logits, rivals, long_side, with_total=on == "scores")
+    graph = graph.to(maps.device)
     if on == "logits":
-        values = refine_pixels(image, maps, dilations=dilations, rounds=rounds)
+        values = graph(maps, rounds)
     else:
-        scores = maps.sub_(total).mul_(readout.LOGIT_SCALE).exp_()
-        refined = refine_pixels(image, scores, dilations=dilations, rounds=rounds)
+        refined = graph(maps.sub_(total).mul_(readout.LOGIT_SCALE).exp_(), rounds)
         # Back to logits, whose softmax together with the queries that were not refined gives these scores again.
         values = refined.clamp_(min=SMALLEST_SCORE).log_().div_(readout.LOGIT_SCALE).add_(total)
     return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)
@@ -151,9 +158,10 @@ def _quick(
     on: str = "scores",
     rivals: int | None = 1,
     long_side: int | None = 448,
+    graph: ColourGraph | None = None,
 ) -> PixelLogits:
-    ways: dict[str, Any] = {"dilations": dilations, "rounds": rounds, "on": on}
-    return _on_pixels(logits, features, picture, **ways, rivals=rivals, long_side=long_side)
+    ways: dict[str, Any] = {"dilations": dilations, "rounds": rounds, "on": on, "rivals": rivals}
+    return _on_pixels(logits, features, picture, **ways, long_side=long_side, graph=graph)
 
 
 def _on_pixel_graph(
@@ -169,7 +177,8 @@ def _on_pixel_graph(
     graph: PatchGraph | None = None,
 ) -> PixelLogits:
     logits = _on_patches(logits, features, picture, graph=graph)
-    queries, maps, _, image = _at_pixels(logits, picture, rivals, long_side)
+    queries, maps, _ = _at_pixels(logits, rivals, long_side)
+    image = _colours(picture, long_side, maps.device)
     values = propagate(pixel_graph(image, tau=tau, radius=radius), maps, alpha)
     return PixelLogits(logits.layout, values, queries, logits.values, logits.vocabulary, logits.picture)
 
@@ -213,13 +222,29 @@ METHODS: dict[str, Callable[..., Refined]] = {
 }
 
 
+def picture_colours(
+    picture: np.ndarray, digest: str, dilations: Sequence[int], long_side: int | None, device: torch.device
+) -> ColourGraph:
+    """The graph of the colours of a picture (H, W, 3) uint8, with this digest, at a working size. It belongs to the
+    picture and that size alone, which `of` holds; models, words, beta and gamma change nothing."""
+    image = _colours(picture, long_side, device)
+    return colour_graph(image, dilations, (digest, tuple(image.shape[1:])))
+
+
+def _colours(picture: np.ndarray, long_side: int | None, device: torch.device) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) in 0..1, at the working size."""
+    size_hw = _working_size((picture.shape[0], picture.shape[1]), long_side)
+    pixels = torch.from_numpy(resized(picture, size_hw).copy()).to(device)
+    return pixels.permute(2, 0, 1).float().div_(255).contiguous()
+
+
 def _at_pixels(
-    logits: ClassLogits, picture: np.ndarray, rivals: int | None, long_side: int | None, with_total: bool = False
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    logits: ClassLogits, rivals: int | None, long_side: int | None, with_total: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What the methods on pixels begin with, at their working size.
 
-    Returns the queries (q,) that are worked on, their logits (q, H, W), the logarithm of the sum of the exponentials
-    of all queries' logits, on the logits' scale (H, W; zeros unless asked for), and the image (3, H, W) in 0..1.
+    Returns the queries (q,) that are worked on, their logits (q, H, W), and the logarithm of the sum of the
+    exponentials of all queries' logits, on the logits' scale (H, W; zeros unless asked for).
     """
     height, width = _working_size(logits.layout.size_hw, long_side)
     queries = _contenders(logits.values, rivals)
@@ -232,8 +257,7 @@ def _at_pixels(
         for rows, _, block in reader.blocks():
             total[rows] += block.sub_(reader.highest).mul_(readout.LOGIT_SCALE).exp_().sum(dim=0)
         total.log_().div_(readout.LOGIT_SCALE).add_(reader.highest)
-    pixels = torch.from_numpy(resized(picture, (height, width)).copy()).to(maps.device)
-    return queries, maps, total, pixels.permute(2, 0, 1).float().div_(255).contiguous()
+    return queries, maps, total
 
 
 def _working_size(size_hw: tuple[int, int], long_side: int | None) -> tuple[int, int]:

@@ -21,44 +21,60 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from proxyclip_core.interrupt import checkpoint
+from proxyclip_core.types import Movable
 
 WEIGHTS_AT_ONCE = 1_000_000  # weights of a band: 4 MB
 COLOURS_AT_ONCE = 300_000  # differences of colours that are looked at together, 1 MB: a core's cache holds them
 QUERIES_AT_ONCE = 16  # floats of a cache line
 
 
-def refine_pixels(
-    image: torch.Tensor,
-    scores: torch.Tensor,
-    *,
-    dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
-    rounds: int = 10,
-) -> torch.Tensor:
-    """Scores (Q, H, W) float32 after some rounds of refinement, as a new tensor of that shape.
+@dataclass(frozen=True, eq=False)
+class ColourGraph(Movable):
+    """How much of its neighbours' scores each pixel takes. A call moves scores along these links.
 
-    image (3, H, W) float32: the colours, in any affine scale. scores: cosines or softmax scores; those of different
-    queries do not meet, so a few of them can be refined alone.
-    dilations: distances of the neighbours in pixels; NACLIP takes (8, 16). Beyond the picture its edge is repeated.
-    Raises ValueError for dilations or rounds that cannot be, or a picture of another size.
+    weights (H, W, O) float32: w, whose sum over O is 1. of: what else it belongs to.
     """
-    if not dilations or min(dilations) < 1 or rounds < 0:
+
+    weights: torch.Tensor
+    dilations: tuple[int, ...]
+    of: tuple[Any, ...] = ()
+
+    def __call__(self, scores: torch.Tensor, rounds: int) -> torch.Tensor:
+        """(Q, H, W) float32 -> the same after some rounds, as a new tensor. Scores of different queries do not meet, so
+        a few of them can be refined alone. Raises ValueError for rounds below 0, or scores of another size."""
+        if rounds < 0:
+            raise ValueError(f"rounds is {rounds}; expected 0 or more.")
+        if self.weights.shape[:2] != scores.shape[1:]:
+            size_hw = tuple(self.weights.shape[:2])
+            raise ValueError(f"The image is {size_hw}, the scores {tuple(scores.shape)}; H and W must agree.")
+        refined = torch.empty_like(scores, memory_format=torch.contiguous_format)
+        bands = _in_bands(self.weights, self.dilations)
+        chunks = -(-len(scores) // QUERIES_AT_ONCE)
+        for some, into in zip(scores.tensor_split(chunks), refined.tensor_split(chunks)):
+            into.copy_(_rounds(some, bands, max(self.dilations), rounds))
+        return refined
+
+
+def colour_graph(
+    image: torch.Tensor, dilations: Sequence[int] = (1, 2, 4, 8, 12, 24), of: tuple[Any, ...] = ()
+) -> ColourGraph:
+    """The links between the pixels of an image (3, H, W) float32: the colours, in any affine scale.
+
+    dilations: distances of the neighbours in pixels; NACLIP takes (8, 16). Beyond the picture its edge is repeated.
+    Raises ValueError for dilations that cannot be.
+    """
+    if not dilations or min(dilations) < 1:
         raise ValueError(
-            f"dilations are {tuple(dilations)} and rounds {rounds}; expected one or more distances of at least 1 "
-            "pixel, such as (8, 16), and 0 or more rounds."
+            f"dilations are {tuple(dilations)}; expected one or more distances of at least 1 pixel, such as (8, 16)."
         )
-    if image.shape[1:] != scores.shape[1:]:
-        raise ValueError(f"The image is {tuple(image.shape)}, the scores {tuple(scores.shape)}; H and W must agree.")
-    refined = torch.empty_like(scores, memory_format=torch.contiguous_format)
-    bands = _in_bands(_weights(image, dilations), dilations)
-    chunks = -(-len(scores) // QUERIES_AT_ONCE)
-    for some, into in zip(scores.tensor_split(chunks), refined.tensor_split(chunks)):
-        into.copy_(_rounds(some, bands, max(dilations), rounds))
-    return refined
+    return ColourGraph(_weights(image, dilations), tuple(dilations), of)
 
 
 def _weights(image: torch.Tensor, dilations: Sequence[int]) -> torch.Tensor:

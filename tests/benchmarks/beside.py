@@ -25,7 +25,7 @@ OURS: dict[str, dict[str, Any]] = {
     "evaluate": {"task": "our_evaluation", **ADE},
     "folder": {"task": "our_folder", **FOLDER},
     **{name: {"task": "our_refinement", **refinement_job(name)} for name in REFINEMENTS},
-    "patches-again": {"task": "our_refinement_again", **refinement_job("patches")},
+    **{f"{name}-again": {"task": "our_refinement_again", **refinement_job(name)} for name in ("quick", "patches")},
 }
 
 

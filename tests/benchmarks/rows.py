@@ -294,7 +294,10 @@ def rows_for(device: str, precision: str) -> dict[str, Row]:
         "settings": settings,
         "click": click,
         **{name: partial(refinement, name=name) for name in REFINEMENTS},
-        "patches-again": partial(refinement, name="patches", task="our_refinement_again"),
+        **{
+            f"{name}-again": partial(refinement, name=name, task="our_refinement_again")
+            for name in ("quick", "patches")
+        },
         **({"first": first_masks} if device != "cpu" else {}),
         "memory": memory,
         "classes": many_classes,

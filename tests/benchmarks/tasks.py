@@ -23,6 +23,7 @@ from proxyclip_core import ProxyCLIP, Settings, Vocabulary, evaluate, folder_dat
 from proxyclip_core.folders import Found, Output, Segmenter, map_pictures
 from proxyclip_core.folders.ray_data import LOCAL, map_on_ray
 from proxyclip_core.models.word_cache import WordCache
+from proxyclip_core.refine import BY_COLOURS
 from proxyclip_core.windows import plan_windows
 from tests import reference
 from tests.benchmarks.jobs import Job
@@ -109,10 +110,11 @@ def our_refinement(model: ProxyCLIP, job: Job) -> Call:
 
 
 def our_refinement_again(model: ProxyCLIP, job: Job) -> Call:
-    """The same with other words for a picture, or another beta: its graph of patches is there."""
+    """The same with other words for a picture, or another beta: its graph is there."""
     image, words = picture(job.size_hw), vocabulary(model, job.classes)
     features = model.encode(image, job.side, job.windows)
-    logits, graph = model.classify(model.fuse(features, BETA, GAMMA), words), model.patch_graph(features)
+    logits = model.classify(model.fuse(features, BETA, GAMMA), words)
+    graph = model.colour_graph(image, job.refine) if job.refine in BY_COLOURS else model.patch_graph(features)
     return lambda: {"logits": model.refine(logits, features, image, job.refine, graph=graph)}
 
 
