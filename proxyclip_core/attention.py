@@ -28,6 +28,8 @@ from proxyclip_core.interrupt import checkpoint
 ENTRIES_AT_ONCE = 2_000_000
 
 STAGES = ("cosine", "normalised", "softmax")
+# No entry of A lies between this and 0, as similarities near beta m differ by 1e-9 or more: "above it" is "0 or more".
+BELOW_0 = -torch.finfo(torch.float32).tiny
 
 
 def unit_patches(features: torch.Tensor) -> torch.Tensor:
@@ -64,13 +66,13 @@ def attention_rows(
     if stage == "cosine":
         return similarity
     scores = similarity.sub_(beta * mean).mul_(gamma)  # A, in place: this matrix is the largest of the whole method
-    masked = scores < 0
-    if scopes is not None:
-        masked |= out_of_scope(scopes, rows)
     # A patch always attends to itself. Where a picture is nearly uniform, beta m exceeds every similarity, the whole
     # row would be masked and softmax would give NaN.
-    masked.scatter_(1, rows[:, None], False)  # by index, a GPU would be waited for at every block
-    scores.masked_fill_(masked, float("-inf"))
+    own = scores.gather(1, rows[:, None])  # by index, a GPU would be waited for at every block
+    F.threshold(scores, BELOW_0, float("-inf"), inplace=True)
+    if scopes is not None:
+        scores.masked_fill_(out_of_scope(scopes, rows), float("-inf"))
+    scores.scatter_(1, rows[:, None], own)
     return scores if stage == "normalised" else scores.softmax(dim=-1)
 
 
@@ -101,9 +103,9 @@ def proxy_attention(
     mean = similarity_mean(patches)
     count = patches.shape[1]
     fused = torch.empty_like(values, memory_format=torch.contiguous_format)
+    at_once = max(1, ENTRIES_AT_ONCE // count)
     for window in range(len(patches)):
         columns = values[window].T.contiguous()  # (D, N): F.linear takes V transposed, and CPUs have it quicker
-        at_once = max(1, ENTRIES_AT_ONCE // count)
         for first in range(0, count, at_once):
             checkpoint()
             rows = torch.arange(first, min(first + at_once, count), device=patches.device)

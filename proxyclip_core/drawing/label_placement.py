@@ -45,16 +45,18 @@ def components(labels: np.ndarray) -> np.ndarray:
 def depths(regions: np.ndarray) -> np.ndarray:
     """(H, W) int: steps to the nearest pixel of another region or outside the picture, 1 at the border."""
     depth = np.ones(regions.shape, dtype=np.int32)
-    inside = ~borders(regions)
+    padded = np.pad(~borders(regions), 1)
+    inside = padded[1:-1, 1:-1]
     inside[[0, -1]] = inside[:, [0, -1]] = False
+    deepest = 1
     while inside.any():
         depth += inside
-        p = np.pad(inside, 1)
-        near = inside & p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:]
+        deepest += 1
         # In turn a diamond and a square, which together are near enough to a circle.
-        if depth.max() % 2:
-            near &= p[:-2, :-2] & p[2:, 2:] & p[:-2, 2:] & p[2:, :-2]
-        inside = near
+        near = inside & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        if deepest % 2:
+            near &= padded[:-2, :-2] & padded[2:, 2:] & padded[:-2, 2:] & padded[2:, :-2]
+        inside[:] = near
     return depth
 
 

@@ -30,7 +30,7 @@ def labels_at(labels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     rows, columns = (
         ((np.arange(drawn) + 0.5) * full / drawn).astype(np.intp) for drawn, full in zip(size_hw, labels.shape)
     )
-    return labels[rows[:, None], columns]
+    return labels.take(rows, axis=0).take(columns, axis=1)  # a third of the time of both at once
 
 
 def overlay(
