@@ -27,6 +27,8 @@ from proxyclip_core.cpu import set_aside
 
 # Seconds by which a call is put off for each that it takes, while shorter ones come; and the longest that counts.
 PATIENCE, LONG = 4.0, 2.0
+# What takes less than this by estimate is as short as this: its drawing, which no estimate holds, takes as long.
+SHORT = 0.05
 # The share of the time that a long call has for itself, however much is short. With 20 visitors at once a half has the
 # slowest twentieth of sliders wait 2.5 times as long, and new pictures no less.
 OWN = 0.1
@@ -118,7 +120,7 @@ def let_pass() -> None:
     start, going = time.monotonic(), _going[-1]
     if start < going.alone_until:
         return
-    short = [one for one in list(_waiting) if one.seconds < going.seconds / 2]
+    short = [one for one in list(_waiting) if max(one.seconds, SHORT) < going.seconds / 2]
     if short and _come.acquire(blocking=False):
         with set_aside():  # or it would be multiplied by other kernels than at another time
             _run_first(short)

@@ -28,7 +28,7 @@ from proxyclip_core.interrupt import checkpoint
 ENTRIES_AT_ONCE = 2_000_000
 
 STAGES = ("cosine", "normalised", "softmax")
-# No entry of A lies between this and 0, as similarities near beta m differ by 1e-9 or more: "above it" is "0 or more".
+# No entry of A lies between this and 0: float32 similarities near beta m differ by far more. Above it is 0 or more.
 BELOW_0 = -torch.finfo(torch.float32).tiny
 
 
