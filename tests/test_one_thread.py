@@ -176,6 +176,29 @@ def test_of_what_waits_the_short_comes_first_unless_what_is_long_has_waited(pool
     assert ran == order
 
 
+@pytest.mark.parametrize(("short", "order"), [(0.05, ["first", "shorter"]), (0.0, ["shorter", "first"])])
+def test_short_calls_do_not_overtake_each_other(pool, monkeypatch, short, order):
+    monkeypatch.setattr(one_thread, "SHORT", short)
+    going, there, ran = threading.Event(), threading.Event(), list[str]()
+
+    def first():
+        going.set()
+        assert there.wait(60)
+        for _ in range(50):  # what waits is counted a moment after it is there
+            let_pass()
+            time.sleep(0.01)
+        ran.append("first")
+
+    calls = [start(pool, 0.09, first)]
+    assert going.wait(60)
+    calls.append(start(pool, 0.001, ran.append, "shorter"))
+    until(lambda: one_thread._waiting)
+    there.set()
+    for call in calls:
+        call.result()
+    assert ran == order
+
+
 def test_what_is_long_has_a_share_of_the_time_for_itself_however_much_is_short(pool):
     going, ran = threading.Event(), list[str]()
 

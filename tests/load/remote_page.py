@@ -18,8 +18,8 @@ from gradio.state_holder import StateHolder
 from tests.page import Page
 
 PATIENCE = 300  # seconds for one answer
-OPTIONS: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False}
-KEPT_SECONDS = 2  # that an idle connection is used again: the server closes it after 5
+LIMITS = httpx.Limits(keepalive_expiry=2)  # seconds that an idle connection is used again: the server closes it after 5
+OPTIONS: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": False, "limits": LIMITS}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RemotePage(Page):
     def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.patience, self.made = patience, list[Request]()
         # One for all, as a browser keeps its connections: to make one takes as long as what many requests ask for.
-        self._kept = httpx.Client(base_url=address, limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS), **OPTIONS)
+        self._kept = httpx.Client(base_url=address, **OPTIONS)
         found = self._kept.get("config").json()
         super().__init__(served(found), StateHolder(), uuid.uuid4().hex)
 
