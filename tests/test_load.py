@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from tests.load.crowd import Crowd
 from tests.load.remote_page import RemotePage
+from tests.load.visitor import Visitor
 from tests.serving import page_around
 
 
@@ -63,6 +67,17 @@ def test_what_goes_on_for_ever_is_given_up_and_has_failed(address):
     # Not the same page again: once gradio sees that its stream was left, it drops whatever that page waits for.
     patient.open()
     assert {one.outcome for one in patient.made} == {"answered"}
+
+
+def test_what_a_click_that_was_turned_away_left_is_not_anothers(address, monkeypatch):
+    visitor = Visitor(address, 0)
+    visitor.arrive()
+    visitor.look_inside()
+    assert json.loads(visitor.page["inside-live"])["seeds"] and not visitor.wrong
+    turn_away = partial(visitor.page._note, SimpleNamespace(name="on_changed"), 0.0, None, "turned away")
+    monkeypatch.setattr(visitor.page, "do", lambda *given, **named: turn_away())
+    visitor.look_inside()
+    assert not visitor.wrong
 
 
 def test_the_report_says_from_when_on_the_memory_stays():

@@ -67,13 +67,16 @@ class Visitor:
         """With a look at all that the page shows then, unless it said that it could not be done."""
         before = len(self.page.made)
         action()
-        self.is_behind = any(request.outcome != "answered" for request in self.page.made[before:])
+        self.is_behind = not self._all_answered(before)
         if said := self.page.said():
             self.said.append(said)
             self.is_behind = True
         if not self.is_behind:
             self.acted += 1
             self.look()
+
+    def _all_answered(self, first: int) -> bool:
+        return all(request.outcome == "answered" for request in self.page.made[first:])
 
     def new_picture(self) -> None:
         self.round += 1
@@ -112,10 +115,10 @@ class Visitor:
 
     def look_inside(self) -> None:
         self.page.open_view("inside/attention")
-        seed = [self.random.randrange(100, 150)] * 2
+        seed, before = [self.random.randrange(100, 150)] * 2, len(self.page.made)
         self.page.do("inside-live", "click", data={"picture": self.digest, "points": [seed]})
         told = json.loads(self.page["inside-live"] or "null")
-        if told and not self.page.said("inside-note"):
+        if told and self._all_answered(before) and not self.page.said("inside-note"):  # otherwise of an earlier click
             self._expect((told["picture"], told["size"]) == (self.digest, list(self.pixels.shape[:2])), "the picture")
             self._expect(told["seeds"] == [seed], "the seeds")
             for source in told["sources"]:
