@@ -52,7 +52,7 @@ def test_what_is_half_typed_changes_nothing_and_only_enter_has_it_said(page, hal
 
 
 def test_what_takes_long_waits_for_enter(page, counter, monkeypatch):
-    monkeypatch.setattr(time_limit, "seen", lambda: 1e8)
+    monkeypatch.setattr(time_limit, "seen", lambda: 3e7)
     assert counter.during(lambda: type_words(page, "sky, tree, hill")) == {}
     assert shown_words(page) == "sky, tree"
     type_words(page, "tree, sky")  # words are known, but other classes are refined anew
