@@ -31,7 +31,7 @@ ENTRIES_AT_ONCE = 1_000_000  # of the P x P similarities, 4 MB in float32; they 
 SAMPLED = 32  # of the k nearest stand for all of them in a picture, whose labels hardly change
 GOLDEN_RATIO = 0.5 * (1 + 5**0.5)  # whose multiples are spread evenly over 0..1
 NEGLIGIBLE = 1e-5  # for the weight of a link, where 1 is that of the most similar patch
-ROUNDED = 64  # of a pixel: what is nearer than that is one place
+ROUNDED = 64  # in a pixel: patches that are less apart than one of these are at one place
 APART = 1e-5  # by which the lengths of features differ
 # LPOSS takes 3, for the values of DINO's last block. Its outputs are so much more alike that 3 would blur all patches
 # into one another.
