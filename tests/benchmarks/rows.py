@@ -29,6 +29,7 @@ REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
     "pixels-many": ("pixels", (480, 640), 150, 1.5),
     "pixels-large": ("pixels", LARGE_HW, 15, 2.0),
 }
+REFINED_AGAIN = ("quick", "patches")  # those that also have a row with their graph at hand
 MORE_BYTES = 300e6  # above "none"
 AGAIN = ", other words for the picture"
 
@@ -294,10 +295,7 @@ def rows_for(device: str, precision: str) -> dict[str, Row]:
         "settings": settings,
         "click": click,
         **{name: partial(refinement, name=name) for name in REFINEMENTS},
-        **{
-            f"{name}-again": partial(refinement, name=name, task="our_refinement_again")
-            for name in ("quick", "patches")
-        },
+        **{f"{name}-again": partial(refinement, name=name, task="our_refinement_again") for name in REFINED_AGAIN},
         **({"first": first_masks} if device != "cpu" else {}),
         "memory": memory,
         "classes": many_classes,
