@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-import torch
 from gradio.route_utils import FnIndexInferError
 from gradio.state_holder import StateHolder
 from starlette.exceptions import HTTPException
@@ -43,7 +42,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LOOK_SECONDS = 0.005  # between the queue's looks for work; gradio's own 0.001 keep a core busy with nothing else
-CPU = torch.device("cpu")
 NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
 WAITING = "{} of your requests are waiting already. Try again in about {} s."
 CROWDED = "Too many requests from your address are waiting already. Try again in about {} s."
@@ -187,11 +185,11 @@ class Door(Blocks):
 
     def next_events(self, choose: Callable[[], Any]) -> Any:
         """What is answered next, as gradio chooses: but of those that give a visit back as `side_by_side` says. It is
-        one in all where models do not run on a CPU, in whose one thread each waits for its turn."""
+        one in all where GPUs are lent: there no one thread computes, in which each waits for its turn."""
         groups = [group for name, group in self._queue.event_queue_per_concurrency_id.items() if name in GROUPS]
         held = [(group, group.queue) for group in groups]
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id in GROUPS]
-        is_full = going and getattr(getattr(self, "models", None), "device", CPU) != CPU
+        is_full = going and "SPACES_ZERO_GPU" in os.environ
         waiting = [event for _, queue in held for event in queue]
         may_begin = [] if is_full else side_by_side(waiting, going, self._seconds)
         for group, queue in held:

@@ -79,7 +79,7 @@ class Models:
         self._starting = threading.Lock()
 
     def on_device(self, function: Callable[..., Any], seconds: Callable[..., int] | None = None) -> Callable[..., Any]:
-        """The function, run where models compute: in one thread on a CPU, with a lent GPU on Hugging Face ZeroGPU.
+        """The function, run where models compute: in one thread, or with a lent GPU on Hugging Face ZeroGPU.
 
         seconds: from what the function takes to the time for which a GPU is lent; None where it needs none. What the
         function takes and gives must survive pickling then, as it runs in a process of its own. This is the only place
@@ -87,9 +87,9 @@ class Models:
         """
         # app.py imports it, where it is installed, before torch. Off ZeroGPU it lends nothing.
         spaces: Any = sys.modules.get("spaces") if "SPACES_ZERO_GPU" in os.environ else None
-        if spaces and seconds:
-            return spaces.GPU(duration=seconds)(function)
-        return in_one_thread(function) if self.device.type == "cpu" else function
+        if spaces:
+            return spaces.GPU(duration=seconds)(function) if seconds else function
+        return in_one_thread(function)
 
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import gradio as gr
 import httpx
 import pytest
-import torch
 
 from demo import limits
 from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, Uploads, is_closed
@@ -166,7 +165,7 @@ def test_the_page_is_sent_compressed_and_answers_as_they_come(tiny_model):
         assert "content-encoding" not in httpx.get(f"{url}gradio_api/info").headers
 
 
-def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_time(door):
+def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_time(door, monkeypatch):
     ann, bob, again = (asks(name) for name in ("ann", "bob", "ann"))
     group = SimpleNamespace(queue=[again, bob])
     door._queue.event_queue_per_concurrency_id["model"] = group
@@ -178,7 +177,7 @@ def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_tim
     assert door.next_events(choose) == ([bob], False, "model") and group.queue == [again]
     assert door.next_events(choose) is None and group.queue == [again]
     door._queue.active_jobs = [None, None]
-    door.models = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     assert door.next_events(choose) == ([again], False, "model")
     group.queue, door._queue.active_jobs = [ann], [[bob]]
     assert door.next_events(choose) is None and group.queue == [ann]  # there nothing runs beside another

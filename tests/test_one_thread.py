@@ -89,14 +89,15 @@ def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
 
 
 def test_models_say_where_functions_compute(monkeypatch):
-    """In the one thread on a CPU, with a lent GPU where these are lent, else wherever they are called."""
+    """In the one thread on a CPU and on a GPU; where GPUs are lent, with such a one, or wherever they are called."""
     models, plain = Models("cpu"), threading.get_ident
+    for kind in ("cpu", "cuda", "mps"):
+        models.device = torch.device(kind)
+        assert models.on_device(plain)() == models.on_device(plain, plain)() == who()
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lambda function: duration))
-    assert models.on_device(plain)() == who()
-    models.device = torch.device("cuda")
+    assert models.on_device(plain, plain)() == who()  # installed, but this is no place where they are lent
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     assert models.on_device(plain, plain) is plain and models.on_device(who) is who
-    monkeypatch.delitem(sys.modules, "spaces")
-    assert models.on_device(who, plain) is who
 
 
 def until(happened) -> None:
