@@ -106,10 +106,22 @@ def _run(
 ) -> tuple[Any, Any, str]:
     stages = Stages(models, visit, may_encode)
     try:
+        _check_together(visit, wanted)
         with interruptible(stages.check_going_on):  # also what is done beside the stages, such as counting all pairs
             return do(stages, *given), stages.entries(), ""
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return None, stages.entries(), in_words(error)
+
+
+def _check_together(visit: Visit, wanted: Sequence[pc.Settings]) -> None:
+    """Raises UserError where several results would take too long together. Each alone is looked at as it is made."""
+    size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
+    if len(wanted) < 2 or size_hw is None or not speed:
+        return
+    operations: dict[Key, float] = {}
+    for s in wanted:
+        operations |= missing(visit, s, size_hw, ())
+    time_limit.check_together(len(wanted), sum(operations.values()) / speed)
 
 
 def lent_seconds(

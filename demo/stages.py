@@ -94,6 +94,10 @@ class Stages(Kept):
             raise UserError(f"{chosen.vfm} is not on this machine yet. Choose it under Models and press Segment.")
         return self.models.get(chosen.clip, chosen.vfm)
 
+    def check_time(self, *stages: str) -> None:
+        """Raises UserError where these stages of the page's result would take too long together."""
+        self._check_time(self.settings, *stages)
+
     def picture(self) -> np.ndarray:
         """(H, W, 3) uint8 at the picture's own size."""
         return self._read_picture().pixels

@@ -88,6 +88,16 @@ def check_time(
     raise UserError(f"{taken} are given to one request. Choose a smaller model, a larger patch, or no refinement.")
 
 
+def check_together(results: int, seconds: float) -> None:
+    """Raises UserError for results that would take longer together than limits.REQUEST_SECONDS."""
+    if seconds > limits.REQUEST_SECONDS:
+        raise UserError(
+            f"{results} results would take about {rounded(seconds)} s on this machine; at most {limits.REQUEST_SECONDS}"
+            f" s are given to one request. Choose {max(1, int(results * limits.REQUEST_SECONDS / seconds))} at a time, "
+            "or a lower resolution."
+        )
+
+
 def rounded(seconds: float) -> str:
     """Two digits: it is an estimate."""
     return f"{float(f'{seconds:.2g}'):.0f}"

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, time_limit
 from demo import runner as running
 from demo.models import Models
-from demo.runner import START_SECONDS, Runner
+from demo.runner import START_SECONDS, Runner, missing
 from demo.stages import Stages
 from demo.time_limit import TOO_LATE
 from demo.visit import Asked, Visit
@@ -97,6 +97,18 @@ def test_results_beside_the_pages_own_count_too(tmp_path, runner, asked_for):
     runner(_nothing, visit)
     runner(_nothing, visit, wanted=others)
     assert asked_for[1] > asked_for[0]
+
+
+def test_results_that_take_too_long_together_are_refused_before_any_is_made(tmp_path, runner, monkeypatch):
+    visit = visit_of(tmp_path, runner)
+    others = [replace(SETTINGS, vfm=name) for name in ("SAM B/16", "SAM L/16")]
+    seconds = [sum(missing(visit, s, (112, 112), ()).values()) for s in others]
+    monkeypatch.setattr(time_limit, "seen", lambda: max(seconds) / 50)
+    monkeypatch.setattr(limits, "REQUEST_SECONDS", 60)
+    assert 50 * sum(seconds) / max(seconds) > 60
+    _, _, said = runner(_nothing, visit, wanted=others)
+    assert "2 results would take about" in said
+    assert not runner(_nothing, visit, wanted=others[1:])[2]  # one alone is looked at where it is made
 
 
 def test_words_that_cannot_be_read_are_said_and_no_error(tmp_path, runner, asked_for):

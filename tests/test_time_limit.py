@@ -57,6 +57,12 @@ def test_too_many_new_words_are_told_how_many_fit():
         check(SETTINGS, words, {"words"}, 100)
 
 
+def test_what_takes_long_together_is_refused_with_how_many_fit():
+    time_limit.check_together(4, 60)
+    with pytest.raises(UserError, match=r"4 results would take about 130 s .* at most 60 s .* Choose 1 at a time"):
+        time_limit.check_together(4, 130)
+
+
 def test_what_is_held_takes_no_time():
     check(SETTINGS, [], set(), 1)
 

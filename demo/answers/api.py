@@ -208,6 +208,7 @@ def _packed(page: Page, visit: Visit, look: Look, formats: tuple[str, ...]) -> s
 
 
 def _segment(stages: Stages) -> tuple[Any, ...]:
+    stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
     limits.check_saved(stages.picture().shape[:2])
     drawing, notes = stages.drawing(), (*stages.reservations(), *stages.notes())

@@ -80,6 +80,7 @@ def _settings(s: pc.Settings, among: str | None) -> pc.Settings:
 
 def _words_and_reservations(stages: Stages) -> tuple[str, tuple[str, ...]]:
     """The words that were found as text, and what is to be said of how the picture was read."""
+    stages.check_time("dense", "words")
     return as_text(stages.words_in()), stages.reservations()
 
 

@@ -22,7 +22,7 @@ from demo.runner import Runner
 from demo.stages import Stages, words_of
 from demo.time_limit import rounded
 from demo.visit import Asked, Visit, file_digest
-from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.drawing.overlay import size_within
 
 STAGE_WORDS = {
     "words": ("words",),
@@ -122,6 +122,7 @@ def segment(
 
 
 def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers, np.ndarray]:
+    stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
     stages.overlay()
     stages.presence()
@@ -164,9 +165,8 @@ def score_map(logits: pc.Refined, name: str | None) -> np.ndarray | None:
     """The score map of a class, with its colour bar; None where there is no such class."""
     if name not in logits.vocabulary.names:
         return None
-    scores = logits.scores(name)
-    small = picture_at(scores, size_within(scores.shape, most=MAP_SIDE))
-    return heat_map(small, low=0.0, ramp="viridis")
+    small = replace(logits.layout, size_hw=size_within(logits.layout.size_hw, most=MAP_SIDE))
+    return heat_map(replace(logits, layout=small).scores(name), low=0.0, ramp="viridis")
 
 
 def status(visit: Visit, device: str, spent: float) -> str:

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import limits
+from demo import limits, time_limit
 from demo.answers import segment
+from demo.answers.errors import UserError
 from demo.draw.legend import legend_rows, percent
 from demo.ui import build_demo
 from demo.visit import keys_of
+from proxyclip_core.drawing.overlay import picture_at
 from tests.page import Page, file
 from tests.serving import OneModel
 
@@ -214,6 +216,29 @@ def test_a_class_has_its_score_map_and_one_that_is_gone_has_none(page):
     page.do("words", "submit", "hill, horse")
     assert page["score-class"] is None and page["score-map"] is None
     assert page.prop("score-class", "choices") == [["hill", "hill"], ["horse", "horse"]]
+
+
+def test_a_score_map_is_never_larger_than_it_is_drawn(page, monkeypatch):
+    logits = page.visit.logits
+    large = replace(logits, layout=replace(logits.layout, size_hw=(40_000, 60_000)))  # 10 GB, were it made whole
+    assert max(segment.score_map(large, "sky").shape[:2]) <= 2 * segment.MAP_SIDE
+    whole = logits.scores("sky")
+    small = replace(logits, layout=replace(logits.layout, size_hw=(whole.shape[0] // 2, whole.shape[1] // 2)))
+    assert np.abs(small.scores("sky") - picture_at(whole, small.layout.size_hw)).max() < 0.05
+
+
+def test_words_and_encoders_have_one_minute_together(page, portrait, monkeypatch):
+    asked, refused = [], UserError("too long")
+
+    def check_time(s, size_hw, queries, new, needed, speed):
+        asked.append(needed)
+        if {"words", "clip"} <= needed:
+            raise refused
+
+    monkeypatch.setattr(time_limit, "check_time", check_time)
+    page.set("side", "448")
+    page.do("words", "submit", "new, words")
+    assert "too long" in page["message"] and {"words", "clip", "result"} <= asked[0]
 
 
 def test_choosing_a_family_offers_its_patch_sizes(page):
