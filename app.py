@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,14 +68,16 @@ def is_public(arguments: argparse.Namespace) -> bool:
     return shared or in_front or "SPACE_ID" in os.environ or host not in ("127.0.0.1", "localhost", "::1")
 
 
-def own_folder() -> None:
+def own_folder() -> Path:
     """Uploads and results go where nobody else of this machine looks or has files already, and go when the page ends:
     also when it is ended from outside, which takes no time then. What is downloaded or written meanwhile is whole, or
-    goes on at the next start."""
-    folder = tempfile.mkdtemp(prefix="proxyclip-")
+    goes on at the next start. Returns where gradio's files are; GRADIO_TEMP_DIR says in which folder."""
+    within = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
+    os.makedirs(within, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix="proxyclip-", dir=within)
     # Two folders: gradio takes over a file by copying it, unless it lies among its own already.
-    os.environ.setdefault("GRADIO_TEMP_DIR", os.path.join(folder, "files"))
-    tempfile.tempdir = os.path.join(folder, "work")
+    files, tempfile.tempdir = os.path.join(folder, "files"), os.path.join(folder, "work")
+    os.environ["GRADIO_TEMP_DIR"] = files
     os.mkdir(tempfile.tempdir)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
@@ -83,6 +86,7 @@ def own_folder() -> None:
         os._exit(128 + signal_number)  # a result may be on its way for a minute
 
     signal.signal(signal.SIGTERM, end)
+    return Path(files)
 
 
 def reach_itself(host: str | None) -> None:
@@ -134,12 +138,13 @@ def main() -> None:
     start_log()
     # Before `demo.limits` is imported, which reads it.
     os.environ.setdefault("PROXYCLIP_PUBLIC", "on" if is_public(arguments) else "off")
-    own_folder()
+    files = own_folder()
     reach_itself(arguments.host)
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc
     from demo.examples import FOLDER
     from demo.models import Models
+    from demo.tidy import Tidy
     from demo.ui import LAUNCH, build_demo
     from proxyclip_core.cpu import keep_freed_memory
 
@@ -163,6 +168,7 @@ def main() -> None:
         "mcp_server": arguments.mcp,
     }
     demo.launch(**address, **LAUNCH, prevent_thread_lock=True)
+    threading.Thread(target=Tidy(demo, files).run, daemon=True).start()
     # The first result then comes sooner; the page is already open meanwhile.
     threading.Thread(target=warm_up, args=(models, clip, vfm, demo.warm_up), daemon=True).start()
     demo.block_thread()

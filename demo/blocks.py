@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from copy import copy
 from typing import Any
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.blocks import BlocksConfig, convert_component_dict_to_list
@@ -17,6 +18,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
 SKIPPED: dict[str, Any] = gr.skip()
 NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
 MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whatever is asked of it
+MOST_INSIDE = 100_000  # values within one that is sent; the page's own hold far less
+SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
+HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
 
 
@@ -47,8 +51,14 @@ class Blocks(LoggedBlocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
         """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error"."""
-        if any(_is_address(value) for value in inputs):
+        inputs = [_by_path(value) for value in inputs]
+        if any(map(_names_no_upload, inputs)):
             raise gr.Error(NOT_UPLOADED, print_exception=False)
+        if any(
+            isinstance(block, gr.Dropdown) and isinstance(value, (list, dict))
+            for block, value in zip(block_fn.inputs, inputs)
+        ):
+            raise gr.Error(UNREADABLE, print_exception=False)  # each menu of the page gives one value
         try:
             return await super().preprocess_data(block_fn, inputs, *given, **named)
         except InvalidPathError:
@@ -65,38 +75,47 @@ class Blocks(LoggedBlocks):
         outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
         changed = [place for place, value in enumerate(values) if not _is_skipped(value)]
         if len(changed) == len(outputs) or len(values) != len(outputs) or len(outputs) < 2:
-            return await self._made(block_fn, predictions, state)
+            return await super().postprocess_data(block_fn, predictions, state)
         answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
         if changed:
             part = copy(block_fn)
             part.outputs = [outputs[place] for place in changed]
             given = [values[place] for place in changed]
-            made = await self._made(part, given if len(given) > 1 else given[0], state)
+            made = await super().postprocess_data(part, given if len(given) > 1 else given[0], state)
             for place, value in zip(changed, made):
                 answer[place] = value
         return answer
 
-    async def _made(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """As gradio's own `postprocess_data`, but all files that it writes are deleted when their time is up.
 
-        gradio forgets those of a component that an update has made anew for one visitor.
-        """
-        made = await super().postprocess_data(block_fn, predictions, state)
-        for block in block_fn.outputs:
-            if state is not None and block._id in state:
-                self.upload_file_set.update(getattr(state[block._id], "temp_files", ()))
-        return made
+def _is_file(value: Any) -> bool:
+    """Whether gradio takes a value for a file."""
+    return isinstance(value, dict) and "path" in value and "meta" in value
 
 
-def _is_address(value: Any) -> bool:
-    """Whether a value stands for a file, and names it by what is no path: gradio would fetch it, or read what stands
-    in it in ways of its own."""
-    if not isinstance(value, dict) or "meta" not in value:
-        return False
-    path = value.get("path")
-    if not isinstance(path, str) or len(path) > MOST_IN_A_PATH:
-        return True
-    return path.lower().startswith(("http:", "https:", "data:", "file:", "ftp:"))
+def _by_path(value: Any) -> Any:
+    """A file that is named by the address of an upload, as a program's is, by the path of that."""
+    path = value["path"] if _is_file(value) else None
+    if not isinstance(path, str) or HERE not in path or not path.startswith(SCHEMES[:2]):
+        return value
+    return value | {"path": unquote(path.partition(HERE)[2]), "url": None}
+
+
+def _names_no_upload(value: Any) -> bool:
+    """Whether a value stands for a file and names it by what is no file's path: gradio would fetch it, or read what
+    stands in it in ways of its own. It looks for such in lists and in whatever else a value holds, of any component;
+    nothing of the page takes one there."""
+    if _is_file(value):
+        path = value["path"]
+        if not isinstance(path, str):
+            return True
+        return len(path) > MOST_IN_A_PATH or path.lower().startswith(SCHEMES) or os.path.isdir(path)
+    inner, most = [value], MOST_INSIDE
+    while inner and most:
+        one, most = inner.pop(), most - 1
+        if _is_file(one):
+            return True
+        inner += one if isinstance(one, list) else one.values() if isinstance(one, dict) else ()
+    return bool(inner)
 
 
 def _listed(outputs: list[Any], predictions: Any) -> list[Any]:

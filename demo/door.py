@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from demo import limits, stopping
-from demo.answers.errors import in_words, outward
+from demo.answers.errors import in_words, log_error, outward
 from demo.blocks import UNREADABLE, Blocks
 from demo.menus import bytes_of
 from demo.turns import GROUPS, address_of, in_turn, is_call, is_program, side_by_side
@@ -53,6 +53,7 @@ FULL = "There is no room left on the server's disk for an upload. Try again late
 UNKNOWN_SECONDS = 5  # that an event takes which nobody has waited for yet
 FULL_OF_YOURS = "Too much from your address lies on the server's disk already. Try again within the hour."
 STALLED = "The request broke off: nothing came for {} seconds."
+TOO_SLOW = "The request came too slowly: at least {} bytes a second are expected."
 
 # gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
 CLOSED: tuple[str, ...] = (
@@ -169,6 +170,8 @@ class Door(Blocks):
         push = self._queue.push
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:
+            if len(body.session_hash or "") > limits.MOST_IN_A_NAME:
+                raise HTTPException(422, UNREADABLE)
             by_program = is_program(body.session_hash, self.fns.get(body.fn_index))
             problem = self.turned_away(body.session_hash, address_of(request), by_program)
             if problem:  # by another number gradio's scripts would say a sentence of their own
@@ -264,7 +267,7 @@ class Gate:
         async def refuse(status: int, text: str) -> None:
             await JSONResponse({"detail": text}, status)(scope, receive, answer)
 
-        if is_closed(path):
+        if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_A_NAME):
             return await refuse(404, NO_SUCH_REQUEST)
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > most:
@@ -278,10 +281,10 @@ class Gate:
         try:
             await self.app(scope, _bounded(receive, most), answer)
         except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
-            log.info("A request to %s named what is not there", path)
+            log.info("A request to %s named what is not there", path.partition("=")[0])
             await refuse(404, NO_SUCH_REQUEST) if not started else None
-        except Exception as error:
-            log.error("A request to %s failed", path, exc_info=error)
+        except Exception as error:  # noqa: BLE001 whatever was sent, it is answered
+            log_error(f"A request to {path.partition('=')[0]} failed", error)
             await refuse(400, UNREADABLE) if not started else None
 
 
@@ -314,8 +317,8 @@ def is_closed(path: str) -> bool:
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
-    """`receive` for a body that may neither be too large nor stop coming."""
-    came, ended = 0, False
+    """`receive` for a body that may neither be too large nor stop coming, nor come in crumbs."""
+    came, ended, start = 0, False, time.monotonic()
 
     async def bounded() -> Message:
         nonlocal came, ended
@@ -329,6 +332,9 @@ def _bounded(receive: Receive, most: int) -> Receive:
         if came > most:
             raise HTTPException(413, TOO_LARGE.format(most // 1_000_000))
         ended = not message.get("more_body", False)
+        seconds = time.monotonic() - start
+        if not ended and seconds > limits.STALLED_SECONDS + came / limits.LEAST_BYTES_A_SECOND:
+            raise HTTPException(408, TOO_SLOW.format(limits.LEAST_BYTES_A_SECOND))
         return message
 
     return bounded

@@ -52,6 +52,7 @@ WORDS_FILE_BYTES = _limit("WORDS_FILE_BYTES", 500_000)
 SETTINGS_FILE_BYTES = _limit("SETTINGS_FILE_BYTES", 100_000)
 REQUEST_BYTES = _limit("REQUEST_BYTES", 4_000_000)  # of a request that is no upload; a page's values are far less
 STALLED_SECONDS = _limit("STALLED_SECONDS", 30)  # that a request may pause on its way
+LEAST_BYTES_A_SECOND = _limit("LEAST_BYTES_A_SECOND", 5_000)  # of a request on its way, after as long
 MOST_WORDS = _limit("MOST_WORDS", 2_000)  # with synonyms; new ones take a CPU some 0.2 s each
 MOST_SEEDS = _limit("MOST_SEEDS", 4)  # patches that are looked at together
 MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
@@ -73,7 +74,7 @@ MOST_REFINED = {  # pixels, some 10 s for each method on two cores
 }
 FILES_SECONDS = _limit("FILES_SECONDS", 3000)  # uploads and results stay as long, and FILES_LOOK more at most
 LEAST_FREE_BYTES = _limit("LEAST_FREE_BYTES", 500_000_000)  # on the disk; with less, no more uploads are taken
-FILES_LOOK = 600  # between two looks at what is to go
+FILES_LOOK = _limit("FILES_LOOK", 60)  # between two looks at what is to go
 MOST_SAVED_PIXELS = _limit("MOST_SAVED_PIXELS", 50_000_000)  # of a picture whose result is downloaded
 MOST_PACKED_PIXELS = _limit("MOST_PACKED_PIXELS", 2_000_000_000)  # of all its masks and cut-outs: some 20 s
 WAITING = _limit("WAITING", 32)  # requests in the queue before the page says that it is full
@@ -81,6 +82,8 @@ WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, 
 YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each that it takes, while shorter ones come
 MOST_YIELDS = _limit("MOST_YIELDS", 30)  # seconds, for however long it takes
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
+UNREAD_SECONDS = _limit("UNREAD_SECONDS", 600)  # after which answers are forgotten that were not fetched
+MOST_IN_A_NAME = 200  # characters of what a client calls its session, an upload or an event
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 
 # Memory. Of all that there is the page takes seven tenths: 12 GB of 16. The models of earlier requests leave where

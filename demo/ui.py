@@ -67,7 +67,7 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
     first = first_for(scenes, clip)
     default = presets.refined(pc.Settings(clip, vfm, first.words if first else ""))
     opens_with = Asked(default, first.picture if first else "")
-    with Door(title=TITLE, fill_width=True, delete_cache=(limits.FILES_LOOK, limits.FILES_SECONDS)) as demo:
+    with Door(title=TITLE, fill_width=True) as demo:
         demo.models = models
         gr.HTML('<a href="#tabs">Skip to the result</a>', elem_id="skip")
         gr.Markdown(f"# {TITLE}\n{INTRO}", elem_id="intro")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from copy import deepcopy
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import pytest
-from gradio.route_utils import delete_files_created_by_app
 from gradio.state_holder import SessionState
 
 from demo.blocks import Blocks
@@ -92,17 +89,3 @@ def test_requests_are_not_summed_up_after_each(page):
     page.demo._queue.events_recorded = 5000
     counted = {"function": "segment", "status": "success", "process_time": 0.1}
     assert page.demo._queue.compute_analytics_summary([counted]) == {"functions": {}}
-
-
-def test_pictures_are_deleted_in_their_time_also_of_components_that_were_made_anew_for_a_visitor():
-    with Blocks(delete_cache=(600, 3000)) as demo:
-        shown = [gr.Image(format="png"), gr.Gallery(format="png")]
-        gr.Button().click(lambda: None, None, shown)
-    state, pixels = SessionState(demo), np.zeros((9, 9, 3), np.uint8)
-    update = gr.update(visible=True)
-    asyncio.run(demo.postprocess_data(demo.fns[0], (update, update), state))
-    picture, (first,) = asyncio.run(demo.postprocess_data(demo.fns[0], (pixels, [pixels + 1]), state))
-    files = [Path(file["path"]) for file in (picture, first["image"])]
-    assert all(file.exists() for file in files)
-    delete_files_created_by_app(demo, None)
-    assert not any(file.exists() for file in files)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from gradio import processing_utils
 
 from demo import limits
-from tests.stranger import said_by
+from demo.blocks import NOT_UPLOADED
+from tests.stranger import said_by, uploaded
 from tests.strangers.bad_inputs import (
     FILES,
     NARROW,
@@ -70,6 +74,33 @@ def test_only_uploaded_files_are_read_and_no_address_is_fetched(stranger, endpoi
     for sent in SENT:
         served, text = stranger.call(endpoint, picture=sent, **more)
         assert not served and is_fit_for_strangers(text) and "inside" not in text, (sent, text)
+
+
+@pytest.mark.parametrize("inner", [lambda file: [file], lambda file: {"a": {"b": [file]}}, lambda file: [[1], [file]]])
+def test_a_file_within_another_value_is_not_even_looked_at(page, monkeypatch, inner):
+    """gradio moves, and would fetch, what stands in any value of any control."""
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", None)
+    for path in ("https://example.org/a.png", "/etc/passwd", page.values[page.ids["picture"]]["path"]):
+        for control, event in (("words", "words"), ("compare-chosen", "compare-run"), ("picture", "words")):
+            before = dict(page.values)
+            page.set(control, inner(uploaded(path)))
+            said, _ = page.ask(page.event(event, "submit" if event == "words" else "click"))
+            assert said == NOT_UPLOADED
+            page.values = before
+
+
+def test_a_folder_is_no_file(stranger, picture):
+    served, text = stranger.call(picture=uploaded(Path(picture["path"]).parent), words="sky", **QUICK)
+    assert not served and NOT_UPLOADED in text
+
+
+def test_an_upload_may_be_named_by_its_address_as_programs_are_told_it(stranger, picture):
+    address = f"{stranger.url}gradio_api/file={quote(picture['path'])}"
+    served, text = stranger.call(picture=uploaded(address, url=address), words="sky, tree", **QUICK)
+    assert served, text
+    for path in (address.replace(picture["path"], "/etc/passwd"), "https://example.org/gradio_api/file=/etc/passwd"):
+        served, text = stranger.call(picture=uploaded(path), words="sky", **QUICK)
+        assert not served and NOT_UPLOADED in text
 
 
 def test_calls_of_programs_take_no_visitors_place(page, picture):

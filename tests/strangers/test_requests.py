@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import http.client
+import select
+import socket
 
 import httpx
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from demo import limits
 from tests.serving import ROOT
 from tests.stranger import Stranger, said_by
-from tests.strangers.bad_inputs import QUICK, UPLOADING, is_fit_for_strangers, segmenting
+from tests.strangers.bad_inputs import NOISE, QUICK, UPLOADING, is_fit_for_strangers, png, segmenting
 
 CLOSED = ["proxy=https://example.hf.space/x", "file=https://example.org/x", "file=http://127.0.0.1:9", "deep_link"]
 CLOSED += ["file=/etc/passwd", f"file={ROOT}/app.py", "file=../../etc/passwd", "file=%2e%2e/%2e%2e/etc/passwd"]
@@ -64,6 +66,32 @@ def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch, address
     asking.putheader("content-length", "100")
     asking.endheaders(b"--x\r\n")  # and no more
     assert asking.getresponse().status in (400, 408)
+
+
+def test_a_request_that_comes_in_crumbs_is_given_up(url, monkeypatch):
+    monkeypatch.setattr(limits, "STALLED_SECONDS", 0.5)
+    address = httpx.URL(url)
+    with socket.create_connection((address.host, address.port), timeout=30) as asking:
+        asking.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n")
+        for _ in range(100):
+            asking.sendall(b" ")  # each well within the time that it may pause
+            if select.select([asking], [], [], 0.1)[0]:
+                break
+        assert b" 408 " in asking.recv(1_000)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda http, name: http.post("queue/join", json={"session_hash": name, "fn_index": 0, "data": []}),
+        lambda http, name: http.post("upload", params={"upload_id": name}, files={"files": ("a.png", png(NOISE))}),
+        lambda http, name: http.get("upload_progress", params={"upload_id": name}),
+        lambda http, name: http.get("queue/data", params={"session_hash": name}),
+    ],
+)
+def test_names_without_end_are_not_kept(stranger, ask):
+    answer = ask(stranger.http, "x" * 1_000)
+    assert answer.status_code in (404, 422) and is_fit_for_strangers(answer.text)
 
 
 # The queue
