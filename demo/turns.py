@@ -77,17 +77,23 @@ def is_program(session: str | None, called: Any) -> bool:
 
 
 def address_of(request: Any) -> str | None:
-    """The address that a request comes from; None where that is not known, as from this machine or behind a proxy that
-    does not tell it."""
+    """The address that a request comes from, of IPv6 the network, of which one machine has all addresses; None where
+    that is not known, as from this machine or behind a proxy that does not tell it."""
     host = request.client.host if request is not None and request.client else ""
-    if not _is_public(host):  # a proxy, which puts the address that it sees at the end
-        host = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if request is not None else ""
-    return host if _is_public(host) else None
+    if found := _public(host):
+        return found
+    # A proxy, which puts the address that it sees at the end.
+    return (
+        _public(request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()) if request is not None else None
+    )
 
 
 @lru_cache(maxsize=1024)
-def _is_public(host: str) -> bool:
+def _public(host: str) -> str | None:
     try:
-        return ipaddress.ip_address(host).is_global
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return False
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False).network_address
+    return str(address) if address.is_global else None

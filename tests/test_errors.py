@@ -48,6 +48,22 @@ def test_what_is_no_file_of_the_server_stays(text):
     assert outward(text) == text
 
 
+def test_of_an_error_inside_the_log_says_where_and_to_strangers_pages_no_word(caplog, monkeypatch):
+    def failing(words):
+        raise KeyError(words)
+
+    secret = " ".join(("a", "secret"))  # the log quotes the lines of the program
+
+    for is_public in (True, False):
+        caplog.clear()
+        monkeypatch.setattr(limits, "PUBLIC", is_public)
+        with pytest.raises(KeyError) as failed:
+            failing(secret)
+        assert "Something went wrong inside (KeyError)" in in_words(failed.value)
+        assert "KeyError" in caplog.text and "in failing" in caplog.text
+        assert ("a secret" in caplog.text) is not is_public
+
+
 def test_the_log_has_it_in_full(caplog):
     in_words(pc.WeightsError("/srv/weights/clip.pt is damaged"))
     assert "/srv/weights/clip.pt" in caplog.text

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,19 @@ def in_words(error: BaseException) -> str:
         return outward(str(error))
     if ran_out_of_memory(error):
         return "The memory was not enough for this. Take a lower resolution, a larger patch, or a smaller model."
-    log.error("An event failed", exc_info=error)
+    log_error("An event failed", error)
     ended(f"failed ({type(error).__name__})")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no room left on the server's disk. Try again later."
     return f"Something went wrong inside ({type(error).__name__}). The server's log says more."
+
+
+def log_error(what: str, error: BaseException) -> None:
+    """With all that is known of it; of what strangers sent without a text that may hold their words."""
+    if not limits.PUBLIC or isinstance(error, RuntimeError):  # torch's, which say what a GPU lacks
+        log.error(what, exc_info=error)
+    else:
+        log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
 
 
 def outward(text: str) -> str:

@@ -96,13 +96,13 @@ def read_settings(path: str, default: pc.Settings) -> pc.Settings:
 
     Raises ValueError, in words for the person.
     """
-    if Path(path).stat().st_size > limits.SETTINGS_FILE_BYTES:
-        raise ValueError(
-            f"These are no settings: the file has more than {limits.SETTINGS_FILE_BYTES / 1e3:g} kB. Give the "
-            "settings.json of a download."
-        )
+    file = _small(
+        path,
+        limits.SETTINGS_FILE_BYTES,
+        "These are no settings: the file has more than {:g} kB. Give the settings.json of a download.",
+    )
     try:
-        text, _ = decoded(Path(path).read_bytes())
+        text, _ = decoded(file.read_bytes())
     except ValueError as error:
         raise ValueError(f"These are no settings: {error}") from None
     return with_known_models(pc.Settings.from_json(export.settings_in(text), presets.as_paper(default)), default)
@@ -110,13 +110,23 @@ def read_settings(path: str, default: pc.Settings) -> pc.Settings:
 
 def read_words(path: str) -> tuple[str, str]:
     """The words in a file, a class a line, and what is to be said of them. Raises ValueError, in words."""
-    if Path(path).stat().st_size > limits.WORDS_FILE_BYTES:
-        raise ValueError(
-            f"The file of words has more than {limits.WORDS_FILE_BYTES / 1e3:g} kB. Give a shorter list: a .txt with a "
-            "class a line, a .csv with a column 'name', or a .json list of names."
-        )
-    classes, notes = words_in(Path(path))
+    file = _small(
+        path,
+        limits.WORDS_FILE_BYTES,
+        "The file of words has more than {:g} kB. Give a shorter list: a .txt with a class a line, a .csv with a "
+        "column 'name', or a .json list of names.",
+    )
+    classes, notes = words_in(file)
     return "\n".join(as_text((group,)) for group in classes), " ".join(notes)
+
+
+def _small(path: str | None, most: int, too_large: str) -> Path:
+    """An upload of so many bytes at most. Raises ValueError for a larger one, and for none."""
+    if not path:
+        raise UserError("No file has come. Choose one again.")
+    if Path(path).stat().st_size > most:
+        raise UserError(too_large.format(most / 1e3))
+    return Path(path)
 
 
 def unlike(runner: Runner, visit: Visit | None, path: str, default: pc.Settings) -> str:

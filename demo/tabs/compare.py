@@ -167,8 +167,8 @@ def wire(page: Page) -> None:
             rows.append((as_file(parts.sheet, made.drawn, made.name), made.caption))
             yield {held.visit: visit, parts.sheet: list(rows), parts.progress: compare.progress(done, names)}
 
-    def on_stop(progress: str | None) -> Any:
-        return "<p>Stopped. What was done is kept.</p>" if compare.is_running(progress or "") else gr.skip()
+    def on_stop(progress: Any) -> Any:
+        return "<p>Stopped. What was done is kept.</p>" if compare.is_running(str(progress)) else gr.skip()
 
     asked: set[Any] = {held.visit, held.shown, parts.chosen, *page.look, *_of_truth(page)}
     filled = [held.visit, parts.sheet, parts.progress]

@@ -133,8 +133,8 @@ def wire_opening(page: Page, demo: gr.Blocks) -> Any:
     liked it last."""
     parts = page.segment
 
-    def on_load(query: str, liked: Any, kept: Any, picture: str | None) -> Values:
-        said = dict(parse_qsl(query[:MOST_HELD].removeprefix("?")))
+    def on_load(query: str | None, liked: Any, kept: Any, picture: str | None) -> Values:
+        said = dict(parse_qsl((query or "")[:MOST_HELD].removeprefix("?")))
         asked, problem = save_load.reopening(kept, picture, page.default), ""
         if asked is None:
             asked, problem = save_load.opening(said, page.default, page.examples)

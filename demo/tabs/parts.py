@@ -322,7 +322,8 @@ class Page:
     def hidden(self, values: Values) -> tuple[str, ...]:
         """The classes that are not drawn."""
         names = values[self.held.hidden]
-        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+        listed = names[: limits.MOST_WORDS] if isinstance(names, list) else []
+        return tuple(dict.fromkeys(name for name in listed if isinstance(name, str)))
 
     def point(self, values: Values) -> Point | None:
         return Point.read(values[self.held.point])
