@@ -69,11 +69,18 @@ def inputs(visitor: Stranger) -> Iterator[tuple[str, Callable[[], str]]]:
         visitor.set("held-seeds", sent)
         return visitor.ask(visitor.event("inside-stage", "input"))[0] or "served"
 
+    def compare() -> str:
+        visitor.set("compare-chosen", ["CLIP alone", *["no such"] * 10_000])
+        return visitor.ask(visitor.event("compare-run", "click"))[0] or "served"
+
     for name, content in (REFUSED | TAKEN | NARROW).items():
         yield name, partial(look_at, name, content)
     calls = [("picture", sent) for sent in SENT] + [("words", words) for words, _ in WORDS]
     for name, sent in [*calls, *(("beta", number) for number in NUMBERS)]:
         yield f"{name} {ascii(sent)[:40]}", partial(call, **{name: sent})
+    for model in ("OpenAI B/16", "OpenAI B/99", "/etc/passwd", "open_clip:x/y"):  # not here, not known, not offered
+        yield model, partial(call, clip=model)
+    yield "sheet without end", compare
     for control, files in FILES.items():
         for name in files:
             yield name, partial(read, control, name)

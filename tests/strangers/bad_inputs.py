@@ -107,6 +107,8 @@ SENT: list[Any] = [
     uploaded(None, url="http://127.0.0.1:9/a.png"),
     uploaded(None, url="data:application/postscript;base64,JSFQUw=="),
     uploaded(None, url="data:image/svg+xml;base64,PHN2Zy8+"),
+    uploaded("data:text/html;base64,PHNjcmlwdD4="),
+    uploaded(None, url="data:application/pdf;base64,JVBERi0xLjc="),
     uploaded("\0"),
     uploaded("a" * 100_000),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import http.client
 import select
@@ -130,6 +131,19 @@ def test_sixty_four_visitors_at_once_are_served_or_told(stranger):
     for visitor, answer in zip(visitors, joined):
         if answer.status_code == 200:
             assert visitor.answer(answer.json()["event_id"])["success"]
+
+
+def test_sessions_that_never_end_are_no_burden(url, picture, stranger):
+    with contextlib.ExitStack() as open_ones:
+        for number in range(40):
+            listened = {"session_hash": f"endless {number}"}
+            joined = stranger.http.post("queue/join", json=listened | {"fn_index": 0, "data": []})
+            assert joined.status_code in (200, 422, 429)
+            address = f"heartbeat/endless{number}" if number % 2 else "queue/data"
+            asked = stranger.http.stream("GET", address, params={} if number % 2 else listened)
+            open_ones.enter_context(asked)
+        served, text = stranger.call(picture=picture, words="sky, tree", **QUICK)
+        assert served, text
 
 
 def test_a_visitor_who_leaves_in_the_middle_is_no_burden(url, picture):
