@@ -18,7 +18,7 @@ from demo import limits, presets
 from demo.answers.errors import UserError
 from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
-from demo.components import MOST_IN_A_NAME
+from demo.components import MOST_IN_A_NAME, Drawn
 from demo.draw.legend import legend_rows
 from demo.models import NOT_FOR_VISITORS, NOT_NOW
 from demo.stages import Stages, words_of
@@ -56,6 +56,7 @@ def build(page: Page) -> None:
         opened = presets.as_paper(page.default)  # the library's defaults, with the page's models
         given = {name: input_of(name, getattr(opened, name)) for name in pc.SETTINGS if name != "words"}
         patch = patch_input()
+        overlay = Drawn(label="Overlay: the picture with the region of each word in its colour")
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
         formats = gr.Textbox("", label=f"Of {', '.join(export.FORMATS)}: what a zip is to hold, with commas between")
@@ -108,8 +109,8 @@ def build(page: Page) -> None:
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [parts.opacity, parts.outlines, parts.names, formats]
-    shown = [parts.overlay, labels, summary, files]
-    trigger.click(documented(segment, asking), asking, shown, api_name="segment", **PUBLIC)
+    given_back = [overlay, labels, summary, files]
+    trigger.click(documented(segment, asking), asking, given_back, api_name="segment", **PUBLIC)
 
 
 def documented(function: Function, inputs: Sequence[Any]) -> Function:

@@ -22,7 +22,7 @@ def build(page: Page) -> None:
         given = {name: input_of(name, getattr(opened, name)) for name in ("clip", "vfm", *NUMBERS)}
         patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
-        vocabulary = gr.Textbox(label="Words to choose from, or the name of a list; none for all that are known")
+        vocabulary = gr.Textbox("", label="Words to choose from, or the name of a list; none for all that are known")
         found, trigger = gr.Textbox(label="Words"), gr.Button("words")
 
     def words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 
 import gradio as gr
@@ -15,6 +16,7 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo.ui import build_demo
+from proxyclip_core.words import as_text
 from tests.page import Page, file
 from tests.serving import ROOT, OneModel, page_around
 
@@ -70,6 +72,17 @@ def test_the_endpoints_have_the_tables_defaults(asked, endpoint):
     assert given["side"]["parameter_default"] == "336"
 
 
+def test_what_comes_back_is_named_for_a_program(asked):
+    returned = asked.demo.get_api_info()["named_endpoints"]["/segment"]["returns"]
+    assert [row["label"].split(":")[0].split(",")[0] for row in returned] == [
+        "Overlay",
+        "Label map",
+        "Summary",
+        "Zip with the result in these formats",
+    ]
+    assert asked.prop("overlay", "label") == "Result: click for the scores at a point"  # which is for a person
+
+
 def test_the_page_opens_with_the_tables_defaults_but_for_what_refines(tiny_model):
     opened = Page(build_demo(OneModel(tiny_model), "OpenAI B/16", "DINO B/8"))
     rows = {name: row for name, row in pc.SETTINGS.items() if row.kind != "text"}
@@ -116,16 +129,31 @@ def test_a_client_gets_errors_as_errors(client, portrait):
         client.predict(handle_file(portrait), "sky", beta=99, api_name="/segment")
 
 
-def post(address: str, body: dict) -> str:
-    event = httpx.post(f"{address}gradio_api/call/v2/segment", json=body).json()["event_id"]
-    return httpx.get(f"{address}gradio_api/call/v2/segment/{event}", timeout=60).text
+def post(address: str, body: dict, endpoint: str = "segment") -> str:
+    event = httpx.post(f"{address}gradio_api/call/v2/{endpoint}", json=body).json()["event_id"]
+    return httpx.get(f"{address}gradio_api/call/v2/{endpoint}/{event}", timeout=60).text
+
+
+def uploaded(address: str, path: str) -> dict:
+    """A picture of a call, once it is on the server."""
+    with open(path, "rb") as opened:
+        found = httpx.post(f"{address}gradio_api/upload", files={"files": opened}).json()
+    return {"path": found[0], "meta": {"_type": "gradio.FileData"}}
 
 
 def test_curl_needs_no_more_than_a_picture_and_words(address, portrait):
-    with open(portrait, "rb") as opened:
-        path = httpx.post(f"{address}gradio_api/upload", files={"files": opened}).json()[0]
-    answer = post(address, {"picture": {"path": path, "meta": {"_type": "gradio.FileData"}}, "words": "sky, tree"})
+    answer = post(address, {"picture": uploaded(address, portrait), "words": "sky, tree"})
     assert "event: complete" in answer and '"names": ["sky", "tree"]' in answer
+
+
+def test_curl_needs_no_more_than_a_picture_to_find_words(address, portrait):
+    answer = post(address, {"picture": uploaded(address, portrait)}, "words")
+    assert "event: complete" in answer and json.loads(answer.split("data: ")[1])[0]
+
+
+def test_a_client_needs_no_more_than_a_picture_to_find_words(client, tiny_model, portrait):
+    words = client.predict(handle_file(portrait), api_name="/words")
+    assert words and words == as_text(tiny_model.find_words(portrait))
 
 
 @pytest.mark.parametrize(
@@ -146,10 +174,7 @@ def test_only_files_that_were_uploaded_are_read(address, picture):
     [({"beta": 99}, "beta is 99"), ({"words": "a,,b"}, "empty word"), ({"vfm": "DINO Q"}, "No VFM is called")],
 )
 def test_curl_gets_the_reason_of_a_wrong_value(address, portrait, wrong, reason):
-    with open(portrait, "rb") as opened:
-        path = httpx.post(f"{address}gradio_api/upload", files={"files": opened}).json()[0]
-    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    answer = post(address, {"picture": picture, "words": "sky"} | wrong)
+    answer = post(address, {"picture": uploaded(address, portrait), "words": "sky"} | wrong)
     assert "event: error" in answer and reason in answer
 
 
