@@ -23,6 +23,8 @@ SIZE_HW = (112, 168)  # 14 x 21 patches of 8 pixels
 class ByHand:
     """In the place of SAM: keeps what it is asked, and answers with the masks it was given, one a prompt."""
 
+    device = torch.device("cpu")
+
     def __init__(self, *answers: tuple[np.ndarray, float], place=(0, 0, *SIZE_HW)) -> None:
         self.answers, self.place, self.asked = list(answers), place, []
         self.transform, self.input_size = ResizeLongestSide(256), (171, 256)
@@ -100,6 +102,24 @@ def test_a_part_asks_by_its_best_point_its_box_and_its_scores(logits, views):
     assert green.mask.shape == (64, 64) and not green.mask[43:].any()  # what the picture does not fill
     assert float(green.mask[20, 18]) == pytest.approx(0.005 * scores[52, 47], rel=0.02)
     assert float(green.mask[2, 60]) == pytest.approx(0.005 * scores[5, 157], rel=0.1)
+
+
+class Elsewhere(ByHand):
+    """SAM on another device than the logits, which says what it is given there, and answers with nothing."""
+
+    device = torch.device("meta")
+
+    def predict_torch(self, points, labels, boxes, mask_input, multimask_output, return_logits):
+        self.asked += [(part.device.type, part.dtype) for part in (points, labels, boxes, mask_input)]
+        return torch.zeros(len(points), 1, *self.place[2:]), torch.zeros(len(points), 1), None
+
+
+def test_sam_is_asked_on_its_own_device(logits, views):
+    sam = Elsewhere()
+    found = prompt(logits, views, sam)
+    floats = ("meta", torch.float32)
+    assert sam.asked == [floats, ("meta", torch.int32), floats, floats]
+    assert found.numbers.device.type == found.values.device.type == "cpu"
 
 
 def test_a_masks_pixels_take_the_class_that_asked_and_the_rest_stays(logits, views):

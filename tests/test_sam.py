@@ -45,6 +45,21 @@ def test_the_masks_are_those_of_sams_own_generator(tiny_sam, official, blocks):
         assert 0.01 < other.mean() < 0.99 and (one != other).mean() < 1e-3  # the encodings differ by rounding
 
 
+@pytest.mark.parametrize("is_the_vfm", [False, True])
+def test_nothing_reaches_sams_device_in_float64(sam_is_the_vfm, tiny_sam, blocks, monkeypatch, is_the_vfm):
+    """As on Apple's GPUs, which have none."""
+    given, refused = torch.as_tensor, "Cannot convert a MPS Tensor to float64 dtype"
+
+    def on_mps(data, dtype=None, device=None):
+        found = given(data, dtype=dtype)
+        return found if device is None or found.dtype != torch.float64 else pytest.fail(refused)
+
+    features = sam_is_the_vfm.encode(blocks, 224, crop=112) if is_the_vfm else None
+    views = tiny_sam.views(blocks, features)
+    monkeypatch.setattr(torch, "as_tensor", on_mps)
+    assert views.stretched == is_the_vfm and list(tiny_sam.automatic_masks(views, 2, **EVERY))
+
+
 def test_large_pictures_have_masks_of_a_bounded_size(tiny_sam, blocks):
     large = blocks.repeat(6, axis=0).repeat(6, axis=1)
     masks = list(tiny_sam.automatic_masks(tiny_sam.views(large), 2, **EVERY))

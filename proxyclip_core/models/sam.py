@@ -120,8 +120,7 @@ class _Encoded(SamPredictor):
 
     def __init__(self, decoder: Sam, embedding: torch.Tensor, size_hw: tuple[int, int], stretched: bool) -> None:
         super().__init__(decoder)
-        if stretched:
-            self.transform = _Stretched(self.transform.target_length)
+        self.transform = (_Stretched if stretched else _LongestSide)(self.transform.target_length)
         self._embedding, self._stretched = embedding, stretched
         self.set_image(np.broadcast_to(np.uint8(0), (*size_hw, 3)))
 
@@ -139,12 +138,20 @@ class _Encoded(SamPredictor):
         self.features, self.is_image_set = self._embedding, True
 
 
-class _Stretched(ResizeLongestSide):
+class _LongestSide(ResizeLongestSide):
+    """As segment-anything's, but in float32: the automatic mask generator puts points on SAM's device as they are, and
+    Apple's GPUs have no float64."""
+
+    def apply_coords(self, coords: np.ndarray, original_size: tuple[int, ...]) -> np.ndarray:
+        return super().apply_coords(coords, original_size).astype(np.float32)
+
+
+class _Stretched(_LongestSide):
     """From pixels of a view to SAM's, where the view fills SAM's square."""
 
     def apply_coords(self, coords: np.ndarray, original_size: tuple[int, ...]) -> np.ndarray:
         height, width = original_size
-        return coords * (self.target_length / width, self.target_length / height)
+        return (coords * (self.target_length / width, self.target_length / height)).astype(np.float32)
 
 
 def _working_size(size_hw: tuple[int, ...]) -> tuple[int, int]:

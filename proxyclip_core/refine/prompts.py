@@ -146,19 +146,17 @@ def _ask(
             points.append((np.array([xs[at], ys[at]]) + shift + 0.5) * scale[::-1] - (left, top))
             corners = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]]) + shift
             boxes.append(corners * scale[::-1] - (left, top))
-        device = strength.device
-        size_hw = (high, wide)
-        coords = torch.as_tensor(predictor.transform.apply_coords(np.array(points), size_hw), device=device).float()
-        corners = torch.as_tensor(predictor.transform.apply_coords(np.array(boxes), size_hw), device=device).float()
+        coords, corners = (predictor.transform.apply_coords(np.array(given), (high, wide)) for given in (points, boxes))
+        device = predictor.device  # SAM's, which need not be that of the logits
         found, guessed, _ = predictor.predict_torch(
-            coords[:, None],
+            torch.as_tensor(coords, dtype=torch.float32)[:, None].to(device),
             torch.ones(len(some), 1, dtype=torch.int, device=device),
-            boxes=corners.flatten(1),
-            mask_input=torch.stack([masks[int(parts.classes[number - 1])] for number in some]),
+            boxes=torch.as_tensor(corners, dtype=torch.float32).flatten(1).to(device),
+            mask_input=torch.stack([masks[int(parts.classes[number - 1])] for number in some]).to(device),
             multimask_output=False,
             return_logits=True,
         )
-        for number, mask, guess, best in zip(some, found[:, 0], guessed[:, 0].tolist(), bests):
+        for number, mask, guess, best in zip(some, found[:, 0].to(strength.device), guessed[:, 0].tolist(), bests):
             if guess < iou:
                 continue
             mask = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
