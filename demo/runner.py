@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -31,7 +32,8 @@ class Runner:
 
     def __init__(self, models: Provider, opens_with: Asked | None = None) -> None:
         self.opening = ForAll(opens_with)
-        self.models, self._run = models, models.on_device(partial(_run, models), lent_seconds)
+        run = partial(_run, models)
+        self.models, self._run, self._read = models, models.on_device(run, lent_seconds), models.on_device(run)
 
     def __call__(
         self,
@@ -41,17 +43,20 @@ class Runner:
         may_encode: bool = True,
         wanted: Sequence[pc.Settings] = (),
         more: bool = False,
+        computes: bool = True,
     ) -> tuple[Any, Visit, str]:
         """`do(stages, *given)` -> its value, the visit with what is kept then, and ""; on an error None, and a line for
         the person.
 
         wanted: the settings of the results that `do` needs, where they are not those of the visit. more: whether it
-        does more, such as with another picture, and is not to be taken for quick.
+        does more, such as with another picture, and is not to be taken for quick. computes: False where it only reads
+        what is held, for which no GPU is lent.
         All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
         its own.
         """
         with self.turn(visit, wanted, more):
-            value, entries, error = self._run(do, visit, may_encode, tuple(wanted), *given)
+            run = self._run if computes else self._read
+            value, entries, error = run(do, visit, may_encode, tuple(wanted), *given)
         after = replace(visit, entries=entries)
         note(**after.facts())
         return value, after, error
@@ -76,7 +81,9 @@ class Runner:
     def estimate(self, visit: Visit, settings: pc.Settings | None = None) -> float | None:
         """Seconds that a result takes, the visit's or that of other settings, right within a factor of two or so; None
         where that is not known, as before anything has run. Raises ValueError for settings that cannot be."""
-        size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
+        # What was measured with a lent GPU was so in a process that has ended.
+        usual = OPERATIONS_A_SECOND if "SPACES_ZERO_GPU" in os.environ else 0.0
+        size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen() or usual
         if not size_hw or not speed:
             return None
         s = settings or visit.asked.settings

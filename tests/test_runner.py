@@ -12,11 +12,13 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import limits, time_limit
 from demo import runner as running
+from demo.answers.save_load import Chosen, save, unlike
 from demo.models import Models
 from demo.runner import START_SECONDS, Runner, missing
 from demo.stages import Stages
 from demo.time_limit import TOO_LATE
 from demo.visit import Asked, Visit
+from proxyclip_core.drawing.drawing import Look
 from proxyclip_core.interrupt import checkpoint
 from tests.serving import as_elsewhere
 
@@ -114,6 +116,35 @@ def test_results_that_take_too_long_together_are_refused_before_any_is_made(tmp_
 def test_words_that_cannot_be_read_are_said_and_no_error(tmp_path, runner, asked_for):
     _, _, error = runner(Stages.result, visit_of(tmp_path, runner, words=" , "))
     assert error and asked_for == [START_SECONDS]
+
+
+def test_what_is_held_is_read_without_a_gpu(tmp_path, runner, asked_for):
+    _, visit, _ = runner(Stages.result, visit_of(tmp_path, runner))
+    settings = tmp_path / "settings.json"
+    settings.write_text(visit.asked.settings.to_json({"precision": "another"}))
+    asked_for.clear()
+    assert save(runner, visit, Look(), Chosen(("labels",)), str(tmp_path)).endswith(".zip")
+    assert "the precision another" in unlike(runner, visit, str(settings), visit.asked.settings)
+    assert asked_for == []
+
+
+def test_a_gpu_is_lent_for_a_download_of_what_had_to_make_room(tmp_path, runner, asked_for):
+    _, visit, _ = runner(Stages.result, visit_of(tmp_path, runner))
+    spare = {key: entry for key, entry in visit.entries.items() if key[0] in ("clip", "vfm", "words")}
+    asked_for.clear()
+    assert save(runner, replace(visit, entries=spare), Look(), Chosen(("labels",)), str(tmp_path))
+    assert save(runner, visit, Look(), Chosen(("npz",), ("logits",)), str(tmp_path))
+    assert len(asked_for) == 2
+
+
+def test_where_gpus_are_lent_how_long_a_result_takes_is_known_before_anything_was_measured(
+    tmp_path, runner, monkeypatch
+):
+    monkeypatch.setattr(time_limit, "seen", lambda: 0.0)  # it is in the processes that borrow one
+    short, long = visit_of(tmp_path, runner), visit_of(tmp_path, runner, (1400, 1400))
+    assert 0 < runner.estimate(short) < runner.estimate(long)
+    monkeypatch.delenv("SPACES_ZERO_GPU")
+    assert runner.estimate(short) is None
 
 
 def _nothing(stages: Stages) -> None:

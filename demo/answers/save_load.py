@@ -134,7 +134,7 @@ def unlike(runner: Runner, visit: Visit | None, path: str, default: pc.Settings)
     settings = read_settings(path, default)
     if visit is None or visit.asked.settings != settings:
         return ""
-    found, _, failed = runner(_computed_with, visit, may_encode=False)
+    found, _, failed = runner(_computed_with, visit, may_encode=False, computes=settings.asks_sam)  # SAM may load
     return "" if failed else differences(settings.computed_with, found)
 
 
@@ -162,7 +162,9 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
         raise UserError(NO_RESULT)
     if not chosen.formats:
         raise UserError("Nothing is ticked under What is in the download. Tick at least one of its formats.")
-    gathered, _, failed = runner(_gather, visit, "logits" in chosen.wishes, may_encode=False)
+    with_logits = "logits" in chosen.wishes
+    computes = with_logits or visit.held("result") is None or visit.asked.settings.asks_sam
+    gathered, _, failed = runner(_gather, visit, with_logits, may_encode=False, computes=computes)
     if failed:
         raise UserError(failed)
     result, logits = gathered
