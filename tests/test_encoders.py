@@ -85,7 +85,12 @@ def test_every_clip_is_as_open_clip_knows_it(spec):
 
 
 # A VFM's licence by timm's word for it.
-LICENCES = {"apache-2.0": "Apache-2.0", "cc-by-nc-4.0": "CC-BY-NC-4.0", "dinov3-license": "DINOv3 licence"}
+LICENCES = {
+    "apache-2.0": "Apache-2.0",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "dinov3-license": "DINOv3 licence",
+    "nvidia-open-model-license": "NVIDIA Open Model licence",
+}
 
 
 OF_TIMM = [spec for spec in VFM_MODELS.values() if spec.repo and not spec.is_diffusion]

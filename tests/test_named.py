@@ -414,6 +414,7 @@ def test_a_row_of_ones_own_is_found_and_registered_once():
         (replace(VFM_ROW, patch=8), r"patches of 16 x 16 pixels, but its row says 8"),
         (replace(VFM_ROW, positions="any"), "positions is 'any'"),
         (replace(VFM_ROW, input_side=1024), "input_side belongs to positions='native'"),
+        (replace(VFM_ROW, input_side=512, positions="native"), "input_side is 512; expected 224"),
         (replace(VFM_ROW, positions="scale", architecture="vit_base_patch16_siglip_224"), "no class token"),
     ],
 )

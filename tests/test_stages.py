@@ -270,7 +270,7 @@ def shapes(dtype: torch.dtype) -> list[tuple[Shape, Shape]]:
     vfms = []
     for name, spec in VFM_MODELS.items():
         own = {"Built-in": 128, "Stable Diffusion": 1280}
-        width = own.get(spec.family) or (256 if spec.input_side else WIDTHS[spec.family.split()[-1][0]])
+        width = own.get(spec.family) or (256 if spec.is_sam else WIDTHS[spec.family.split()[-1][0]])
         vfms.append(Shape(name, spec.patch, width, dtype, spec.input_side))
     return [(clip, vfm) for clip in clips for vfm in vfms]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import segment_anything.modeling as official
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import nn
@@ -16,7 +17,7 @@ from torch import nn
 from proxyclip_core import VFM_MODELS, PatchEncoder, ProxyCLIP, find_vfm
 from proxyclip_core.cpu import kernels, speed_up
 from proxyclip_core.models.loading import build_vfm_network, vfm_encoder
-from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD
+from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD
 from proxyclip_core.models.vfm import PROJECTIONS
 from proxyclip_core.models.vit import normalise
 from tests.replay import fill, golden_vfm
@@ -53,14 +54,23 @@ def test_the_facets_of_dino_are_those_of_timms_attention(windows, facet, patch):
 
 
 @pytest.mark.parametrize("facet", FACETS)
-@pytest.mark.parametrize("name", ["DINOv2-reg S/14", "DINOv3 S/16", "MAE B/16"])
+@pytest.mark.parametrize("name", ["DINOv2-reg S/14", "DINOv3 S/16", "MAE B/16", "C-RADIOv3 B/16"])
 def test_the_facets_of_other_vits_are_those_of_timms_attention(windows, facet, name):
     torch.manual_seed(0)
     spec = find_vfm(name)
     encoder = vfm_encoder(build_vfm_network(spec, depth=2), spec)
     seen = hooked(encoder.network, lambda: encoder.encode_windows(windows))[facet]
-    extra = {"DINOv2-reg S/14": 5, "DINOv3 S/16": 5, "MAE B/16": 1}[name]
+    extra = {"DINOv2-reg S/14": 5, "DINOv3 S/16": 5, "MAE B/16": 1, "C-RADIOv3 B/16": 8}[name]
     assert torch.allclose(flat(encoder.with_facet(facet).encode_windows(windows)), seen[:, extra:], atol=1e-6)
+
+
+def test_radio_gives_its_networks_patches_of_windows_at_its_own_size(windows):
+    torch.manual_seed(0)
+    spec = find_vfm("C-RADIOv3 B/16")
+    encoder = vfm_encoder(build_vfm_network(spec, depth=2), spec)
+    enlarged = F.interpolate(windows, size=(512, 512), mode="bilinear", align_corners=False)
+    expected = encoder.network.forward_features(normalise(enlarged, OPENAI_MEAN, OPENAI_STD))[:, 8:]
+    assert torch.allclose(flat(encoder.encode_windows(windows)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("fused", [True, False])

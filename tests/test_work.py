@@ -51,7 +51,7 @@ def test_every_fusion_is_estimated(model, features, fusion, reach):
     assert (found["vfm"] == 0) is (fusion != "proxy")
 
 
-@pytest.mark.parametrize("name", ["DINO S/8", "DINOv2-reg S/14", "DINOv3 S/16", "SAM B/16"])
+@pytest.mark.parametrize("name", ["DINO S/8", "DINOv2-reg S/14", "DINOv3 S/16", "SAM B/16", "C-RADIOv3 B/16"])
 def test_vision_models_of_the_table_are_estimated(name):
     """By timm's own forward of one window, without memory."""
     spec = pc.find_vfm(name)

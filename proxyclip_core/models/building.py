@@ -95,7 +95,7 @@ def check_vfm(spec: VfmSpec) -> Network:
         refuse(f"timm's {spec.architecture} is no ViT")
     except RuntimeError as error:  # of names that timm does not know
         raise ValueError(f"timm knows no model {spec.architecture!r}, which {spec.name!r} names ({error}).") from None
-    allowed = {"native": (VisionTransformerSAM,), "timm": (VisionTransformer, Eva)}
+    allowed = {"native": (VisionTransformerSAM, VisionTransformer), "timm": (VisionTransformer, Eva)}
     if type(network) not in allowed.get(spec.positions, (VisionTransformer,)):
         refuse(
             f"timm's {spec.architecture} is a {type(network).__name__}, which positions={spec.positions!r} does not fit"
@@ -112,6 +112,11 @@ def check_vfm(spec: VfmSpec) -> Network:
         refuse(f"it has no class token, or more tokens beside it, so positions must be 'timm', not {spec.positions!r}")
     if (spec.input_side is None) is (spec.positions == "native"):
         raise ValueError(f"{spec.name}: input_side belongs to positions='native' and to no other.")
+    if spec.input_side and network.patch_embed.img_size != (spec.input_side,) * 2:
+        raise ValueError(
+            f"{spec.name}: input_side is {spec.input_side}; expected {network.patch_embed.img_size[0]}, of which "
+            f"timm's {spec.architecture} has positions."
+        )
     return network
 
 

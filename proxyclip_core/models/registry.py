@@ -164,6 +164,15 @@ _DINOV3: dict[str, Any] = {
 }
 _MAE: dict[str, Any] = {"positions": "size", **_NOT_COMMERCIAL}
 _SAM: dict[str, Any] = {"positions": "native", "input_side": 1024}
+# At 512 x 512 pixels timm's positions are those of NVIDIA's own model; at other sizes they drift, as timm's card says.
+_RADIO: dict[str, Any] = {
+    "licence": "NVIDIA Open Model licence",
+    "positions": "native",
+    "input_side": 512,
+    "mean": OPENAI_MEAN,
+    "std": OPENAI_STD,
+    "note": "The NVIDIA Open Model licence has terms of its own.",
+}
 _DIFFUSION: dict[str, Any] = {
     "positions": "native",
     "input_side": 704,
@@ -201,6 +210,9 @@ _VFM_ROWS = (
     _vfm("SAM B", 16, "samvit_base_patch16.sa1b", 359, **_SAM),
     _vfm("SAM L", 16, "samvit_large_patch16.sa1b", 1233, **_SAM),
     _vfm("SAM H", 16, "samvit_huge_patch16.sa1b", 2548, **_SAM),
+    _vfm("C-RADIOv3 B", 16, "vit_base_patch16_radio_v3.c_radio", 346, **_RADIO),
+    _vfm("C-RADIOv3 L", 16, "vit_large_patch16_radio_v3.c_radio", 1217, **_RADIO),
+    _vfm("C-RADIOv3 H", 16, "vit_huge_patch16_radio_v3.c_radio", 2528, **_RADIO),
     VfmSpec(
         "Stable Diffusion/32",
         "Stable Diffusion",

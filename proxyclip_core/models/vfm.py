@@ -33,7 +33,8 @@ class PatchEncoder:
     """A VFM: a timm network whose final-norm patch features (for SAM: the neck's output) are the result.
 
     positions: how position embeddings follow the window's size, one of POSITION_MODES (see registry.VfmSpec).
-    input_side: the side, in pixels, to which every window is resized (SAM: 1024); None for the window as it is.
+    input_side: the side, in pixels, to which every window is resized (SAM: 1024, C-RADIO: 512); None for the window as
+    it is.
     digest: of all weights. facet: what is taken of a patch, see above and `with_facet`.
     note: what is to be said of how it computes, "" for nothing.
     """
