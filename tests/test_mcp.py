@@ -9,11 +9,22 @@ from typing import Any
 
 import pytest
 
+import proxyclip_core as pc
 from tests.serving import ROOT, app_process
 
 mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install '.[dev]'")
 
 FARM = ROOT / "assets" / "examples" / "farm.png"
+# What an agent must know of each tool's answer, and of what no argument says by itself.
+GIVE = {
+    "segment": [
+        *("overlay", "label map, a 16 bit PNG", "indices into names", "share", "presence", "perhaps_absent", "notes"),
+        *("zip", "comma between classes", "semicolon between words for the same class"),
+    ],
+    "words": ["words of a vocabulary that are in a picture", "as /segment takes them", '"" for none'],
+    "attention": ["colours over the picture", "row", "grid_hw", "it sums to 1", "lowest and highest", "spread"],
+    "models": ["kind", "the name to give", "licence", "megabytes", "on this machine", "patch size in pixels"],
+}
 PICTURE = f"data:image/png;base64,{base64.b64encode(FARM.read_bytes()).decode()}"
 
 
@@ -44,12 +55,29 @@ def call(url: str, tool: str, **given: Any) -> Any:
 
 def test_the_tools_are_the_public_endpoints_and_say_what_they_give(url):
     tools = {tool.name: tool for tool in with_session(url, lambda s: s.list_tools()).tools}
-    assert {"segment", "attention", "models", "words"} == set(tools)
-    for tool in tools.values():
-        assert len(tool.description) > 100
-        assert all(row["description"] for row in tool.inputSchema["properties"].values())
-    beta = tools["segment"].inputSchema["properties"]["beta"]
-    assert "a number from 0 to 3" in beta["description"] and beta["default"] == 1.2
+    assert set(GIVE) == set(tools)
+    for name, facts in GIVE.items():
+        assert [fact for fact in facts if fact not in tools[name].description] == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "needed"), [("segment", {"picture"}), ("words", {"picture"}), ("attention", {"picture", "x", "y"})]
+)
+def test_each_argument_says_what_it_may_be(url, tool, needed):
+    (found,) = (one for one in with_session(url, lambda s: s.list_tools()).tools if one.name == tool)
+    arguments = found.inputSchema["properties"]
+    said = {name: row["description"] for name, row in arguments.items()}
+    assert needed <= set(found.inputSchema["required"]) <= needed | {"words"}
+    for name, row in pc.SETTINGS.items():
+        if name in said and row.kind == "number":
+            assert row.expected in said[name] and arguments[name].get("default", 0) == row.default  # gradio says no 0
+        elif name in said and row.kind == "choice":
+            assert all(repr(value) in said[name] for value in row.values)
+    assert all("a name that /models lists" in said[name] for name in ("clip", "vfm"))
+    assert "'as-is'" in said["side"] and "a whole number" in said["patch"]
+    others = {"opacity": "from 0 to 1", "formats": "coco", "vocabulary": "none for all", "x": "from 0 at the top left"}
+    others |= {"stage": "cosine, normalised, softmax", "source": "clip for CLIP's own", "outlines": "borders"}
+    assert all(fact in said[name] for name, fact in others.items() if name in said)
 
 
 def test_a_tool_divides_a_picture(url):
@@ -58,6 +86,27 @@ def test_a_tool_divides_a_picture(url):
     assert any(part.type == "image" for part in answer.content)
     said = json.dumps([part.text for part in answer.content if part.type == "text"])
     assert "pig" in said and "share" in said
+
+
+def texts(answer: Any) -> list[str]:
+    assert not answer.isError
+    return [part.text for part in answer.content if part.type == "text"]
+
+
+def test_a_tool_finds_the_words_of_a_picture(url):
+    assert "sky" in texts(call(url, "words", picture=PICTURE))[0]
+    assert "sky" in texts(call(url, "words", picture=PICTURE, vocabulary="sky, submarine"))[0]
+
+
+def test_a_tool_shows_what_a_patch_attends_to(url):
+    answer = call(url, "attention", picture=PICTURE, x=120, y=80)
+    assert any(part.type == "image" for part in answer.content)
+    assert "grid_hw" in "".join(texts(answer)) and "spread" in "".join(texts(answer))
+
+
+def test_a_tool_lists_the_models(url):
+    said = "".join(texts(call(url, "models")))
+    assert all(name in said for name in (*pc.CLIP_MODELS, *pc.VFM_MODELS)) and "licence" in said
 
 
 def test_a_wrong_value_gets_its_reason(url):

@@ -49,7 +49,7 @@ PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibi
 
 
 def build(page: Page) -> None:
-    q, parts = page.question, page.segment
+    q = page.question
     with gr.Column(visible=False):
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
         # reason for what cannot be.
@@ -59,6 +59,11 @@ def build(page: Page) -> None:
         overlay = Drawn(label="Overlay: the picture with the region of each word in its colour")
         labels = gr.Image(label="Label map, 16 bit", format="png", image_mode=None)
         summary = gr.JSON(label="Summary")
+        looks = (
+            gr.Number(Look.opacity, label="Opacity of the regions in the overlay: a number from 0 to 1"),
+            gr.Checkbox(Look.outlines, label="Whether the overlay has the regions' borders"),
+            gr.Checkbox(Look.names, label="Whether the overlay has names or numbers on the regions"),
+        )
         formats = gr.Textbox("", label=f"Of {', '.join(export.FORMATS)}: what a zip is to hold, with commas between")
         files = gr.File(label="Zip with the result in these formats")
         trigger = gr.Button("segment")
@@ -82,9 +87,9 @@ def build(page: Page) -> None:
         facet: str = default("facet"),
         sam: str = default("sam"),
         scope: str = default("scope"),
-        opacity: float = 0.6,
-        outlines: bool = True,
-        names: bool = True,
+        opacity: float = Look.opacity,
+        outlines: bool = Look.outlines,
+        names: bool = Look.names,
         formats: str = "",
     ) -> tuple[Any, ...]:
         """Divides a picture among words.
@@ -108,7 +113,7 @@ def build(page: Page) -> None:
             return answer(page, Asked(settings, picture or ""), Look(opacity, outlines, names), chosen)
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
-    asking += [parts.opacity, parts.outlines, parts.names, formats]
+    asking += [*looks, formats]
     given_back = [overlay, labels, summary, files]
     trigger.click(documented(segment, asking), asking, given_back, api_name="segment", **PUBLIC)
 
@@ -152,9 +157,9 @@ def _whole(patch: float | None) -> int | None:
 
 def input_of(name: str, value: Any) -> Any:
     row = pc.SETTINGS[name]
-    if row.kind == "number":
-        return gr.Number(value, label=f"{row.label}: {row.expected}. {row.tip}")
-    return gr.Textbox(row.as_text(value), label=f"{row.label}: {row.expected}. {row.tip}")
+    expected = "a name that /models lists" if name in ("clip", "vfm") else row.expected
+    label = f"{row.label}: {expected}. {row.tip}"
+    return gr.Number(value, label=label) if row.kind == "number" else gr.Textbox(row.as_text(value), label=label)
 
 
 def load_models(page: Page, s: pc.Settings) -> None:

@@ -74,11 +74,11 @@ def build(page: Page) -> None:
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
     trigger.click(documented(attention, asking), asking, [drawn, numbers], api_name="attention", **PUBLIC)
 
-    gr.api(models, api_name="models", api_description=models.__doc__)
+    gr.api(models, api_name="models")
 
 
 def models() -> list[dict[str, Any]]:
-    """Lists the models that /segment and /attention take.
+    """Lists the models that /segment, /words and /attention take.
 
     Each has a kind ("clip" or "vfm"), the name to give, its licence, the megabytes of its weights, whether they are on
     this machine (a call does not download), a note on what limits its use; a VFM its patch size in pixels, too.
