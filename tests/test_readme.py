@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -9,10 +10,13 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from proxyclip_core import cli
+from proxyclip_core import cli, parse_vocabulary
 from tests.serving import app_process
+from tests.tiny_sets import write_set
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,6 +46,18 @@ def in_a_copy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def data_sets(in_a_copy, blocks):
+    """A benchmark and pictures with label maps where the examples look for them."""
+    labels = np.zeros(blocks.shape[:2], np.uint8)
+    labels[75:] = 1
+    cats = labels * 8  # by VOC's numbers
+    write_set(Path("data"), "voc", blocks, [cats])
+    for folder, pixels in (("pictures", blocks), ("labels", labels)):
+        Path(folder).mkdir()
+        Image.fromarray(pixels).save(f"{folder}/one.png")
+
+
 @pytest.mark.parametrize("path", sorted({*QUOTED, *LINKED}))
 def test_every_path_that_is_named_exists(path):
     assert (ROOT / path).exists()
@@ -59,7 +75,7 @@ def test_a_picture_is_followed_through_ten_files_that_it_names():
 
 
 @pytest.mark.filterwarnings("ignore:No other model is at hand")
-def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys, monkeypatch):
+def test_the_python_examples_run_one_after_the_other(data_sets, capsys, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     known: dict = {}
     for block in (block for block in PYTHON if block not in HTTP):
@@ -67,6 +83,8 @@ def test_the_python_examples_run_one_after_the_other(in_a_copy, capsys, monkeypa
     assert "pig" in capsys.readouterr().out
     assert known["result"].labels.shape == known["scores"].shape == known["row"].shape
     assert known["match"].values[known["match"].best_xy[::-1]] == known["match"].best
+    assert known["mine"] == (("sky", "cloud"), ("hill", "field"), ("horse", "pony"))
+    assert 0 <= known["voc"].miou <= 1 and 0 <= known["own"].miou <= 1
     assert Path("attention.png").is_file() and any(Path("cutouts").iterdir())
 
 
@@ -88,6 +106,10 @@ def served(tmp_path_factory):
         yield url.rstrip("/")
 
 
+def parsed(words: str) -> set[str]:
+    return {word for wordings in parse_vocabulary(words) for word in wordings}
+
+
 def at(url: str, example: str) -> str:
     return example.replace("http://127.0.0.1:7860", url)
 
@@ -98,13 +120,17 @@ def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, served):
     exec(compile(at(served, example), "README.md", "exec"), known)
     assert "pig" in known["summary"]["names"]
     assert len(known["numbers"]["row"]) == known["numbers"]["grid_hw"][0]
+    assert "sky" in parsed(known["words"])
+    assert {"Built-in", "DINO B/8"} <= {row["name"] for row in known["models"] if row["licence"]}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
 def test_the_curl_example_runs(in_a_copy, served):
     (example,) = (block for language, block in FENCES if language == "bash" and "curl" in block)
     said = subprocess.run(["bash", "-c", at(served, example)], capture_output=True, text=True, timeout=120, check=True)
-    assert "event: complete" in said.stdout and '"pig"' in said.stdout
+    segmented, words, models = (json.loads(line[6:]) for line in said.stdout.splitlines() if line.startswith("data: "))
+    assert said.stdout.count("event: complete") == 3 and "pig" in segmented[2]["names"]
+    assert "sky" in parsed(words[0]) and "Built-in" in {row["name"] for row in models[0]}
 
 
 @pytest.mark.network
