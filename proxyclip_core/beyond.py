@@ -60,14 +60,15 @@ class Beyond(Stages):
         """Whether each word is in the picture at all, 0..1 by class name, without the background; see `presence`.
 
         Runs the text tower for words that were not read in the sentences of `presence.TEMPLATES`, and once a CLIP for
-        the reference vocabulary. Raises ValueError as `classify`.
+        the reference vocabulary. Raises ValueError as `classify`, and for words of another CLIP than this model's.
         """
         check_same_clip(dense, vocabulary)
         found = self._presence(dense, vocabulary).tolist()
         return dict(list(zip(vocabulary.names, found))[int(vocabulary.has_background) :])
 
     def with_plain(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary, ready for the `presence` of many pictures."""
+        """The vocabulary, ready for the `presence` of many pictures. ValueError for words of another CLIP."""
+        self._check_words(vocabulary)
         return replace(vocabulary, plain=self._plain(vocabulary))
 
     def _plain(self, vocabulary: Vocabulary) -> torch.Tensor:
@@ -80,6 +81,8 @@ class Beyond(Stages):
 
     def _presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> torch.Tensor:
         """(K,) on the CPU."""
+        self.clip.notice_changes()  # before what is kept of the reference vocabulary is used
+        self._check_words(vocabulary)
         if self.clip.reference is None:
             self.clip.reference = self._embed_words(presence.reference_words(), presence.TEMPLATES, iter)
         given = (part.to(self.device) for part in (dense.tokens, self._plain(vocabulary), self.clip.reference))
@@ -87,7 +90,7 @@ class Beyond(Stages):
 
     @stage
     def words_in(self, dense: DenseFeatures, vocabulary: Vocabulary) -> Classes:
-        """The classes of a vocabulary that win a region and are there, the largest first. ValueError as `classify`."""
+        """The classes of a vocabulary that win a region and are there, the largest first. ValueError as `presence`."""
         logits = self.classify(dense, vocabulary)
         present = self._presence(dense, vocabulary) >= presence.PERHAPS_ABSENT
         classes = vocabulary.classes

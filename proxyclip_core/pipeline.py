@@ -135,6 +135,7 @@ class Stages:
         taken from there and only the VFM runs. Raises ValueError where they are of another picture.
         """
         picture = read_image(image)
+        self.clip.notice_changes()
         if clip_from is not None and clip_from.picture != picture_digest(picture):
             raise ValueError("clip_from holds features of another picture. Give features of this one, or none.")
         layout = _layout(picture, side, windows, crop, stride, resizing)
@@ -155,6 +156,7 @@ class Stages:
     ) -> list[ImageFeatures]:
         """Stage 1 for several pictures, whose windows go through the encoders together; otherwise as `encode`."""
         pictures = [read_image(image) for image in images]
+        self.clip.notice_changes()
         return self._encode([(one, _layout(one, side, windows, crop, stride, resizing)) for one in pictures], facet)
 
     def _encode(
@@ -288,6 +290,7 @@ class Stages:
 
     def _embed_words(self, words: Sequence[str], templates: str, progress: Progress) -> torch.Tensor:
         """(Q, E): the mean over the templates, of unit length; the text tower reads only words it has not seen."""
+        self.clip.notice_changes()
         cache = self.clip.word_cache
         known = {word: found for word in words if cache and (found := cache.get(word, templates)) is not None}
         new = [word for word in dict.fromkeys(words) if word not in known]
@@ -340,6 +343,13 @@ class Stages:
             raise ValueError(
                 f"These features come from {features.clip_name} @{features.clip_id}, but this model's CLIP is "
                 f"{self.clip.name} @{self.clip.digest}. Encode the picture again."
+            )
+
+    def _check_words(self, vocabulary: Vocabulary) -> None:
+        if vocabulary.clip_id != self.clip.digest:
+            raise ValueError(
+                f"These words were embedded by {vocabulary.clip_name} @{vocabulary.clip_id}, but this model's CLIP is "
+                f"{self.clip.name} @{self.clip.digest}. Embed them again."
             )
 
 

@@ -69,6 +69,73 @@ def test_a_fine_tuned_tower_embeds_its_words_itself(tiny_clip, tmp_path):
     assert torch.equal(with_cache(tuned, tmp_path).embed("zebra, gnu").embeddings, expected)
 
 
+def merge_lora(clip: ClipEncoder) -> None:
+    """Into the attention of the text tower's blocks, by way of `.data`, of which torch's own count of changes does not
+    know."""
+    for block in clip.network.transformer.resblocks:
+        weight = block.attn.in_proj_weight
+        down, up = torch.randn(2, weight.shape[1]), torch.randn(len(weight), 2)
+        weight.data += 0.2 * (up @ down).to(weight.device)
+
+
+@pytest.fixture
+def own_model(tiny_model, tmp_path) -> ProxyCLIP:
+    """With networks of its own, to be changed, and a word cache."""
+    model = with_cache(copy.deepcopy(tiny_model.clip), tmp_path / "words")
+    model.vfm = tiny_model.vfm
+    return model
+
+
+def test_a_tower_that_is_tuned_in_place_embeds_its_words_anew(own_model):
+    before = own_model.embed("zebra, gnu").embeddings
+    merge_lora(own_model.clip)
+    after = own_model.embed("zebra, gnu")
+    clip = own_model.clip
+    tuned = ClipEncoder(copy.deepcopy(clip.network), clip.name, clip.mean, clip.std)
+    expected = ProxyCLIP(tuned, None, "values", "simple7").embed("zebra, gnu").embeddings
+    assert torch.equal(after.embeddings, expected) and not torch.allclose(before, expected, atol=0.05)
+    assert (clip.text_digest, clip.digest, after.clip_id) == (tuned.text_digest, tuned.digest, tuned.digest)
+
+
+def test_a_tower_that_is_tuned_in_place_leaves_the_words_of_the_old_one_alone(own_model, tiny_model, tmp_path):
+    merge_lora(own_model.clip)
+    own_model.embed("zebra")
+    found = with_cache(tiny_model.clip, tmp_path / "words").embed("zebra").embeddings
+    assert torch.equal(found, tiny_model.embed("zebra").embeddings)
+
+
+def test_what_the_tower_said_before_it_was_tuned_is_not_mixed_with_what_it_says_now(own_model, four_areas):
+    features, words = own_model.encode(four_areas, 224), own_model.embed("sky, hill")
+    dense = own_model.fuse(features)
+    own_model.presence(dense, words)
+    reference = own_model.clip.reference
+    merge_lora(own_model.clip)
+    with pytest.raises(ValueError, match="Embed them again"):
+        own_model.presence(dense, words)
+    with pytest.raises(ValueError, match="Encode the picture again"):
+        own_model.fuse(features)
+    dense = own_model.fuse(own_model.encode(four_areas, 224))
+    assert own_model.presence(dense, own_model.embed("sky, hill")).keys() == {"sky", "hill"}
+    assert not torch.allclose(own_model.clip.reference, reference, atol=0.05)
+
+
+@pytest.mark.parametrize("encode", ["encode", "encode_all"])
+def test_a_picture_and_words_that_are_encoded_after_tuning_fit_together(own_model, four_areas, encode):
+    own_model.embed("sky")
+    merge_lora(own_model.clip)
+    given = four_areas if encode == "encode" else [four_areas]
+    found = getattr(own_model, encode)(given, 224)
+    dense = own_model.fuse(found if encode == "encode" else found[0])
+    assert own_model.classify(dense, own_model.embed("sky, hill")).segment().names == ("sky", "hill")
+
+
+def test_a_move_to_another_precision_is_no_change(own_model, monkeypatch):
+    before, digest = own_model.embed("sky").embeddings, own_model.clip.digest
+    own_model.clip.to(torch.device("cpu"), torch.bfloat16)
+    monkeypatch.setattr(own_model.clip, "encode_text", lambda prompts, *more: pytest.fail("the text tower was run"))
+    assert torch.equal(own_model.embed("sky").embeddings, before) and own_model.clip.digest == digest
+
+
 def test_another_version_of_the_code_embeds_anew(tmp_path, monkeypatch):
     WordCache("tower", tmp_path).put("sky", "none", torch.ones(2))
     monkeypatch.setattr(module, "VERSION", module.VERSION + 1)

@@ -9,7 +9,7 @@ Axes: B windows, h x w patches, N = h * w, D CLIP width, E embedding, P prompts,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from proxyclip_core.cpu import fast_products
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
 from proxyclip_core.models.vit import RGB, Network, normalise, resample_positions
-from proxyclip_core.models.weights import weights_digest
+from proxyclip_core.models.weights import sample_of, weights_digest
 from proxyclip_core.models.word_cache import WordCache
 
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
@@ -40,7 +40,7 @@ class ClipEncoder:
     network: an open_clip.CLIP whose vision tower is a plain ViT. Raises ValueError, with the reason, for another.
     word_cache: keeps embeddings of words between vocabularies, where one is set (`load_clip` does); else every word is
     embedded every time.
-    digest, text_digest: of all weights, and of the text tower's.
+    digest, text_digest: of all weights, and of the text tower's; see `notice_changes` for weights that are changed.
     note: what is to be said of how it computes, "" for nothing.
     """
 
@@ -57,14 +57,39 @@ class ClipEncoder:
         self.network: Network = network.eval().requires_grad_(False)
         self.name = name
         self.mean, self.std = mean, std
-        state = self.network.state_dict().items()
-        vision, text = ([pair for pair in state if pair[0].startswith("visual.") == wanted] for wanted in (True, False))
-        self.text_digest = weights_digest(text)
-        self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
+        self._take_digests()
         self.word_cache: WordCache | None = None
         self.note = ""
         self.reference: torch.Tensor | None = None  # embeddings of `presence.reference_words`, once they were asked for
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
+
+    def _take_digests(self) -> None:
+        state = self.network.state_dict().items()
+        vision, text = ([pair for pair in state if pair[0].startswith("visual.") == wanted] for wanted in (True, False))
+        self.text_digest = weights_digest(text)
+        self.digest = f"{weights_digest(vision)[:8]}{self.text_digest[:8]}"
+        self._text_sample = sample_of(self._text_weights())
+
+    def _text_weights(self) -> Iterator[torch.Tensor]:
+        yield from self.network.parameters(recurse=False)
+        for name, part in self.network.named_children():
+            if name != "visual":
+                yield from part.parameters()
+
+    def notice_changes(self) -> None:
+        """Takes the digests anew where the text tower was changed in place, as by a LoRA that is merged into it: words
+        are embedded anew then, and features and words of before are another model's.
+
+        As it is called for each picture and vocabulary, it looks at some 32 numbers of each tensor, which takes about a
+        millisecond: a change of single numbers may go unnoticed. A change of the vision tower alone does, whose layers
+        may be packed; encode the pictures again after one. `to` is no change.
+        """
+        if sample_of(self._text_weights()) == self._text_sample:
+            return
+        self._take_digests()
+        self.reference = None
+        if self.word_cache is not None:
+            self.word_cache.tower = self.text_digest
 
     @property
     def device(self) -> torch.device:

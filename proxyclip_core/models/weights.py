@@ -25,6 +25,8 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 HUB_ANSWER_SECONDS = 2.0
 PATIENCE_VARIABLE = "HF_HUB_ETAG_TIMEOUT"
 
+NUMBERS_SAMPLED = 32  # of a tensor, by `sample_of`
+
 PACKAGES = {"diffusion": "diffusers"}  # extra of pyproject.toml -> the package that models need of it
 
 Spec = ClipSpec | VfmSpec
@@ -109,6 +111,16 @@ def weights_digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
+
+
+@torch.no_grad()
+def sample_of(tensors: Iterable[torch.Tensor]) -> bytes:
+    """Some NUMBERS_SAMPLED numbers of each tensor, all on one device: other bytes where many of the weights are others.
+
+    Joined first, so that a GPU is waited for once. The steps are odd, or they would stay in one column of a matrix.
+    """
+    parts = [tensor.flatten()[:: max(1, tensor.numel() // NUMBERS_SAMPLED) | 1] for tensor in tensors]
+    return torch.cat(parts).float().cpu().numpy().tobytes()
 
 
 def _candidates(spec: Spec, folder: Path) -> list[Path]:

@@ -53,7 +53,7 @@ def default_folder() -> Path | None:
 class WordCache:
     """Word embeddings (E,) of one text tower, in memory and, where `folder` is given, on disk.
 
-    tower: a digest of its weights.
+    tower: a digest of its weights; set to another, it keeps the words of each apart.
     """
 
     def __init__(self, tower: str, folder: Path | None = None) -> None:
