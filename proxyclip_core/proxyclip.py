@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from proxyclip_core import presence
 from proxyclip_core.beyond import Beyond
 from proxyclip_core.computed_with import SettingsWarning, differences
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.clip import Progress
+from proxyclip_core.models.loading import PRECISIONS, choose_device
 from proxyclip_core.picture import ImageLike, PictureWarning, read_image, read_picture
 from proxyclip_core.segmentation import PREVIEW_SIDE, Segmentation
 from proxyclip_core.settings import Settings, default
@@ -25,6 +27,24 @@ from proxyclip_core.words import Classes, Read, Words, WordsWarning, as_text, re
 
 class ProxyCLIP(Beyond):
     """The model: all stages, one by one or at once."""
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> ProxyCLIP:
+        """Moves the model and sets the precision of its image encoders; returns self. None: as it is.
+
+        device: as in `load`. dtype: torch.float32, bfloat16 or float16; what is always float32 stays so (see
+        `ClipEncoder.to`), and weights that were rounded stay rounded. The digests remain, so that features and words
+        of before fit. Raises ValueError for a device that is not there and for another dtype.
+        """
+        if dtype not in (None, *PRECISIONS.values()):
+            raise ValueError(f"dtype is {dtype}; expected {', '.join(map(str, PRECISIONS.values()))}.")
+        there = self.device if device is None else choose_device(str(device))
+        for encoder in (self.clip, self.vfm):
+            if encoder is not None:
+                encoder.to(there, dtype or encoder.dtype)
+                encoder.note = "" if dtype else encoder.note  # that it overflowed in another precision
+        if self.sam is not None:
+            self.sam.to(there, dtype or self.sam.encoder.dtype)
+        return self
 
     def __call__(
         self,

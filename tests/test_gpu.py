@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from proxyclip_core import load
 from proxyclip_core.models import clip as clip_module
 from proxyclip_core.models import window_batches
 from tests.test_pipeline import WORDS, at_precision
+from tests.test_word_cache import merge_lora
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 PICTURE = np.random.default_rng(0).integers(0, 256, (400, 800, 3), np.uint8)
@@ -43,6 +45,24 @@ def test_labels_agree_with_the_cpu(tiny_model, blocks, dtype, least, refine):
         model(blocks, WORDS, refine=refine) for model in (at_precision(tiny_model, "cuda", dtype), tiny_model)
     )
     assert (there.labels == here.labels).mean() >= least
+
+
+def test_a_model_moves_there_and_back(tiny_model, blocks):
+    model, expected = copy.deepcopy(tiny_model), tiny_model(blocks, WORDS)
+    digest = model.clip.digest
+    moved = model.to("cuda")
+    assert moved.device.type == moved.encode(blocks, 224).vfm.device.type == "cuda"
+    assert (moved(blocks, WORDS).labels == expected.labels).mean() >= 0.9999
+    assert moved.clip.digest == digest  # a device is no change of the weights
+    assert (model.to("cpu")(blocks, WORDS).labels == expected.labels).all()
+
+
+def test_a_tower_that_is_tuned_in_place_embeds_its_words_anew(tiny_model):
+    model = copy.deepcopy(tiny_model).to("cuda")
+    before, digest = model.embed(WORDS).embeddings, model.clip.digest
+    merge_lora(model.clip)
+    assert not torch.allclose(model.embed(WORDS).embeddings, before, atol=0.05) and model.clip.digest != digest
+    assert waits(model.clip.notice_changes) == 1
 
 
 def test_the_built_in_pair_agrees_in_its_own_precision(blocks):

@@ -288,6 +288,29 @@ def test_bfloat16_encoders_leave_words_and_labels_nearly_as_they_are(tiny_model,
     assert (reduced(blocks, WORDS).labels == tiny_model(blocks, WORDS).labels).mean() >= 0.98
 
 
+def test_a_model_changes_its_precision_and_its_features_and_words_of_before_still_fit(tiny_model, blocks):
+    model = copy.deepcopy(tiny_model)
+    features, words, digest = model.encode(blocks, 224), model.embed(WORDS), model.clip.digest
+    assert model.to(dtype=torch.bfloat16) is model
+    assert model.clip.dtype == model.vfm.dtype == model.sam.encoder.dtype == torch.bfloat16
+    assert model.computed_with()["precision"] == "bfloat16" and model.clip.digest == digest
+    assert torch.equal(model.embed(WORDS).embeddings, words.embeddings)
+    expected = at_precision(tiny_model, "cpu", torch.bfloat16).encode(blocks, 224)
+    found = model.encode(blocks, 224)
+    assert torch.equal(found.clip_tokens, expected.clip_tokens) and torch.equal(found.vfm, expected.vfm)
+    assert (model.classify(model.fuse(features), words).values.isfinite()).all()
+    assert model.to("cpu").clip.dtype == torch.bfloat16  # where it is not named, the precision stays
+
+
+def test_a_move_to_where_no_model_can_be_is_refused_and_moves_nothing(tiny_model):
+    model = copy.deepcopy(tiny_model)
+    with pytest.raises(ValueError, match="device is 'meta'"):
+        model.to("meta", torch.bfloat16)
+    with pytest.raises(ValueError, match=r"dtype is torch\.float64; expected torch\.float32"):
+        model.to("cpu", torch.float64)
+    assert model.clip.dtype == torch.float32 and model.device.type == "cpu"
+
+
 def test_features_that_are_no_numbers_are_refused(tiny_model, blocks):
     model = at_precision(tiny_model, "cpu", torch.float32)
     model.vfm.network.norm.weight.data.fill_(float("nan"))

@@ -56,6 +56,12 @@ class SamModel:
     def name(self) -> str:
         return self.encoder.name
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> SamModel:
+        """Moves both and sets the encoder's precision; returns self."""
+        self.encoder.to(device, dtype)
+        self.decoder.to(device)
+        return self
+
     @torch.no_grad()
     def views(self, picture: np.ndarray, features: ImageFeatures | None = None) -> SamViews:
         """A picture (H, W, 3) uint8 as SAM reads it: from `features` of it where this encoder made them, else anew."""
