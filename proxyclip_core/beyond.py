@@ -136,7 +136,7 @@ class Beyond(Stages):
         regions: Regions | None = None,
         **settings: Any,
     ) -> Refined:
-        """Optional, past the paper: logits sharpened by the picture itself; see `refine.refine` for the methods.
+        """Stage 5, optional and past the paper: logits sharpened by the picture itself, by a method of `refine.refine`.
 
         views, regions: what SAM has said of the picture, for the methods that ask it; where they are not given, it is
         asked, see `seen_by_sam`. Raises ValueError for what is of different pictures, and for a method or a setting

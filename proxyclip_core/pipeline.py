@@ -1,12 +1,12 @@
 """ProxyCLIP as stages without state, and the map of what one patch attends to: `Stages`, which `ProxyCLIP` is.
 
-    features = model.encode(image)            only this runs the image encoders
-    dense    = model.fuse(features, beta, gamma)
-    words    = model.embed("sky; cloud, hill") only this runs the text tower
-    logits   = model.classify(dense, words)
-    logits   = model.refine(logits, features, image, "pixels")   optional, past the paper
-    present  = model.presence(dense, words)   likewise: whether the words are in the picture at all
-    result   = logits.segment()
+    1   features = model.encode(image)            only this runs the image encoders
+    2   dense    = model.fuse(features, beta, gamma)
+    3   words    = model.embed("sky; cloud, hill") only this runs the text tower
+    4   logits   = model.classify(dense, words)
+    5   logits   = model.refine(logits, features, image, "pixels")   optional, past the paper
+        present  = model.presence(dense, words)   likewise: whether the words are in the picture at all
+    6   result   = logits.segment()
 
 Hold on to the middle and a change costs only what comes after it. Nothing about a picture is kept on the model.
 

@@ -20,7 +20,7 @@ PREVIEW_SIDE = 640  # pixels, so that a notebook stays small
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Stage 5: the answer, at the picture's own size.
+    """Stage 6: the answer, at the picture's own size.
 
     labels: (H, W) uint16 index into `names`. confidence: (H, W) float32, softmax score of the best class in 0..1
     (also where it fell below the threshold and class 0 was taken instead).

@@ -168,7 +168,7 @@ class _Readable(Movable):
 
     @torch.no_grad()
     def segment(self, threshold: float = 0.0) -> Segmentation:
-        """Stage 5: labels at the picture's size.
+        """Stage 6: labels at the picture's size.
 
         threshold: softmax score in 0..1 below which a pixel goes to class 0. Raises ValueError where class 0 is not
         declared the background.
@@ -232,7 +232,7 @@ class ClassLogits(_Readable):
 
 @dataclass(frozen=True, eq=False)
 class PixelLogits(_Readable):
-    """Stage 4 refined at pixels (`refine`): logits of some queries at the picture's size or coarser.
+    """Stage 5 at pixels (`refine`): logits of some queries at the picture's size or coarser.
 
     values: (q, h, w) over the whole picture. queries: (q,) which of the vocabulary's queries these are, each at most
     once. patch_values: (B, Q, h', w') as in `ClassLogits`; the queries that were not refined keep these.
@@ -323,7 +323,7 @@ class Regions(Movable):
 
 @dataclass(frozen=True, eq=False)
 class RegionLogits(_Readable):
-    """Stage 4 where regions have logits of their own (`refine`).
+    """Stage 5 where regions have logits of their own (`refine`).
 
     base: what holds where no region is. numbers: as in `Regions`. values: (R, Q) logits of each region, for the queries
     in the order in which the base's reader has them.
