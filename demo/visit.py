@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 import proxyclip_core as pc
+from proxyclip_core.models.registry import USUAL_SAM
 from proxyclip_core.picture_cost import metered
 from proxyclip_core.picture_file import FORMATS
 from proxyclip_core.refine import BY_COLOURS, BY_SAM
@@ -137,7 +138,7 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
 
 def sam_of(s: pc.Settings) -> str:
     """The full name of the SAM that the settings ask, where they ask any."""
-    return s.vfm if is_sams_own(s) else "SAM B/16" if s.sam == pc.SETTINGS["sam"].default else s.sam
+    return s.vfm if is_sams_own(s) else USUAL_SAM if s.sam == pc.SETTINGS["sam"].default else s.sam
 
 
 def is_sams_own(s: pc.Settings) -> bool:

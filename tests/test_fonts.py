@@ -15,7 +15,7 @@ from PIL import Image, ImageFont, features
 
 from demo.draw.legend import legend_html, legend_rows
 from proxyclip_core.drawing import fonts
-from proxyclip_core.drawing.label_placement import inner_points, write_names
+from proxyclip_core.drawing.label_placement import inner_points, lay, name_plates
 
 DEJAVU = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 CACHES = (fonts.runs, fonts.default_face, fonts._system_face, fonts._files, fonts._sized, fonts._has)
@@ -40,7 +40,7 @@ def written(name: str, index: int = 0) -> np.ndarray:
     """(60, 300, 3): a picture of one class with its name on it."""
     labels = np.full((60, 300), index, np.uint16)
     colours, names = np.full((index + 1, 3), 200, np.uint8), [""] * index + [name]
-    return write_names(colours[labels], inner_points(labels), names, colours)
+    return lay(colours[labels], name_plates(inner_points(labels), names, colours, labels.shape))
 
 
 # supervision 1630, ultralytics 17951

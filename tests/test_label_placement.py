@@ -56,9 +56,12 @@ def test_names_are_written_in_their_colour_and_stay_in_the_picture():
     colours = np.array([[230, 159, 0], [0, 0, 120]], dtype=np.uint8)
     plain = np.full((200, 300, 3), 200, dtype=np.uint8)
     places = regions.inner_points(labels)
-    written = regions.write_names(plain, places, ["sky", "a long name of a class"], colours)
+    plates = regions.name_plates(places, ["sky", "a long name of a class"], colours, labels.shape)
+    written = regions.lay(plain, plates)
     assert {tuple(colour) for colour in colours} <= {tuple(pixel) for pixel in written.reshape(-1, 3)}
-    assert (regions.write_names(plain, {}, ["sky", "a long name of a class"], colours) == plain).all()
+    boxes = np.array([plate.box for plate in plates])  # left, top, right, bottom
+    assert (boxes >= 0).all() and (boxes <= (300, 200, 300, 200)).all()
+    assert (regions.lay(plain, ()) == plain).all()
     assert text_on(colours[0]) == "#000000" and text_on(colours[1]) == "#ffffff"
 
 
@@ -67,5 +70,7 @@ def test_a_name_never_covers_another():
     labels[:, 20:] = 1
     colours = np.array([[10, 20, 30], [200, 210, 220]], dtype=np.uint8)
     plain = np.full((40, 40, 3), 99, dtype=np.uint8)
-    written = regions.write_names(plain, regions.inner_points(labels), ["wide name", "other name"], colours)
+    plates = regions.name_plates(regions.inner_points(labels), ["wide name", "other name"], colours, labels.shape)
+    written = regions.lay(plain, plates)
+    assert len(plates) == 2
     assert not ((written == colours[0]).all(axis=2).any() and (written == colours[1]).all(axis=2).any())

@@ -138,13 +138,6 @@ def lay(drawn: np.ndarray, plates: Iterable[Plate]) -> np.ndarray:
     return np.asarray(image)
 
 
-def write_names(
-    drawn: np.ndarray, places: Mapping[int, tuple[float, float]], names: Sequence[str], colours: np.ndarray
-) -> np.ndarray:
-    """The picture (H, W, 3) with a class's name at each of `places`."""
-    return lay(drawn, name_plates(places, names, colours, (drawn.shape[0], drawn.shape[1])))
-
-
 def _box(
     length: float, font_size: int, x: float, y: float, size_wh: tuple[int, int]
 ) -> tuple[float, float, float, float]:

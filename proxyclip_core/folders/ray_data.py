@@ -21,7 +21,6 @@ from proxyclip_core.folders.find import ENDINGS, Found
 from proxyclip_core.folders.runner import MOST_ON_CPU, Work, map_pictures
 from proxyclip_core.interrupt import checkpoint
 
-LOCAL = "local"
 PICTURES_A_BATCH = 16  # which an actor that dies has to do again
 
 Outcome = TypeVar("Outcome")

@@ -21,7 +21,7 @@ from PIL import Image
 
 from proxyclip_core import ProxyCLIP, Settings, Vocabulary, evaluate, folder_data, load
 from proxyclip_core.folders import Found, Output, Segmenter, map_pictures
-from proxyclip_core.folders.ray_data import LOCAL, map_on_ray
+from proxyclip_core.folders.ray_data import map_on_ray
 from proxyclip_core.models.word_cache import WordCache
 from proxyclip_core.refine import BY_COLOURS
 from proxyclip_core.windows import plan_windows
@@ -202,7 +202,7 @@ def folder_on_ray(model: ProxyCLIP, job: Job) -> Call:
 
     def call() -> dict[str, object]:
         with tempfile.TemporaryDirectory(dir=job.weights or None) as folder:
-            outcomes = list(map_on_ray(FolderJob(job, settings, Path(folder)), _scenes(job), LOCAL))
+            outcomes = list(map_on_ray(FolderJob(job, settings, Path(folder)), _scenes(job), "local"))
         return {"errors": np.array([outcome.error is not None for outcome in outcomes])}
 
     return call
