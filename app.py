@@ -47,7 +47,7 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--root-path", metavar="PATH", help="where a proxy in front shows the page, such as /proxyclip")
     parser.add_argument(
-        "--mcp", action="store_true", help="also be an MCP server, at /gradio_api/mcp/ (needs gradio[mcp])"
+        "--mcp", action="store_true", help="also be an MCP server, at /gradio_api/mcp/ (needs the extra [mcp])"
     )
     return parser.parse_args()
 
@@ -153,7 +153,7 @@ def main() -> None:
         models = Models(arguments.device)
         sign_in = read_sign_in(arguments.auth)
         if arguments.mcp and importlib.util.find_spec("mcp") is None:
-            raise ValueError("--mcp needs a package more: pip install 'gradio[mcp]'.")
+            raise ValueError("--mcp needs a package more: pip install '.[mcp]'.")
     except (ValueError, pc.WeightsError) as error:
         sys.exit(f"app.py: {error}")
     if models.device.type == "cpu":
