@@ -64,8 +64,8 @@ def test_half_transparent_array_is_blended():
 
 
 def test_sixteen_bit_png_keeps_its_levels():
-    levels = np.array([[0, 32768, 65535]], dtype=np.uint16)
-    expected = np.array([[0, 128, 255]])
+    levels = np.array([[0, 128, 129, 32768, 65535]], dtype=np.uint16)
+    expected = np.array([[0, 0, 1, 128, 255]])  # the nearest, as one of 256 is 257 of these
     assert np.array_equal(read_image(file_bytes(Image.fromarray(levels)))[..., 0], expected)
     assert np.array_equal(read_image(levels)[..., 0], expected)
 
@@ -84,6 +84,10 @@ def test_sixteen_bit_png_keeps_its_levels():
 )
 def test_arrays_of_many_kinds(array):
     assert np.array_equal(read_image(array), np.full((2, 3, 3), 200, np.uint8))
+
+
+def test_numbers_above_1_are_levels_however_small():
+    assert (read_image(np.full((2, 3), 1.6)) == 2).all()
 
 
 def test_first_frame_of_an_animation():
@@ -118,6 +122,7 @@ def test_too_many_pixels_are_refused_before_they_are_read(monkeypatch):
     monkeypatch.setattr("proxyclip_core.picture.MAX_PIXELS", 100)
     with pytest.raises(ValueError, match="20 x 20"):
         read_image(file_bytes(Image.new("RGB", (20, 20))))
+    assert read_image(file_bytes(Image.new("RGB", (10, 10)))).shape == (10, 10, 3)  # as many as can be taken
 
 
 def test_windows_are_padded_evenly_with_one_colour():

@@ -102,3 +102,18 @@ def test_refined_values_run_evenly_between_their_pixels():
 def test_scores_far_apart_do_not_overflow():
     far = logits_of([-3.0, 3.0])  # times 40: 240 apart, and float32's exp ends at 88
     assert np.allclose(far.segment().confidence, 1) and np.allclose(far.scores("word 1"), 1)
+
+
+def test_a_map_at_another_size_holds_what_lies_at_the_middle_of_each_pixel():
+    assert readout.nearest(torch.arange(3)[None], (1, 7)).tolist() == [[0, 0, 1, 1, 1, 2, 2]]
+    assert readout.nearest(torch.arange(4)[:, None], (2, 1)).tolist() == [[1], [3]]
+
+
+def test_shares_of_several_windows_are_halved_and_other_quantities_averaged_where_they_are():
+    layout, ones = plan_windows((56, 84), None, crop=56, stride=28), torch.ones(7, 7)  # columns 0..55 and 28..83
+    both, first = {0: ones, 1: ones}, {0: ones}
+    at = [0, 27, 28, 55, 56, 83]
+    assert readout.window_maps(layout, both, shares=True)[5, at] == pytest.approx([0.5, 0.5, 1, 1, 0.5, 0.5])
+    assert readout.window_maps(layout, both, shares=False)[5, at] == pytest.approx([1] * 6)
+    assert readout.window_maps(layout, first, shares=True)[5, at] == pytest.approx([1, 1, 1, 1, 0, 0])
+    assert np.isnan(readout.window_maps(layout, first, shares=False)[5, at]).tolist() == [False] * 4 + [True] * 2

@@ -100,3 +100,28 @@ def test_the_smallest_windows_and_steps_are_one_pixel():
     for crop, stride in ((0, 1), (1, 0), (1, 2)):
         with pytest.raises(ValueError, match=f"crop is {crop} and stride {stride}"):
             plan_windows((2, 3), None, crop=crop, stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "side", "scaled_hw"),
+    [
+        ((100, 152), 336, (336, 511)),  # 510.72
+        ((100, 151), 336, (336, 507)),  # 507.36
+        ((100, 100), 3000, (3000, 3000)),  # the long side's limit is no limit of a side that is asked for
+    ],
+)
+def test_sides_are_rounded_to_the_nearest_pixel_and_may_be_as_long_as_is_asked(size_hw, side, scaled_hw):
+    assert plan_windows(size_hw, side).scaled_hw == scaled_hw
+
+
+def test_a_point_means_the_middle_of_its_pixel():
+    layout = plan_windows((10, 20), 30)
+    assert layout.scaled_hw == (30, 60)
+    assert layout.scaled_point((0, 0)) == (1.5, 1.5)
+    assert layout.scaled_point((19.9, 2.2)) == (7.5, 58.5)
+
+
+@pytest.mark.parametrize("point_xy", [(20, 0), (0, 10), (-1, 0), (0, -0.5)])
+def test_a_point_outside_of_the_picture_is_refused(point_xy):
+    with pytest.raises(ValueError, match=r"lies outside the picture of 20 x 10 pixels"):
+        plan_windows((10, 20), 30).scaled_point(point_xy)

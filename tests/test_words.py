@@ -284,6 +284,12 @@ def test_a_word_without_end_is_refused_at_once(run):
         parse_vocabulary("é" + run * 150_000 + "é")
 
 
+def test_the_longest_word_that_can_be_taken():
+    assert parse_vocabulary("a" * 5000) == (("a" * 5000,),)
+    with pytest.raises(ValueError, match="5001 characters"):
+        parse_vocabulary("a" * 5001)
+
+
 def test_two_joiners_stay_where_a_script_needs_them():
     assert parse_vocabulary("क\u200dष, a\u200d\u200db, é\u200d\u200d\u200cé, \u200dx") == (
         ("क\u200dष",),
@@ -291,3 +297,8 @@ def test_two_joiners_stay_where_a_script_needs_them():
         ("é\u200d\u200d\u200cé",),
         ("x",),
     )
+
+
+def test_a_background_of_ones_own_is_extended_in_whatever_case_it_is_written():
+    classes, declared = with_background((("Background", "lawn"), ("cat",)), "short")
+    assert declared and classes == (("background", "lawn", *background_presets()["short"]), ("cat",))
