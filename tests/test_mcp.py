@@ -7,6 +7,7 @@ import base64
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 import proxyclip_core as pc
@@ -75,6 +76,7 @@ def test_each_argument_says_what_it_may_be(url, tool, needed):
             assert all(repr(value) in said[name] for value in row.values)
     assert all("a name that /models lists" in said[name] for name in ("clip", "vfm"))
     assert "'as-is'" in said["side"] and "a whole number" in said["patch"]
+    assert "was uploaded here" in said["picture"] and "data: address" in said["picture"]
     others = {"opacity": "from 0 to 1", "formats": "coco", "vocabulary": "none for all", "x": "from 0 at the top left"}
     others |= {"stage": "cosine, normalised, softmax", "source": "clip for CLIP's own", "outlines": "borders"}
     assert all(fact in said[name] for name, fact in others.items() if name in said)
@@ -86,6 +88,15 @@ def test_a_tool_divides_a_picture(url):
     assert any(part.type == "image" for part in answer.content)
     said = json.dumps([part.text for part in answer.content if part.type == "text"])
     assert "pig" in said and "share" in said
+
+
+def test_a_picture_may_be_the_address_of_an_upload_and_no_other(url):
+    with FARM.open("rb") as opened:
+        (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": opened}).json()
+    assert "names" in "".join(texts(call(url, "segment", picture=f"{url}gradio_api/file={path}", words="sky, field")))
+    for address in ("http://127.0.0.1:9/farm.png", "https://example.org/gradio_api/file=/etc/passwd"):
+        answer = call(url, "segment", picture=address, words="sky")
+        assert answer.isError and "Upload the file itself first" in answer.content[0].text
 
 
 def texts(answer: Any) -> list[str]:

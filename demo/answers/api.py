@@ -18,7 +18,7 @@ from demo import limits, presets
 from demo.answers.errors import UserError
 from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
-from demo.components import MOST_IN_A_NAME, Drawn
+from demo.components import MOST_IN_A_NAME, Drawn, Picture
 from demo.draw.legend import legend_rows
 from demo.models import NOT_FOR_VISITORS, NOT_NOW
 from demo.stages import Stages, words_of
@@ -46,6 +46,8 @@ IN_ORDER = (
 )
 Function = TypeVar("Function", bound=Callable[..., Any])
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
+
+UPLOADED = ": a file that was uploaded here; a tool names it by the address that it has here, or sends a data: address"
 
 
 def build(page: Page) -> None:
@@ -120,7 +122,8 @@ def build(page: Page) -> None:
 
 def documented(function: Function, inputs: Sequence[Any]) -> Function:
     """The function, its docstring with what each argument is, as its control says it: agents read it there."""
-    rows = (f"    {name}: {part.label}" for name, part in zip(inspect.signature(function).parameters, inputs))
+    said = [f"{part.label}{UPLOADED if isinstance(part, Picture) else ''}" for part in inputs]
+    rows = (f"    {name}: {text}" for name, text in zip(inspect.signature(function).parameters, said))
     function.__doc__ = "\n".join([inspect.getdoc(function) or "", "Parameters:", *rows])
     return function
 
