@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from proxyclip_core import attention, readout
 from proxyclip_core.types import ClassLogits
@@ -163,8 +164,9 @@ class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), more=None):
         made = function(*arguments, **(more or {}))
+        given = {one.untyped_storage().data_ptr() for one in tree_leaves(arguments) if isinstance(one, torch.Tensor)}
         for tensor in made if isinstance(made, tuple) else (made,):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in given:
                 self.entries = max(self.entries, tensor.untyped_storage().nbytes() // tensor.element_size())
         return made
 
