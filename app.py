@@ -152,6 +152,8 @@ def main() -> None:
         clip, vfm = pc.complete_pair(arguments.clip, arguments.vfm, arguments.patch)
         models = Models(arguments.device)
         sign_in = read_sign_in(arguments.auth)
+        if arguments.mcp and sign_in:
+            raise ValueError("--mcp cannot be used with --auth: gradio asks nobody to sign in who calls a tool.")
         if arguments.mcp and importlib.util.find_spec("mcp") is None:
             raise ValueError("--mcp needs a package more: pip install '.[mcp]'.")
     except (ValueError, pc.WeightsError) as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from copy import copy
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.blocks import BlocksConfig, convert_component_dict_to_list
 from gradio.exceptions import ComponentProcessingError, InvalidPathError
 
@@ -19,6 +20,7 @@ SKIPPED: dict[str, Any] = gr.skip()
 NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
 MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whatever is asked of it
 MOST_INSIDE = 100_000  # values within one that is sent; the page's own hold far less
+META = {"_type": "gradio.FileData"}  # of each file that a page or a client sends
 SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
 HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
@@ -87,6 +89,14 @@ class Blocks(LoggedBlocks):
         return answer
 
 
+def _fetch_nothing(*given: Any, **named: Any) -> NoReturn:
+    raise gr.Error(NOT_UPLOADED, print_exception=False)
+
+
+# In the place of what gradio fetches addresses with, should any value get that far.
+processing_utils.ssrf_protected_download = processing_utils.async_ssrf_protected_download = _fetch_nothing
+
+
 def _is_file(value: Any) -> bool:
     """Whether gradio takes a value for a file."""
     return isinstance(value, dict) and "path" in value and "meta" in value
@@ -105,8 +115,8 @@ def _names_no_upload(value: Any) -> bool:
     stands in it in ways of its own. It looks for such in lists and in whatever else a value holds, of any component;
     nothing of the page takes one there."""
     if _is_file(value):
-        path = value["path"]
-        if not isinstance(path, str):
+        path, more = value["path"], (one for name, one in value.items() if name != "meta")
+        if not isinstance(path, str) or value["meta"] != META or any(isinstance(one, (dict, list)) for one in more):
             return True
         return len(path) > MOST_IN_A_PATH or path.lower().startswith(SCHEMES) or os.path.isdir(path)
     inner, most = [value], MOST_INSIDE

@@ -66,7 +66,7 @@ CLOSED: tuple[str, ...] = (
     "component_server",
     "vibe",
 )
-CLOSED += ("undo-vibe", "custom_component", "run-history", "profiling")
+CLOSED += ("dev/", "file/", "undo-vibe", "custom_component", "run-history", "profiling")
 CLOSED_PAGES = ("/monitoring", "/gradio_api/deep_link", "/dev/")
 
 # gradio's page starts from scripts in its HTML and makes functions out of the text of others.
@@ -222,7 +222,8 @@ class Door(Blocks):
             return FULL_QUEUE.format(len(waiting), seconds)
         if not limits.PUBLIC:  # whose page it is, is in nobody's way
             return ""
-        own = sum(event.session_hash == session for event in waiting if session)
+        # All tools of MCP have one session of gradio's; programs are counted by themselves below.
+        own = 0 if by_program else sum(event.session_hash == session for event in waiting if session)
         if own >= limits.WAITING_EACH:
             return WAITING.format(own, seconds)
         near = sum(address_of(event.request) == address for event in waiting if address)
@@ -251,7 +252,7 @@ class Gate:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         path, started = str(scope["path"]), False
-        is_upload = path.rstrip("/").endswith("/upload")
+        is_upload = path.rstrip("/").endswith("/gradio_api/upload")
         most = 1_000_000 * limits.UPLOAD_MEGABYTES + 100_000 if is_upload else limits.REQUEST_BYTES
         policy = FILE_POLICY if "/file=" in path else PAGE_POLICY
 
@@ -269,14 +270,16 @@ class Gate:
 
         if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_A_NAME):
             return await refuse(404, NO_SUCH_REQUEST)
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > most:
             return await refuse(413, TOO_LARGE.format(most // 1_000_000))
         if is_upload:
+            size = int(length) if length.isdigit() and b"transfer-encoding" not in headers else most
             free = shutil.disk_usage(tempfile.gettempdir()).free
             if free < limits.LEAST_FREE_BYTES:
                 return await refuse(507, FULL)
-            if not self.uploads.take(address_of(Request(scope)), int(length) if length.isdigit() else most, free):
+            if not self.uploads.take(address_of(Request(scope)), size, free):
                 return await refuse(507, FULL_OF_YOURS)
         try:
             await self.app(scope, _bounded(receive, most), answer)

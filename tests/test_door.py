@@ -78,6 +78,11 @@ def test_one_visitor_waits_with_two_requests_at_most(door):
     assert not door.turned_away("bob", None) and not door.turned_away(None, None)
 
 
+def test_programs_that_share_a_session_are_no_one_visitor(door):
+    wait(door, "tools", "127.0.0.1", limits.WAITING_EACH, PROGRAM)  # as all who call tools do
+    assert not door.turned_away("tools", None, by_program=True)
+
+
 def test_one_address_takes_half_of_the_queue_at_most(door):
     for number in range(limits.WAITING // 4):
         wait(door, f"visitor {number}", "8.8.8.8", 2)

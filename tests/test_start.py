@@ -88,6 +88,13 @@ def test_an_upload_that_is_too_large_is_refused_by_nginx_too(behind_nginx):
     assert answer.status_code == 413
 
 
+def test_tools_for_which_nobody_is_asked_to_sign_in_are_no_start(monkeypatch):
+    monkeypatch.setenv("PROXYCLIP_PASSWORD", "secret")
+    command = [sys.executable, "app.py", "--auth", "ann", "--mcp"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr.startswith("app.py: --mcp cannot be used with --auth")
+
+
 @pytest.mark.parametrize(("user", "password"), [("ann", ""), (" ", "secret")])
 def test_a_sign_in_without_a_name_or_a_password_is_no_start(user, password, monkeypatch):
     monkeypatch.setenv("PROXYCLIP_PASSWORD", password)

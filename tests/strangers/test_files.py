@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import gradio as gr
 import pytest
 from gradio import processing_utils
 
 from demo import limits
 from demo.blocks import NOT_UPLOADED
+from demo.door import Uploads
 from tests.stranger import said_by, uploaded
 from tests.strangers.bad_inputs import (
     FILES,
@@ -76,7 +78,18 @@ def test_only_uploaded_files_are_read_and_no_address_is_fetched(stranger, endpoi
         assert not served and is_fit_for_strangers(text) and "inside" not in text, (sent, text)
 
 
-@pytest.mark.parametrize("inner", [lambda file: [file], lambda file: {"a": {"b": [file]}}, lambda file: [[1], [file]]])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        lambda file: [file],
+        lambda file: {"a": {"b": [file]}},
+        lambda file: [[1], [file]],
+        lambda file: {"path": "x", "meta": {"_type": "another"}, "more": file},
+        lambda file: {"path": "x", "meta": file},
+        lambda file: file | {"orig_name": [file]},
+        lambda file: file | {"meta": file["meta"] | {"more": file}},
+    ],
+)
 def test_a_file_within_another_value_is_not_even_looked_at(page, monkeypatch, inner):
     """gradio moves, and would fetch, what stands in any value of any control."""
     monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", None)
@@ -87,6 +100,25 @@ def test_a_file_within_another_value_is_not_even_looked_at(page, monkeypatch, in
             said, _ = page.ask(page.event(event, "submit" if event == "words" else "click"))
             assert said == NOT_UPLOADED
             page.values = before
+
+
+def test_gradio_has_nothing_to_fetch_with(stranger):
+    for fetch in (processing_utils.ssrf_protected_download, processing_utils.async_ssrf_protected_download):
+        with pytest.raises(gr.Error, match="no address is fetched"):
+            fetch("https://example.org/a.png")
+
+
+def test_an_upload_that_does_not_say_how_long_it_is_counts_as_the_longest(stranger, monkeypatch):
+    counted = []
+    monkeypatch.setattr(Uploads, "take", lambda self, address, size, free: counted.append(size) or True)
+    request = stranger.http.build_request("POST", "upload", files={"files": ("a.png", png(NOISE))})
+    body, kind = request.read(), request.headers["content-type"]
+    for more in ({}, {"transfer-encoding": "chunked", "content-length": "1"}):
+        answer = stranger.http.post("upload", content=iter([body]), headers={"content-type": kind} | more)
+        assert answer.status_code == 200 and len(answer.json()) == 1
+    stranger.http.post("upload", content=body, headers={"content-type": kind}).raise_for_status()
+    most = 1_000_000 * limits.UPLOAD_MEGABYTES
+    assert counted[0] == counted[1] > most > counted[2] == len(body)
 
 
 def test_a_folder_is_no_file(stranger, picture):

@@ -19,6 +19,7 @@ from tests.strangers.bad_inputs import NOISE, QUICK, UPLOADING, is_fit_for_stran
 CLOSED = ["proxy=https://example.hf.space/x", "file=https://example.org/x", "file=http://127.0.0.1:9", "deep_link"]
 CLOSED += ["file=/etc/passwd", f"file={ROOT}/app.py", "file=../../etc/passwd", "file=%2e%2e/%2e%2e/etc/passwd"]
 CLOSED += ["stream/a/b/1/playlist-file", "vibe-code", "custom_component/a/b/c/d", "file/https://example.org"]
+CLOSED += ["dev/reload", "file/tmp/a.png"]
 
 
 @pytest.mark.parametrize("address", CLOSED)
@@ -67,6 +68,12 @@ def test_a_request_whose_end_does_not_come_is_given_up(url, monkeypatch, address
     asking.putheader("content-length", "100")
     asking.endheaders(b"--x\r\n")  # and no more
     assert asking.getresponse().status in (400, 408)
+
+
+@pytest.mark.parametrize("address", ["queue/join", "call/upload", "run/upload", "api/upload/"])
+def test_only_an_upload_may_be_large(stranger, address):
+    answer = stranger.http.post(address, content=b" " * (limits.REQUEST_BYTES + 1))
+    assert answer.status_code == 413
 
 
 def test_a_request_that_comes_in_crumbs_is_given_up(url, monkeypatch):
