@@ -193,7 +193,7 @@ def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] =
             weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))
         if models.ready(clip, vfm):
             models.get(clip, vfm)
-            if "SPACES_ZERO_GPU" not in os.environ:  # there a GPU is lent to visitors alone
+            if not limits.gpus_are_lent():  # there a GPU is lent to visitors alone
                 make_first()
     importlib.import_module("matplotlib.figure")  # Look inside draws with it
 

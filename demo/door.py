@@ -170,7 +170,7 @@ class Door(Blocks):
         push = self._queue.push
 
         async def fairly(body: Any, request: Any, username: Any) -> Any:
-            if len(body.session_hash or "") > limits.MOST_IN_A_NAME:
+            if len(body.session_hash or "") > limits.MOST_IN_AN_ID:
                 raise HTTPException(422, UNREADABLE)
             by_program = is_program(body.session_hash, self.fns.get(body.fn_index))
             problem = self.turned_away(body.session_hash, address_of(request), by_program)
@@ -192,7 +192,7 @@ class Door(Blocks):
         groups = [group for name, group in self._queue.event_queue_per_concurrency_id.items() if name in GROUPS]
         held = [(group, group.queue) for group in groups]
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id in GROUPS]
-        is_full = going and "SPACES_ZERO_GPU" in os.environ
+        is_full = going and limits.gpus_are_lent()
         waiting = [event for _, queue in held for event in queue]
         may_begin = [] if is_full else side_by_side(waiting, going, self._seconds)
         for group, queue in held:
@@ -268,7 +268,7 @@ class Gate:
         async def refuse(status: int, text: str) -> None:
             await JSONResponse({"detail": text}, status)(scope, receive, answer)
 
-        if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_A_NAME):
+        if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_AN_ID):
             return await refuse(404, NO_SUCH_REQUEST)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")

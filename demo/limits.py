@@ -27,6 +27,11 @@ def _switch(name: str, usual: bool) -> bool:
     return said in ("1", "on", "yes", "true") if said else usual
 
 
+def gpus_are_lent() -> bool:
+    """Whether this is Hugging Face ZeroGPU, where a GPU is lent for a while to a process of its own."""
+    return "SPACES_ZERO_GPU" in os.environ
+
+
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # version 2, version 1
 
 
@@ -83,7 +88,7 @@ YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each 
 MOST_YIELDS = _limit("MOST_YIELDS", 30)  # seconds, for however long it takes
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 UNREAD_SECONDS = _limit("UNREAD_SECONDS", 600)  # after which answers are forgotten that were not fetched
-MOST_IN_A_NAME = 200  # characters of what a client calls its session, an upload or an event
+MOST_IN_AN_ID = 200  # characters of what a client calls its session, an upload or an event
 GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked for one event, at most
 
 # Memory. Of all that there is the page takes seven tenths: 12 GB of 16. The models of earlier requests leave where

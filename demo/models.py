@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import OrderedDict
@@ -86,7 +85,7 @@ class Models:
         that decides any of this.
         """
         # app.py imports it, where it is installed, before torch. Off ZeroGPU it lends nothing.
-        spaces: Any = sys.modules.get("spaces") if "SPACES_ZERO_GPU" in os.environ else None
+        spaces: Any = sys.modules.get("spaces") if limits.gpus_are_lent() else None
         if spaces:
             return spaces.GPU(duration=seconds)(function) if seconds else function
         return in_one_thread(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -82,7 +81,7 @@ class Runner:
         """Seconds that a result takes, the visit's or that of other settings, right within a factor of two or so; None
         where that is not known, as before anything has run. Raises ValueError for settings that cannot be."""
         # What was measured with a lent GPU was so in a process that has ended.
-        usual = OPERATIONS_A_SECOND if "SPACES_ZERO_GPU" in os.environ else 0.0
+        usual = OPERATIONS_A_SECOND if limits.gpus_are_lent() else 0.0
         size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen() or usual
         if not size_hw or not speed:
             return None
@@ -122,8 +121,10 @@ def _run(
 
 def _check_together(visit: Visit, wanted: Sequence[pc.Settings]) -> None:
     """Raises UserError where several results would take too long together. Each alone is looked at as it is made."""
+    if len(wanted) < 2:
+        return
     size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
-    if len(wanted) < 2 or size_hw is None or not speed:
+    if size_hw is None or not speed:
         return
     operations: dict[Key, float] = {}
     for s in wanted:

@@ -79,13 +79,11 @@ def is_program(session: str | None, called: Any) -> bool:
 def address_of(request: Any) -> str | None:
     """The address that a request comes from, of IPv6 the network, of which one machine has all addresses; None where
     that is not known, as from this machine or behind a proxy that does not tell it."""
-    host = request.client.host if request is not None and request.client else ""
-    if found := _public(host):
-        return found
-    # A proxy, which puts the address that it sees at the end.
-    return (
-        _public(request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()) if request is not None else None
-    )
+    if request is None:
+        return None
+    # Else of a proxy, which puts the address that it sees at the end.
+    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return _public(request.client.host if request.client else "") or _public(told)
 
 
 @lru_cache(maxsize=1024)

@@ -339,17 +339,16 @@ class Stages:
         return attention.similarity_statistics(seeds.require_vfm(features).to(self.device), beta, gamma)
 
     def _check_features(self, features: ImageFeatures) -> None:
-        if features.clip_id != self.clip.digest:
-            raise ValueError(
-                f"These features come from {features.clip_name} @{features.clip_id}, but this model's CLIP is "
-                f"{self.clip.name} @{self.clip.digest}. Encode the picture again."
-            )
+        self._check_clip(features, "These features come from", "Encode the picture again.")
 
     def _check_words(self, vocabulary: Vocabulary) -> None:
-        if vocabulary.clip_id != self.clip.digest:
+        self._check_clip(vocabulary, "These words were embedded by", "Embed them again.")
+
+    def _check_clip(self, made: ImageFeatures | Vocabulary, whence: str, advice: str) -> None:
+        if made.clip_id != self.clip.digest:
             raise ValueError(
-                f"These words were embedded by {vocabulary.clip_name} @{vocabulary.clip_id}, but this model's CLIP is "
-                f"{self.clip.name} @{self.clip.digest}. Embed them again."
+                f"{whence} {made.clip_name} @{made.clip_id}, but this model's CLIP is "
+                f"{self.clip.name} @{self.clip.digest}. {advice}"
             )
 
 

@@ -74,8 +74,6 @@ NO_WIDTH = re.compile(
     # A run is looked at from its first one alone: it may be as long as the text.
     "|(?<![\u200c\u200d])(?:(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f]))"
 )
-HALVES = re.compile("[\ud800-\udfff]")  # of characters, which stand for nothing alone
-KEPT_BYTES = re.compile("[\udc80-\udcff]")  # as Python keeps those of a command line that it cannot read
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 Classes = tuple[tuple[str, ...], ...]
@@ -293,7 +291,7 @@ def _wordings(group: str | Iterable[str]) -> tuple[str, ...]:
                 f"{word[:20]!r}… is one word of {len(word)} characters; at most {MOST_IN_A_WORD} can be taken. Put a "
                 "comma or a new line between words."
             )
-        if HALVES.search(word):
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise ValueError(f"{word!r} holds half of a character. Type the word anew.")
     return tuple(" ".join(_cleaned(" ".join(word.split())).split()) for word in words)
 
@@ -304,7 +302,7 @@ def _cleaned(text: str) -> str:
 
 def whole_characters(text: str) -> str:
     """Text in which Python has kept bytes of a command line, as it does where the locale is ASCII, read as UTF-8."""
-    if KEPT_BYTES.search(text):
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
         with suppress(UnicodeError):
             return text.encode("utf-8", "surrogateescape").decode("utf-8")
     return text
