@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import proxyclip_core as pc
 from demo import limits
 from demo.menus import Spec, bytes_of
-from demo.one_thread import in_one_thread, run_next
+from demo.one_thread import alone, in_one_thread, run_next
 from proxyclip_core.models import loading, weights
 
 NOT_NOW = "because others wait meanwhile; Segment on the page downloads them"
@@ -167,7 +167,7 @@ class Models:
             return running
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
-        with self._lock:
+        with self._lock, alone():  # who comes in between would find neither the models nor the lock
             self._make_room(clip, vfm)
             wanted = (
                 (self._clips, clip, self._loaded(self._clips, clip, self._load_clip, partial(say, 0.4))),

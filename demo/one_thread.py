@@ -130,6 +130,20 @@ def let_pass() -> None:
         going.alone_until = end + (end - start) * OWN / (1 - OWN)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nothing passes what the one thread does inside, which holds what others need as well."""
+    going = _going[-1] if _going and threading.current_thread() is _thread else None
+    before = going.alone_until if going else 0.0
+    if going:
+        going.alone_until = math.inf
+    try:
+        yield
+    finally:
+        if going:
+            going.alone_until = before
+
+
 def _the_thread() -> threading.Thread:
     global _thread
     with _starting:

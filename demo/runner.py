@@ -17,7 +17,7 @@ from demo.models import Provider
 from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
-from demo.visit import Asked, Key, Visit, keys_of, size_of_file
+from demo.visit import Asked, Key, Visit, keys_of
 from proxyclip_core.interrupt import interruptible
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
@@ -82,7 +82,7 @@ class Runner:
         where that is not known, as before anything has run. Raises ValueError for settings that cannot be."""
         # What was measured with a lent GPU was so in a process that has ended.
         usual = OPERATIONS_A_SECOND if limits.gpus_are_lent() else 0.0
-        size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen() or usual
+        size_hw, speed = visit.size_hw, time_limit.seen() or usual
         if not size_hw or not speed:
             return None
         s = settings or visit.asked.settings
@@ -123,7 +123,7 @@ def _check_together(visit: Visit, wanted: Sequence[pc.Settings]) -> None:
     """Raises UserError where several results would take too long together. Each alone is looked at as it is made."""
     if len(wanted) < 2:
         return
-    size_hw, speed = visit.size_hw or size_of_file(visit.asked.picture), time_limit.seen()
+    size_hw, speed = visit.size_hw, time_limit.seen()
     if size_hw is None or not speed:
         return
     operations: dict[Key, float] = {}
@@ -136,7 +136,7 @@ def lent_seconds(
     do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
 ) -> int:
     """For how long a GPU is asked for, at most limits.GPU_SECONDS: by what the results take that are not held yet."""
-    size_hw = visit.size_hw or size_of_file(visit.asked.picture)
+    size_hw = visit.size_hw
     if size_hw is None:
         return limits.GPU_SECONDS
     operations: dict[Key, float] = {}

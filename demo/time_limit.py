@@ -22,8 +22,8 @@ SHARE = {"cuda": 0.1}  # of what such a product reaches, networks reach
 USUAL_SHARE = 0.5
 TRIES = 3
 TOO_LATE = (
-    "This took longer than one request may, as others wait. What was done is kept: ask again to go on, or take a lower "
-    "resolution, a larger patch, or fewer words."
+    "This took longer than one request may, as others wait. What was done is kept: ask again to go on, or take a "
+    "smaller model, a lower resolution, a larger patch, or fewer words."
 )
 
 

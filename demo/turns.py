@@ -14,6 +14,7 @@ from demo import limits
 
 # Of events that give a visit back, with their places, see `tabs.parts`.
 GROUPS = {"model": limits.AT_ONCE, "result": limits.LOOKS_AT_ONCE}
+MOST_PROXIES = 4  # one behind the other
 
 
 def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
@@ -78,20 +79,23 @@ def is_program(session: str | None, called: Any) -> bool:
 
 def address_of(request: Any) -> str | None:
     """The address that a request comes from, of IPv6 the network, of which one machine has all addresses; None where
-    that is not known, as from this machine or behind a proxy that does not tell it."""
+    that is not known, as from this machine or behind a proxy on it that does not tell it."""
     if request is None:
         return None
-    # Else of a proxy, which puts the address that it sees at the end.
-    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    return _public(request.client.host if request.client else "") or _public(told)
+    # A proxy puts the address that it sees at the end. Whoever comes from the internet is none, and not believed.
+    told = request.headers.get("x-forwarded-for", "").split(",")[-MOST_PROXIES:][::-1]
+    found = [address for address in map(_address, (request.client.host if request.client else "", *told)) if address]
+    nearest = [address for address in found if address.is_global][:1] or found[:2][-1:]  # within a house: the proxy's
+    return str(nearest[0]) if nearest else None
 
 
 @lru_cache(maxsize=1024)
-def _public(host: str) -> str | None:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for this machine, and for what is no address."""
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.ip_address(host.strip().partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False).network_address
-    return str(address) if address.is_global else None
+    return None if address.is_loopback or address.is_unspecified else address

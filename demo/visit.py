@@ -94,11 +94,11 @@ class Visit:
 
     @property
     def size_hw(self) -> tuple[int, int] | None:
-        """Of the picture itself; None where nothing that tells is held."""
+        """Of the picture itself; None where neither what is held nor the file's beginning says it."""
         read, drawn = self.entries.get(("picture", (self.picture,))), self.held("overlay")
         if read is not None:
             return read.value.pixels.shape[:2]
-        return drawn and drawn.size_hw
+        return drawn.size_hw if drawn else size_of_file(self.asked.picture)
 
     @cached_property
     def size(self) -> int:

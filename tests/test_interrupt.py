@@ -8,7 +8,9 @@ import torch
 
 from proxyclip_core import find_vfm
 from proxyclip_core.interrupt import checkpoint, interruptible
-from proxyclip_core.models.loading import build_vfm_network, vfm_encoder
+from proxyclip_core.models.checkpoints import read_weights
+from proxyclip_core.models.loading import build_vfm_network, load_clip, load_vfm, vfm_encoder
+from proxyclip_core.models.weights import find_local
 from tests.replay import golden_sam
 
 METHODS = ("patches", "pixels", "pixels+", "quick", "sam", "sam-prompts")
@@ -75,6 +77,23 @@ def test_every_stage_can_be_ended_and_begun_anew(tiny_model, blocks):
     check_ends_anywhere(lambda: logits.segment().confidence)
     for method in METHODS:
         check_ends_anywhere(lambda method=method: m.refine(logits, features, blocks, method).segment().confidence)
+
+
+@pytest.mark.parametrize("load", [load_clip, load_vfm])
+def test_loading_can_be_ended_and_begun_anew(load):
+    def weights():
+        encoder = load("Built-in", torch.device("cpu"), torch.float32)
+        return np.concatenate([tensor.detach().numpy().ravel() for tensor in encoder.network.state_dict().values()])
+
+    check_ends_anywhere(weights)
+
+
+def test_what_ends_the_reading_of_a_file_is_not_taken_for_damage():
+    def check():
+        raise ValueError("the time is up")
+
+    with pytest.raises(ValueError, match=r"^the time is up$"), interruptible(check):
+        read_weights(find_local(find_vfm("Built-in")))
 
 
 def test_outside_nothing_is_asked():

@@ -146,6 +146,29 @@ def test_what_is_short_runs_within_what_is_long_where_that_lets_it_pass(pool):
     assert found.result() == ["short"]
 
 
+def test_nothing_passes_while_models_load(pool, tiny_clip, tiny_vfm):
+    """It might need them, or the memory that was made free for them."""
+    ran = list[str]()
+
+    def load(*given):
+        waits = start(pool, 0.0, ran.append, "short")
+        end = time.monotonic() + 60
+        while not one_thread._waiting and time.monotonic() < end:
+            pass
+        let_pass()
+        assert not ran and not waits.done()
+        return tiny_clip
+
+    models = Models("cpu", find=lambda spec: None, load_clip=load, load_vfm=lambda *given: tiny_vfm)
+
+    def ask():
+        models.get("OpenAI B/16", "DINO B/8")
+        until(lambda: ran)
+        return list(ran)
+
+    assert start(pool, 1, ask).result() == ["short"]
+
+
 def test_what_passes_lets_pass_what_is_shorter_still(pool):
     going, ran = threading.Event(), list[str]()
 

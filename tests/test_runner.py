@@ -162,3 +162,24 @@ def test_what_is_done_beside_the_stages_ends_when_its_time_is_up(tmp_path, runne
     assert not runner(count_pairs, visit)[2]
     monkeypatch.setattr(limits, "REQUEST_SECONDS", -1)
     assert runner(count_pairs, visit)[2] == TOO_LATE
+
+
+def load_models(stages: Stages) -> None:
+    """As any function that computes begins."""
+    stages.model()
+
+
+def test_models_load_no_longer_than_a_request_may_take_and_again_when_asked_again(
+    tmp_path, tiny_clip, tiny_vfm, monkeypatch
+):
+    def load(*given):
+        checkpoint()  # as each tensor of a file is read
+        return tiny_vfm
+
+    runner = Runner(Models("cpu", find=lambda spec: None, load_clip=lambda *given: tiny_clip, load_vfm=load))
+    visit = visit_of(tmp_path, runner)
+    with monkeypatch.context() as late:
+        late.setattr(limits, "REQUEST_SECONDS", -1)
+        assert runner(load_models, visit)[2] == TOO_LATE
+    assert not runner.models.loaded()
+    assert not runner(load_models, visit)[2] and runner.models.loaded()

@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from proxyclip_core.file_kinds import HEAD, name_of
+from proxyclip_core.interrupt import checkpoint
 
 # What the readers raise for a file that is cut short, or no file of weights at all.
 DAMAGED = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
@@ -114,7 +115,8 @@ def read_weights(path: Path, precision: Precision = lambda name: None) -> Tensor
 
     precision: name -> the type to convert that tensor to; None leaves it as it is in the file. Tensors of a
     .safetensors file that stay as they are take no memory before they are used: they are mapped from the file.
-    Raises WeightsError for a file that is cut short, damaged, or holds anything but tensors.
+    Raises WeightsError for a file that is cut short, damaged, or holds anything but tensors. Can be ended between two
+    tensors of a .safetensors file, see `interrupt`.
     """
     problem = problem_of(path)
     if problem:
@@ -132,6 +134,7 @@ def read_weights(path: Path, precision: Precision = lambda name: None) -> Tensor
             "Give the weights as .safetensors, or save the network's state_dict() alone."
         ) from None
     except DAMAGED as error:
+        checkpoint()  # raises again where it was that which ended the reading
         if ran_out_of_memory(error):
             raise MemoryError(f"The memory was not enough to read {path.name}.") from error
         if isinstance(error, EOFError) or any(words in str(error) for words in CUT_SHORT):
@@ -210,6 +213,7 @@ def _read_safetensors(path: Path, precision: Precision) -> Tensors:
         names = bare_names(file.keys())
     state = {}
     for new, old in names.items():
+        checkpoint()
         # Opened for each tensor, so that the pages of one that is converted are given back at once: with a mapping
         # for all, the process would hold the whole file beside what it converts to.
         with safe_open(path, "pt") as file:
