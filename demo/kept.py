@@ -28,25 +28,26 @@ SOON_MADE = ("dense",)
 class Kept:
     """The values of one event, by stage and by all settings that they depend on.
 
-    digest, settings: what the page's result is of. ran: seconds that this event took to make values, by stage.
+    digest, settings: what the page's result is of. ran: seconds that this event took to make values, by stage. away:
+    those that went to what is quick, of others.
     """
 
     def __init__(self, visit: Visit) -> None:
         self.digest, self.settings = visit.picture, visit.asked.settings
         self.ran: dict[str, float] = {}
         self._end = time.monotonic() + 2 * limits.REQUEST_SECONDS  # twice, as the estimate may be as far off
-        self._away = 0.0  # seconds that went to what is quick, of others
+        self.away = 0.0
         self._entries = dict(visit.entries)
         self._used: dict[Key, None] = {}
 
     def _value(self, key: Key, make: Callable[[], Any]) -> Any:
         if key not in self._entries:
             self.check_going_on()
-            start, others, away = time.perf_counter(), sum(self.ran.values()), self._away
+            start, others, away = time.perf_counter(), sum(self.ran.values()), self.away
             with interruptible(self.check_going_on):
                 value = make()
             # Without the stages that ran for this one, and without what others computed meanwhile.
-            spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self._away - away)
+            spent = time.perf_counter() - start - (sum(self.ran.values()) - others) - (self.away - away)
             self.ran[key[0]] = self.ran.get(key[0], 0) + spent
             self._entries[key] = Entry(value, spent, nbytes(value))
         self._used[key] = None
@@ -59,7 +60,7 @@ class Kept:
         one_thread.let_pass()
         away = time.monotonic() - start
         self._end += away
-        self._away += away
+        self.away += away
         if time.monotonic() > self._end:
             raise UserError(time_limit.TOO_LATE)
 

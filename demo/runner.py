@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,13 +17,17 @@ from demo.models import Provider
 from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
-from demo.visit import Asked, Key, Visit, keys_of
+from demo.visit import Asked, Entry, Key, Visit, keys_of
 from proxyclip_core.interrupt import interruptible
 
 # On the slowest GPU that is lent, with a reserve: a function that takes longer than it asked for may be ended.
 START_SECONDS = 8  # of a process
 MEGABYTES_A_SECOND = 500  # of weights that move to the GPU
 OPERATIONS_A_SECOND = 5e12
+EARLIER = 0.7  # the weight of what was measured before
+
+Kind = tuple[str, str, str]  # stage, CLIP, VFM
+Left = Mapping[Key, tuple[Kind, float]]  # with operations
 
 
 class Runner:
@@ -32,6 +36,8 @@ class Runner:
     def __init__(self, models: Provider, opens_with: Asked | None = None) -> None:
         self.opening = ForAll(opens_with)
         run = partial(_run, models)
+        # Of late: seconds of an operation in a stage, and of what a function does beside its stages.
+        self._took: dict[Kind | str, float] = {}
         self.models, self._run, self._read = models, models.on_device(run, lent_seconds), models.on_device(run)
 
     def __call__(
@@ -53,25 +59,16 @@ class Runner:
         All that comes and goes can be pickled where `do` is a function of a module: on ZeroGPU it runs in a process of
         its own.
         """
-        with self.turn(visit, wanted, more):
+        left = None if more else self._left(visit, wanted or (visit.asked.settings,))
+        name = getattr(do, "__qualname__", "")
+        with turn(self._seconds(left, name)):
             run = self._run if computes else self._read
-            value, entries, error = run(do, visit, may_encode, tuple(wanted), *given)
+            value, entries, error, seconds = run(do, visit, may_encode, tuple(wanted), *given)
+        if left is not None and not error:
+            self._learn(left, entries, name, seconds)
         after = replace(visit, entries=entries)
         note(**after.facts())
         return value, after, error
-
-    def turn(
-        self, visit: Visit, wanted: Sequence[pc.Settings] = (), more: bool = False
-    ) -> AbstractContextManager[None]:
-        """What is run inside, for the results that a visit or `wanted` asks for, is let past what takes longer, by
-        estimate, if its models are in memory."""
-        try:
-            asked = wanted or (visit.asked.settings,)
-            is_known = all(map(self.is_loaded, asked)) and not more
-            seconds = [self.estimate(visit, s) for s in asked] if is_known else [None]
-        except ValueError:  # which is said when it runs
-            seconds = [None]
-        return turn(sum(math.inf if one is None else one for one in seconds))
 
     def is_loaded(self, settings: pc.Settings) -> bool:
         """Whether the models are in memory."""
@@ -80,15 +77,48 @@ class Runner:
     def estimate(self, visit: Visit, settings: pc.Settings | None = None) -> float | None:
         """Seconds that a result takes, the visit's or that of other settings, right within a factor of two or so; None
         where that is not known, as before anything has run. Raises ValueError for settings that cannot be."""
-        # What was measured with a lent GPU was so in a process that has ended.
-        usual = OPERATIONS_A_SECOND if limits.gpus_are_lent() else 0.0
-        size_hw, speed = visit.size_hw, time_limit.seen() or usual
-        if not size_hw or not speed:
-            return None
-        s = settings or visit.asked.settings
-        words = keys_of(visit.picture, s)["words"]
+        left, speed = self._operations(visit, settings or visit.asked.settings), _speed()
+        return sum(left.values()) / speed if left is not None and speed else None
+
+    def _operations(self, visit: Visit, s: pc.Settings) -> dict[Key, float] | None:
+        """`missing`, of the words those that were not read before; None where the picture's size is not known."""
+        size_hw, words = visit.size_hw, keys_of(visit.picture, s)["words"]
         known = [entry.value.queries for key, entry in visit.entries.items() if _alike(key, words)]
-        return sum(missing(visit, s, size_hw, set(queries_of(s)).difference(*known)).values()) / speed
+        return missing(visit, s, size_hw, set(queries_of(s)).difference(*known)) if size_hw else None
+
+    def _left(self, visit: Visit, wanted: Sequence[pc.Settings]) -> Left | None:
+        """What several results still need; None where that is not known, or their models are not in memory."""
+        left: dict[Key, tuple[Kind, float]] = {}
+        try:
+            for s in wanted:
+                operations = self._operations(visit, s) if self.is_loaded(s) else None
+                if operations is None:
+                    return None
+                left |= {key: ((key[0], s.clip, s.vfm), count) for key, count in operations.items()}
+        except ValueError:  # which is said when it runs
+            return None
+        return left
+
+    def _seconds(self, left: Left | None, name: str) -> float:
+        """What a function will take, by which its turn comes: no stage is as fast as the products that are timed, those
+        of small networks are far from it, and what it draws is no stage of a result."""
+        speed = _speed()
+        if left is None or not speed:
+            return math.inf
+        stages = sum(count * max(1 / speed, self._took.get(kind, 0.0)) for kind, count in left.values())
+        return stages + self._took.get(name, 0.0)
+
+    def _learn(self, left: Left, made: Mapping[Key, Entry], name: str, seconds: float) -> None:
+        ran = {key: made[key].seconds for key, (_, count) in left.items() if count and key in made}
+        found: dict[Kind | str, float] = {left[key][0]: took / left[key][1] for key, took in ran.items()}
+        for kind, took in (found | {name: seconds - sum(ran.values())}).items():
+            self._took[kind] = took + EARLIER * (self._took.get(kind, took) - took)
+
+
+def _speed() -> float:
+    """Operations a second; 0 where none were measured. What was measured with a lent GPU was so in a process that has
+    ended."""
+    return time_limit.seen() or (OPERATIONS_A_SECOND if limits.gpus_are_lent() else 0.0)
 
 
 def missing(
@@ -109,14 +139,16 @@ def _alike(key: Key, words: Key) -> bool:
 
 def _run(
     models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
-) -> tuple[Any, Any, str]:
-    stages = Stages(models, visit, may_encode)
+) -> tuple[Any, Any, str, float]:
+    """As Runner's call, with the seconds that it took, without what passed meanwhile."""
+    stages, start = Stages(models, visit, may_encode), time.monotonic()
     try:
         _check_together(visit, wanted)
         with interruptible(stages.check_going_on):  # also what is done beside the stages, such as counting all pairs
-            return do(stages, *given), stages.entries(), ""
+            value, problem = do(stages, *given), ""
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
-        return None, stages.entries(), in_words(error)
+        value, problem = None, in_words(error)
+    return value, stages.entries(), problem, time.monotonic() - start - stages.away
 
 
 def _check_together(visit: Visit, wanted: Sequence[pc.Settings]) -> None:

@@ -1,6 +1,9 @@
 """For how long a GPU is lent: as long as what is missing takes, and no longer than a bound."""
 
+import math
 import sys
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -183,3 +186,25 @@ def test_models_load_no_longer_than_a_request_may_take_and_again_when_asked_agai
         assert runner(load_models, visit)[2] == TOO_LATE
     assert not runner.models.loaded()
     assert not runner(load_models, visit)[2] and runner.models.loaded()
+
+
+def take_a_while(stages: Stages) -> None:
+    stages.features()
+    time.sleep(0.1)  # as drawing does
+
+
+def test_whose_turn_it_is_depends_on_what_took_how_long_before(tmp_path, tiny_clip, tiny_vfm, monkeypatch):
+    turns = []
+    monkeypatch.setattr(running, "turn", lambda seconds: (turns.append(seconds), nullcontext())[1])
+    monkeypatch.setattr(time_limit, "seen", lambda: 1e15)  # which no network reaches, small ones least of all
+    encode = tiny_vfm.encode_windows
+    monkeypatch.setattr(tiny_vfm, "encode_windows", lambda windows: (time.sleep(0.5), encode(windows))[1])
+    encoders = {"load_clip": lambda *given: tiny_clip, "load_vfm": lambda *given: tiny_vfm}
+    runner = Runner(Models("cpu", find=lambda spec: None, **encoders))
+    for size in (98, 112, 126):
+        _, visit, error = runner(take_a_while, visit_of(tmp_path, runner, (size, size)))
+        assert not error
+    runner(take_a_while, visit)
+    first, second, third, drawn = turns
+    assert first == math.inf and second < 0.01  # models were to be loaded, whose time is nobody's later
+    assert third > 0.6 and 0.1 < drawn < 0.4
