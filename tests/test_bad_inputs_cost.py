@@ -15,7 +15,6 @@ import pytest
 
 from tests.load.crowd import cpu_seconds, resident_megabytes
 from tests.serving import app_and_process
-from tests.stranger import Stranger
 from tests.strangers.bad_inputs import (
     FILES,
     HELD,
@@ -31,6 +30,7 @@ from tests.strangers.bad_inputs import (
     png,
     segmenting,
 )
+from tests.strangers.stranger import Stranger
 
 MOST_SECONDS = 3  # of one core, for one input
 MOST_MORE, MOST_AT_ONCE = 0.1, 200  # share of the memory that may stay after a round; MB that one input may take

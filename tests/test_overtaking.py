@@ -12,7 +12,7 @@ from demo import time_limit
 from demo.models import Models
 from proxyclip_core.interrupt import checkpoint
 from tests.serving import door_around
-from tests.stranger import Stranger
+from tests.strangers.stranger import Stranger
 
 
 @pytest.fixture(scope="module")

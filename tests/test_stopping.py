@@ -15,7 +15,7 @@ from demo.ui import build_demo
 from proxyclip_core.interrupt import checkpoint
 from tests.page import Page, file
 from tests.serving import OneModel, door_around
-from tests.stranger import Stranger
+from tests.strangers.stranger import Stranger
 
 PATIENCE = 60  # seconds, after which a computation that was not ended ends the test
 

@@ -16,8 +16,8 @@ from demo import limits, tidy
 from demo.door import Door
 from demo.tidy import Tidy, delete_old
 from tests.serving import app_process, door_around
-from tests.stranger import Stranger, uploaded
 from tests.strangers.bad_inputs import NOISE, QUICK, UPLOADING, png
+from tests.strangers.stranger import Stranger, uploaded
 
 
 def files_in(folder) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tests.serving import ROOT
-from tests.stranger import Stranger, uploaded
+from tests.strangers.stranger import Stranger, uploaded
 
 NAN, ENDLESS = float("nan"), float("inf")
 UPLOADING = "multipart/form-data; boundary=x"

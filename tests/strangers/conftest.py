@@ -10,8 +10,8 @@ import pytest
 
 from demo import limits
 from tests.serving import page_around
-from tests.stranger import Stranger
 from tests.strangers.bad_inputs import QUICK, is_fit_for_strangers, png, segmenting, shown
+from tests.strangers.stranger import Stranger
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from gradio import processing_utils
 from demo import limits
 from demo.blocks import NOT_UPLOADED
 from demo.door import Uploads
-from tests.stranger import said_by, uploaded
 from tests.strangers.bad_inputs import (
     FILES,
     NARROW,
@@ -32,6 +31,7 @@ from tests.strangers.bad_inputs import (
     png,
     shown,
 )
+from tests.strangers.stranger import said_by, uploaded
 
 
 @pytest.mark.parametrize("name", REFUSED)

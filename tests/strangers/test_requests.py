@@ -13,8 +13,8 @@ import pytest
 
 from demo import limits
 from tests.serving import ROOT
-from tests.stranger import Stranger, said_by
 from tests.strangers.bad_inputs import NOISE, QUICK, UPLOADING, is_fit_for_strangers, png, segmenting
+from tests.strangers.stranger import Stranger, said_by
 
 CLOSED = ["proxy=https://example.hf.space/x", "file=https://example.org/x", "file=http://127.0.0.1:9", "deep_link"]
 CLOSED += ["file=/etc/passwd", f"file={ROOT}/app.py", "file=../../etc/passwd", "file=%2e%2e/%2e%2e/etc/passwd"]
