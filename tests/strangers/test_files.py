@@ -108,6 +108,13 @@ def test_gradio_has_nothing_to_fetch_with(stranger):
             fetch("https://example.org/a.png")
 
 
+def test_who_has_the_same_picture_does_not_learn_how_somebody_else_calls_it(stranger):
+    theirs, own = (Path(stranger.upload(name, png(NOISE))["path"]) for name in ("my holiday.png", "a.png"))
+    for path, status in ((theirs, 200), (own, 200), (own.with_name(theirs.name), 403)):
+        assert stranger.http.get(f"file={quote(str(path))}").status_code == status
+    assert theirs.read_bytes() == own.read_bytes()
+
+
 def test_an_upload_that_does_not_say_how_long_it_is_counts_as_the_longest(stranger, monkeypatch):
     counted = []
     monkeypatch.setattr(Uploads, "take", lambda self, address, size, free: counted.append(size) or True)
