@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
 PASSWORD = "PROXYCLIP_PASSWORD"  # a variable, as other people of the machine may read the command line
+MOST_FILES = 65_536  # of which each takes the system a kilobyte or so
 
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  lends a GPU on Hugging Face ZeroGPU; it must come before torch
@@ -89,6 +90,16 @@ def own_folder() -> Path:
     return Path(files)
 
 
+def take_many_connections() -> None:
+    """Each page that is open holds some, which are files to the system, and it gives a process 1,024 unless asked."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has another way
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def reach_itself(host: str | None) -> None:
     """Before it opens, the page asks itself whether it is there: not by way of a proxy that the environment names."""
     own = ",".join(filter(None, ("localhost", "127.0.0.1", "::1", host)))
@@ -139,6 +150,7 @@ def main() -> None:
     # Before `demo.limits` is imported, which reads it.
     os.environ.setdefault("PROXYCLIP_PUBLIC", "on" if is_public(arguments) else "off")
     files = own_folder()
+    take_many_connections()
     reach_itself(arguments.host)
     # Here, so that --help and a mistyped option answer at once.
     import proxyclip_core as pc

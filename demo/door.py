@@ -1,92 +1,35 @@
-"""The one door between strangers and the page: what a request may carry, and what an answer may say.
+"""The one door between strangers and the page's events: whose request is taken, and what an answer may say.
 
-Anybody can send a request to any event, also to those that gradio hides, with whatever values, and to addresses that
-the page never uses. So what gradio itself leaves open is closed here, once for all events; a value's own range stands
-where the value is defined.
+Anybody can send a request to any event, also to those that gradio hides, with whatever values. So what gradio itself
+leaves open is closed here, once for all events; a value's own range stands where the value is defined. What does not
+get as far as an event is `gate`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import math
-import os
-import shutil
-import tempfile
-import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import gradio as gr
-from gradio.route_utils import FnIndexInferError
 from gradio.state_holder import StateHolder
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 
 from demo import limits, stopping
-from demo.answers.errors import in_words, log_error, outward
+from demo.answers.errors import in_words, outward
 from demo.blocks import UNREADABLE, Blocks
 from demo.menus import bytes_of
 from demo.turns import GROUPS, address_of, in_turn, is_call, is_program, side_by_side
 from demo.visit import Visit
 
-log = logging.getLogger(__name__)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
 LOOK_SECONDS = 0.005  # between the queue's looks for work; gradio's own 0.001 keep a core busy with nothing else
-NO_SUCH_REQUEST = "There is nothing of this name here. Reload the page and try again."
 WAITING = "{} of your requests are waiting already. Try again in about {} s."
 CROWDED = "Too many requests from your address are waiting already. Try again in about {} s."
 CALLED = "Too many calls of programs are waiting already. Try again in about {} s."
 FULL_QUEUE = "All {} places in the queue are taken. Try again in about {} s."
 UNREAD = "The answers to your earlier requests were not fetched. Reload the page and try again."
-TOO_LARGE = "The request is too large: at most {} MB can be taken."
-FULL = "There is no room left on the server's disk for an upload. Try again later."
 UNKNOWN_SECONDS = 5  # that an event takes which nobody has waited for yet
-FULL_OF_YOURS = "Too much from your address lies on the server's disk already. Try again within the hour."
-STALLED = "The request broke off: nothing came for {} seconds."
-TOO_SLOW = "The request came too slowly: at least {} bytes a second are expected."
-
-# gradio's addresses that the page does not use: to fetch from elsewhere, to write files, to look at what others do.
-CLOSED: tuple[str, ...] = (
-    "proxy=",
-    "file=http",
-    "file/http",
-    "deep_link",
-    "stream/",
-    "process_recording",
-    "component_server",
-    "vibe",
-)
-CLOSED += ("dev/", "file/", "undo-vibe", "custom_component", "run-history", "profiling")
-CLOSED_PAGES = ("/monitoring", "/gradio_api/deep_link", "/dev/")
-
-# gradio's page starts from scripts in its HTML and makes functions out of the text of others.
-CONTENT = {
-    "default-src": "'self'",
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
-    "style-src": "'self' 'unsafe-inline'",
-    "img-src": "'self' data: blob:",
-    "media-src": "'self' data: blob:",
-    "font-src": "'self' data:",
-    "connect-src": "'self' data: blob:",
-    "worker-src": "'self' blob:",
-    "object-src": "'none'",
-    "base-uri": "'self'",
-    "form-action": "'self'",
-    # Hugging Face shows a Space in a frame.
-    "frame-ancestors": "'self'" + (" https://huggingface.co https://*.hf.space" if "SPACE_ID" in os.environ else ""),
-}
-PAGE_POLICY = "; ".join(f"{name} {value}" for name, value in CONTENT.items())
-FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"  # an uploaded SVG runs nothing
 
 
 class Door(Blocks):
@@ -240,118 +183,3 @@ class Door(Blocks):
 
     def _waiting(self) -> list[Any]:
         return [event for group in self._queue.event_queue_per_concurrency_id.values() for event in group.queue]
-
-
-class Gate:
-    """In front of gradio's addresses: closes those that are not used, bounds what is sent, says what may be shown."""
-
-    def __init__(self, app: Any) -> None:
-        self.app, self.uploads = app, Uploads()
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        path, started = str(scope["path"]), False
-        is_upload = path.rstrip("/").endswith("/gradio_api/upload")
-        most = 1_000_000 * limits.UPLOAD_MEGABYTES + 100_000 if is_upload else limits.REQUEST_BYTES
-        policy = FILE_POLICY if "/file=" in path else PAGE_POLICY
-
-        async def answer(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                more = {"content-security-policy": policy, "x-content-type-options": "nosniff"}
-                more |= {"referrer-policy": "same-origin"}
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
-            await send(message)
-
-        async def refuse(status: int, text: str) -> None:
-            await JSONResponse({"detail": text}, status)(scope, receive, answer)
-
-        if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_AN_ID):
-            return await refuse(404, NO_SUCH_REQUEST)
-        headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length[:20]) > most:
-            return await refuse(413, TOO_LARGE.format(most // 1_000_000))
-        if is_upload:
-            size = int(length) if length.isdigit() and b"transfer-encoding" not in headers else most
-            free = shutil.disk_usage(tempfile.gettempdir()).free
-            if free < limits.LEAST_FREE_BYTES:
-                return await refuse(507, FULL)
-            if not self.uploads.take(address_of(Request(scope)), size, free):
-                return await refuse(507, FULL_OF_YOURS)
-        try:
-            await self.app(scope, _bounded(receive, most), answer)
-        except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
-            log.info("A request to %s named what is not there", path.partition("=")[0])
-            await refuse(404, NO_SUCH_REQUEST) if not started else None
-        except Exception as error:  # noqa: BLE001 whatever was sent, it is answered
-            log_error(f"A request to {path.partition('=')[0]} failed", error)
-            await refuse(400, UNREADABLE) if not started else None
-
-
-class Uploads:
-    """How much of what came from each address may still lie on the disk."""
-
-    def __init__(self) -> None:
-        self._came: deque[tuple[float, str, int]] = deque()  # when, from where, bytes
-        self._lie: Counter[str] = Counter()
-
-    def take(self, address: str | None, size: int, free: int) -> bool:
-        """Whether so many bytes more may come: one address may fill half of the disk. free: bytes on it."""
-        while self._came and self._came[0][0] < time.monotonic() - limits.FILES_SECONDS - limits.FILES_LOOK:
-            _, gone, bytes_gone = self._came.popleft()
-            self._lie[gone] -= bytes_gone
-        if address is None:  # from this machine, say
-            return True
-        if self._lie[address] + size > (self._lie[address] + free) / 2:
-            return False
-        self._came.append((time.monotonic(), address, size))
-        self._lie[address] += size
-        self._lie = +self._lie  # without those of whom nothing lies there
-        return True
-
-
-def is_closed(path: str) -> bool:
-    """Whether an address is one that gradio offers and the page does not use."""
-    inner = path.partition("/gradio_api/")[2].lower()
-    return inner.startswith(CLOSED) or path.startswith(CLOSED_PAGES)
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """`receive` for a body that may neither be too large nor stop coming, nor come in crumbs."""
-    came, ended, start = 0, False, time.monotonic()
-
-    async def bounded() -> Message:
-        nonlocal came, ended
-        if ended:  # what is waited for then is that the client leaves
-            return await receive()
-        try:
-            message = await asyncio.wait_for(receive(), limits.STALLED_SECONDS)
-        except asyncio.TimeoutError:
-            raise HTTPException(408, STALLED.format(limits.STALLED_SECONDS)) from None
-        came += len(message.get("body", b""))
-        if came > most:
-            raise HTTPException(413, TOO_LARGE.format(most // 1_000_000))
-        ended = not message.get("more_body", False)
-        seconds = time.monotonic() - start
-        if not ended and seconds > limits.STALLED_SECONDS + came / limits.LEAST_BYTES_A_SECOND:
-            raise HTTPException(408, TOO_SLOW.format(limits.LEAST_BYTES_A_SECOND))
-        return message
-
-    return bounded
-
-
-class Packed:
-    """The page itself, which lists all of its parts, is sent compressed; streams of answers and files are not."""
-
-    def __init__(self, app: Any) -> None:
-        self.app, self.packed = app, GZipMiddleware(app, compresslevel=5)
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and str(scope["path"]).endswith(("/", "/config"))
-        await (self.packed if is_page else self.app)(scope, receive, send)
-
-
-MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

@@ -86,6 +86,7 @@ WAITING = _limit("WAITING", 32)  # requests in the queue before the page says th
 WAITING_EACH = _limit("WAITING_EACH", 2)  # of one visitor's; from one address, half of all
 YIELDS = _limit("YIELDS", 20)  # seconds by which a request is put off for each that it takes, while shorter ones come
 MOST_YIELDS = _limit("MOST_YIELDS", 30)  # seconds, for however long it takes
+MOST_OPEN = _limit("MOST_OPEN", 256)  # requests and streams of answers of one address at a time
 UNREAD = _limit("UNREAD", 200)  # messages for a visitor that were not fetched, before no more requests are taken
 UNREAD_SECONDS = _limit("UNREAD_SECONDS", 600)  # after which answers are forgotten that were not fetched
 MOST_IN_AN_ID = 200  # characters of what a client calls its session, an upload or an event

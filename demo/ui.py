@@ -12,8 +12,9 @@ import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers import api, api_attention, api_words
 from demo.answers.segment import segment as answer
-from demo.door import MIDDLEWARE, Door
+from demo.door import Door
 from demo.examples import FOLDER, first_for, read_examples
+from demo.gate import MIDDLEWARE
 from demo.models import Provider
 from demo.runner import Runner
 from demo.tabs import compare, inside, question, run, segment, view

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from demo import limits
-from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door, Uploads, is_closed
+from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door
+from demo.gate import Uploads, is_closed
 from demo.turns import address_of, in_turn, side_by_side
 from tests.serving import free_port, page_around
 

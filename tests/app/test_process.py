@@ -103,6 +103,21 @@ def test_what_visitors_may_not_have_downloaded_the_start_downloads(monkeypatch, 
     assert fetched == ([] if visitors_may else ["OpenAI B/16", "DINO B/8"])
 
 
+def test_more_connections_than_a_thousand_can_be_open():
+    import app
+
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 1024), before[1]))
+    try:
+        app.take_many_connections()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == (min(hard, app.MOST_FILES) if hard != resource.RLIM_INFINITY else app.MOST_FILES)
+        assert hard == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_a_wrong_option_is_said_in_a_line():
     ended = subprocess.run(
         [sys.executable, "app.py", "--vfm", "DINO B", "--patch", "5"], cwd=ROOT, capture_output=True, text=True

@@ -14,7 +14,7 @@ from gradio import processing_utils
 
 from demo import limits
 from demo.blocks import NOT_UPLOADED
-from demo.door import Uploads
+from demo.gate import Uploads
 from tests.strangers.bad_inputs import (
     FILES,
     NARROW,

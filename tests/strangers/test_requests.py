@@ -7,6 +7,7 @@ import copy
 import http.client
 import select
 import socket
+import time
 
 import httpx
 import pytest
@@ -86,6 +87,28 @@ def test_a_request_that_comes_in_crumbs_is_given_up(url, monkeypatch):
             if select.select([asking], [], [], 0.1)[0]:
                 break
         assert b" 408 " in asking.recv(1_000)
+
+
+def test_one_address_does_not_hold_all_connections_open(url, monkeypatch):
+    monkeypatch.setattr(limits, "MOST_OPEN", 3)
+    address = httpx.URL(url)
+
+    def status(visitor: str) -> int:
+        return httpx.get(f"{url}health", headers={"x-forwarded-for": visitor}).status_code
+
+    def became(wanted: int) -> bool:
+        end = time.monotonic() + 30
+        while status("8.8.8.8") != wanted and time.monotonic() < end:
+            time.sleep(0.02)
+        return status("8.8.8.8") == wanted
+
+    with contextlib.ExitStack() as held:
+        for _ in range(limits.MOST_OPEN):
+            asking = held.enter_context(socket.create_connection((address.host, address.port), timeout=30))
+            asking.sendall(b"POST /gradio_api/queue/join HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n")
+            asking.sendall(b"x-forwarded-for: 8.8.8.8\r\n\r\n")  # and no more
+        assert became(429) and status("9.9.9.9") == 200
+    assert became(200)
 
 
 @pytest.mark.parametrize(
