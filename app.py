@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a start without a network is then a clean one
 
 PASSWORD = "PROXYCLIP_PASSWORD"  # a variable, as other people of the machine may read the command line
-MOST_FILES = 65_536  # of which each takes the system a kilobyte or so
+MOST_FILES = (65_536, 10_240, 4_096)  # the first that the system gives
 
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  lends a GPU on Hugging Face ZeroGPU; it must come before torch
@@ -92,12 +92,14 @@ def own_folder() -> Path:
 
 def take_many_connections() -> None:
     """Each page that is open holds some, which are files to the system, and it gives a process 1,024 unless asked."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has another way
+    with contextlib.suppress(ImportError):  # on Windows there is no such limit
         import resource
 
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+        for most in MOST_FILES:
+            with contextlib.suppress(ValueError, OSError):  # too many for this system, whose kernel has a limit beside
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+                return
 
 
 def reach_itself(host: str | None) -> None:

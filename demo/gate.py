@@ -85,16 +85,15 @@ class Gate:
         address = address_of(Request(scope)) if limits.PUBLIC else None
         if address is None:
             return await self._look_at(scope, receive, send)
-        if self._open[address] >= limits.MOST_OPEN:
-            return await JSONResponse({"detail": TOO_MANY}, 429, {"Retry-After": "1"})(scope, receive, send)
         self._open[address] += 1
         try:
-            await self._look_at(scope, receive, send)
+            await self._look_at(scope, receive, send, self._open[address] > limits.MOST_OPEN)
         finally:
             self._open[address] -= 1
-            self._open = +self._open  # without those who have none
+            if not self._open[address]:
+                del self._open[address]
 
-    async def _look_at(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _look_at(self, scope: Message, receive: Receive, send: Send, is_one_too_many: bool = False) -> None:
         path, started = str(scope["path"]), False
         is_upload = path.rstrip("/").endswith("/gradio_api/upload")
         most = 1_000_000 * limits.UPLOAD_MEGABYTES + 100_000 if is_upload else limits.REQUEST_BYTES
@@ -109,9 +108,11 @@ class Gate:
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
             await send(message)
 
-        async def refuse(status: int, text: str) -> None:
-            await JSONResponse({"detail": text}, status)(scope, receive, answer)
+        async def refuse(status: int, text: str, **headers: str) -> None:
+            await JSONResponse({"detail": text}, status, headers)(scope, receive, answer)
 
+        if is_one_too_many:
+            return await refuse(429, TOO_MANY, **{"Retry-After": "1"})
         if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_AN_ID):
             return await refuse(404, NO_SUCH_REQUEST)
         headers = dict(scope["headers"])

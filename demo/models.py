@@ -173,8 +173,7 @@ class Models:
                 (self._clips, clip, self._loaded(self._clips, clip, self._load_clip, partial(say, 0.4))),
                 (self._vfms, vfm, self._loaded(self._vfms, vfm, self._load_vfm, partial(say, 0.6))),
             )
-            for kept, name, encoder in wanted:  # both are there now
-                kept[name] = encoder
+            for kept, name, _ in wanted:  # both are there now
                 kept.move_to_end(name)
                 while len(kept) > KEPT:
                     kept.popitem(last=False)
@@ -204,7 +203,9 @@ class Models:
         if name in kept:
             return kept[name]
         say(f"Loading {name} …")
-        return load(name, self.device, loading.choose_precision("auto", self.device))
+        kept[name] = load(name, self.device, loading.choose_precision("auto", self.device))
+        kept.move_to_end(name, last=False)  # it stays where the other one cannot be loaded, and is the first to leave
+        return kept[name]
 
 
 def ready_vfms(models: Provider, clip: str) -> list[str]:

@@ -28,7 +28,7 @@ from proxyclip_core.cpu import set_aside
 
 # Seconds by which a call is put off for each that it takes, while shorter ones come; and the longest that counts.
 PATIENCE, LONG = 4.0, 2.0
-# What takes less than this by estimate is as short as this: its drawing, which no estimate holds, takes as long.
+# What takes less than this by estimate is as short as this: its drawing takes as long, and at first no estimate has it.
 SHORT = 0.05
 # The share of the time that a long call has for itself, however much is short. With 20 visitors at once a half has the
 # slowest twentieth of sliders wait 2.5 times as long, and new pictures no less.

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 import proxyclip_core as pc
-from demo import limits, time_limit, work
+from demo import limits, stopping, time_limit, work
 from demo.answers.errors import in_words
 from demo.kept import ForAll
-from demo.models import Provider
+from demo.models import Provider, Say
 from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages, queries_of
@@ -25,6 +25,11 @@ START_SECONDS = 8  # of a process
 MEGABYTES_A_SECOND = 500  # of weights that move to the GPU
 OPERATIONS_A_SECOND = 5e12
 EARLIER = 0.7  # the weight of what was measured before
+
+NOT_READ = (
+    "To read the files of these models took longer than one request may, as others wait. Ask again: what was read "
+    "already comes faster. Or choose smaller models."
+)
 
 Kind = tuple[str, str, str]  # stage, CLIP, VFM
 Left = Mapping[Key, tuple[Kind, float]]  # with operations
@@ -63,12 +68,18 @@ class Runner:
         name = getattr(do, "__qualname__", "")
         with turn(self._seconds(left, name)):
             run = self._run if computes else self._read
-            value, entries, error, seconds = run(do, visit, may_encode, tuple(wanted), *given)
+            value, entries, error, beside = run(do, visit, may_encode, tuple(wanted), *given)
         if left is not None and not error:
-            self._learn(left, entries, name, seconds)
+            self._learn(left, entries, name, beside)
         after = replace(visit, entries=entries)
         note(**after.facts())
         return value, after, error
+
+    def load(self, s: pc.Settings, say: Say = lambda done, text: None) -> None:
+        """Reads the models of a result, where they are not in memory: before it begins, and here rather than in a
+        process that a GPU is lent to, which forgets them. Raises as `Models.get`, and UserError."""
+        with interruptible(stopping.no_longer_than(2 * limits.REQUEST_SECONDS, NOT_READ)):
+            self.models.get(s.clip, s.vfm, say=say)
 
     def is_loaded(self, settings: pc.Settings) -> bool:
         """Whether the models are in memory."""
@@ -91,7 +102,9 @@ class Runner:
         left: dict[Key, tuple[Kind, float]] = {}
         try:
             for s in wanted:
-                operations = self._operations(visit, s) if self.is_loaded(s) else None
+                sam = work.sam_of(s)
+                ready = self.is_loaded(s) and (sam is None or sam.name in self.models.loaded())
+                operations = self._operations(visit, s) if ready else None
                 if operations is None:
                     return None
                 left |= {key: ((key[0], s.clip, s.vfm), count) for key, count in operations.items()}
@@ -108,10 +121,9 @@ class Runner:
         stages = sum(count * max(1 / speed, self._took.get(kind, 0.0)) for kind, count in left.values())
         return stages + self._took.get(name, 0.0)
 
-    def _learn(self, left: Left, made: Mapping[Key, Entry], name: str, seconds: float) -> None:
-        ran = {key: made[key].seconds for key, (_, count) in left.items() if count and key in made}
-        found: dict[Kind | str, float] = {left[key][0]: took / left[key][1] for key, took in ran.items()}
-        for kind, took in (found | {name: seconds - sum(ran.values())}).items():
+    def _learn(self, left: Left, made: Mapping[Key, Entry], name: str, beside: float) -> None:
+        found = {kind: made[key].seconds / count for key, (kind, count) in left.items() if count and key in made}
+        for kind, took in (found | {name: beside}).items():
             self._took[kind] = took + EARLIER * (self._took.get(kind, took) - took)
 
 
@@ -140,7 +152,7 @@ def _alike(key: Key, words: Key) -> bool:
 def _run(
     models: Provider, do: Callable[..., Any], visit: Visit, may_encode: bool, wanted: Sequence[pc.Settings], *given: Any
 ) -> tuple[Any, Any, str, float]:
-    """As Runner's call, with the seconds that it took, without what passed meanwhile."""
+    """As Runner's call, with the seconds that it took beside the stages whose operations are known."""
     stages, start = Stages(models, visit, may_encode), time.monotonic()
     try:
         _check_together(visit, wanted)
@@ -148,7 +160,8 @@ def _run(
             value, problem = do(stages, *given), ""
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         value, problem = None, in_words(error)
-    return value, stages.entries(), problem, time.monotonic() - start - stages.away
+    known = sum(seconds for stage, seconds in stages.ran.items() if stage in work.STAGES)
+    return value, stages.entries(), problem, time.monotonic() - start - stages.away - known
 
 
 def _check_together(visit: Visit, wanted: Sequence[pc.Settings]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits, time_limit, work
+from demo import limits, one_thread, time_limit, work
 from demo.answers.errors import UserError
 from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
@@ -278,8 +278,9 @@ class Stages(Kept):
     def _sam_model(self, s: pc.Settings) -> None:
         """Loads the SAM that is asked for regions, once it has room."""
         model = self.model(s)
-        self.models.room_for(s.clip, s.vfm, sam_of(s))
-        model.sam_model(s.sam)
+        with one_thread.alone():
+            self.models.room_for(s.clip, s.vfm, sam_of(s))
+            model.sam_model(s.sam)
 
     def _check_may_encode(self, name: str) -> None:
         if not self.may_encode:

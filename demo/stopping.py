@@ -6,7 +6,9 @@ gradio cannot end a function that runs. So whoever computes asks now and then, b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -47,6 +49,21 @@ def check_wanted() -> None:
     event = _event.get()
     if event is not None and (event in _stopped or _has_left(event)):
         raise Stopped(STOPPED)
+
+
+def no_longer_than(seconds: float, said: str) -> Callable[[], None]:
+    """A check for `interruptible`, which raises UserError, with what is said, so long after it was first asked, or when
+    nobody waits any more."""
+    end = math.inf
+
+    def check() -> None:
+        nonlocal end
+        check_wanted()
+        end = min(end, time.monotonic() + seconds)
+        if time.monotonic() > end:
+            raise UserError(said)
+
+    return check
 
 
 def _has_left(event: Any) -> bool:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from statistics import fmean
 from typing import Any
 
@@ -83,19 +84,21 @@ def address_of(request: Any) -> str | None:
     if request is None:
         return None
     # A proxy puts the address that it sees at the end. Whoever comes from the internet is none, and not believed.
-    told = request.headers.get("x-forwarded-for", "").split(",")[-MOST_PROXIES:][::-1]
-    found = [address for address in map(_address, (request.client.host if request.client else "", *told)) if address]
-    nearest = [address for address in found if address.is_global][:1] or found[:2][-1:]  # within a house: the proxy's
-    return str(nearest[0]) if nearest else None
+    told = ",".join(request.headers.getlist("x-forwarded-for")).split(",")[-MOST_PROXIES:][::-1]
+    chain = [*takewhile(bool, map(_address, (request.client.host if request.client else "", *told)))]
+    # Within a house: whom the nearest has it from.
+    found = next((address for address in chain if address and address.is_global), next(iter(chain[:2][::-1]), None))
+    return None if found is None or found.is_loopback or found.is_unspecified else str(found)
 
 
 @lru_cache(maxsize=1024)
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None for this machine, and for what is no address."""
+    """None for what is no address. Some proxies add a port, and brackets then."""
+    inner = host.strip().partition("]")[0].lstrip("[").partition("%")[0]
     try:
-        address = ipaddress.ip_address(host.strip().partition("%")[0])
+        address = ipaddress.ip_address(inner.partition(":")[0] if inner.count(":") == 1 else inner)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False).network_address
-    return None if address.is_loopback or address.is_unspecified else address
+    if isinstance(address, ipaddress.IPv6Address) and not address.is_loopback:
+        return address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False).network_address
+    return address

@@ -42,6 +42,7 @@ NEEDS = {
     "refined": ("logits", "regions", "graph"),
     "result": ("refined",),
 }
+STAGES = {*NEEDS, "words", "clip", "vfm", "sam", "graph"}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from demo import limits
 from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door
@@ -17,7 +18,8 @@ from tests.serving import free_port, page_around
 
 
 def request_from(host: str, forwarded: str = ""):
-    return SimpleNamespace(client=SimpleNamespace(host=host), headers={"x-forwarded-for": forwarded})
+    headers = Headers(raw=[(b"x-forwarded-for", line.encode()) for line in forwarded.split("; ")])
+    return SimpleNamespace(client=SimpleNamespace(host=host), headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,11 @@ def request_from(host: str, forwarded: str = ""):
         ("192.168.1.5", "", "192.168.1.5"),  # in the same house
         ("172.17.0.2", "192.168.1.5", "192.168.1.5"),
         ("127.0.0.1", "192.168.1.5", "192.168.1.5"),
+        ("127.0.0.1", "10.9.9.9, 192.168.1.5", "192.168.1.5"),
+        ("10.0.0.7", "1.1.1.1, 203.0.114.9:4711", "203.0.114.9"),  # as some proxies write it
+        ("10.0.0.7", "1.1.1.1, [2606:2800:220:1::1]:4711", "2606:2800:220:1::"),
+        ("10.0.0.7", "1.1.1.1, unknown", "10.0.0.7"),  # whatever stands before that is anybody's
+        ("10.0.0.7", "1.1.1.1; 8.8.8.8", "8.8.8.8"),  # two lines
         ("fe80::1", "", "fe80::"),
         ("::1", "", None),
         ("127.0.0.1", "", None),

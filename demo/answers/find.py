@@ -57,7 +57,7 @@ def _found(runner: Runner, asked: Asked, among: str | None, before: Visit | None
     if not runner.models.ready(settings.clip, settings.vfm):
         raise UserError("The weights of these models are not here yet. Segment on the page downloads them.")
     visit = Visit.of(Asked(settings, asked.picture), before)
-    runner.models.get(settings.clip, settings.vfm, say=say)
+    runner.load(settings, say)
     say(0.7, "Finding words …")
     found, visit, failed = runner(_words_and_reservations, visit)
     if failed:

@@ -7,8 +7,7 @@ named.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,22 +174,11 @@ def save(runner: Runner, visit: Visit | None, look: Look, chosen: Chosen, folder
     try:
         each = sum(name in chosen.formats for name in ("masks", "cutouts"))  # for every class
         limits.check_saved(result.labels.shape, max(1, each * len(result.names)))
-        with interruptible(_until(time.monotonic() + limits.REQUEST_SECONDS)):
+        with interruptible(stopping.no_longer_than(limits.REQUEST_SECONDS, TOO_MUCH)):  # thousands of regions, say
             result.save(path, picture, chosen.formats, look=look, **wishes)
     except Exception as error:  # noqa: BLE001 such as a disk that is full
         raise UserError(in_words(error)) from None
     return str(path)
-
-
-def _until(end: float) -> Callable[[], None]:
-    """What raises UserError from then on, or when nobody waits any more: thousands of regions are many polygons."""
-
-    def check() -> None:
-        stopping.check_wanted()
-        if time.monotonic() > end:
-            raise UserError(TOO_MUCH)
-
-    return check
 
 
 def _gather(stages: Stages, with_logits: bool) -> tuple[pc.Segmentation, pc.Refined | None]:

@@ -98,7 +98,7 @@ def segment(
         if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
             visit = Stages.opened(runner.models, visit)
         if not runner.is_loaded(asked.settings):
-            runner.models.get(asked.settings.clip, asked.settings.vfm, say=say)
+            runner.load(asked.settings, say)
         seconds = runner.estimate(visit) or 0.0
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))

@@ -25,6 +25,7 @@ from safetensors import safe_open
 from torch import nn
 
 from proxyclip_core.cpu import fast_products
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.checkpoints import WeightsError, fitted, problem_of, read_weights
 from proxyclip_core.models.registry import VfmSpec
 from proxyclip_core.models.vfm import TOKENS, PatchEncoder
@@ -174,7 +175,10 @@ def _read(kind: Any, folder: Path, keep: Callable[[Network], Network], dtype: to
     own = network.state_dict()
     with safe_open(file, "pt") as weights:
         names = {_new_name(name): name for name in list(weights.keys())}
-        state = {new: weights.get_tensor(old).to(dtype) for new, old in names.items() if new in own}
+        state = {}
+        for new in names.keys() & own.keys():
+            checkpoint()
+            state[new] = weights.get_tensor(names[new]).to(dtype)
     network.load_state_dict(fitted(state, own), assign=True)
     return network
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from proxyclip_core.cpu import prefers_bfloat16, speed_up
+from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.building import build_clip_network, build_vfm_network
 from proxyclip_core.models.checkpoints import WeightsError, fitted, ran_out_of_memory, read_weights
 from proxyclip_core.models.clip import ClipEncoder, early_weights
@@ -205,6 +206,7 @@ def _fitting(name: str, path: Path) -> Iterator[None]:
     except WeightsError:
         raise
     except (RuntimeError, LookupError, ValueError) as error:
+        checkpoint()  # raises again where it was that which ended the reading
         if ran_out_of_memory(error):
             raise MemoryError(f"The memory was not enough to load {name}.") from error
         said = str(error.args[0]) if error.args else type(error).__name__  # str of a KeyError is in quotes

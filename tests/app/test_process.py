@@ -112,8 +112,7 @@ def test_more_connections_than_a_thousand_can_be_open():
     try:
         app.take_many_connections()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert soft == (min(hard, app.MOST_FILES) if hard != resource.RLIM_INFINITY else app.MOST_FILES)
-        assert hard == before[1]
+        assert hard == before[1] and (soft >= 4_096 or 0 <= hard < 4_096)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
