@@ -93,8 +93,7 @@ def own_folder() -> Path:
 def take_many_connections() -> None:
     """Each page that is open holds some, which are files to the system, and it gives a process 1,024 unless asked."""
     with contextlib.suppress(ImportError):  # on Windows there is no such limit
-        import resource
-
+        resource: Any = importlib.import_module("resource")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         for most in MOST_FILES:
             with contextlib.suppress(ValueError, OSError):  # too many for this system, whose kernel has a limit beside

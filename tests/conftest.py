@@ -26,7 +26,7 @@ TINY_CLIP = {
 
 @pytest.fixture(autouse=True, scope="session")
 def own_uploads(tmp_path_factory):
-    """gradio names uploads by their content, and a page that ends deletes its own: also those of other tests' pages."""
+    """gradio names what it makes by its content, and a page that ends deletes it: also that of other tests' pages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         yield

@@ -369,7 +369,7 @@ def test_a_pipe_that_breaks_elsewhere_is_an_error(command, picture_file, monkeyp
     assert "error: [Errno 32] Broken pipe: 'a cluster'" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")  # left by other tests
 def test_what_is_noted_of_words_is_no_error_where_warnings_are(command, picture_file, capsys):
     assert command("segment", picture_file, "red, Red, green", "--side", "as-is", "--templates", "none") == 0
     assert "note: Given more than once, taken once: 'Red'." in capsys.readouterr().err
