@@ -77,23 +77,21 @@ class Gate:
 
     def __init__(self, app: Any) -> None:
         self.app, self.uploads = app, Uploads()
-        self._open: Counter[str] = Counter()  # requests of an address
+        self._open: Counter[str | None] = Counter()  # requests of an address
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        address = address_of(Request(scope)) if limits.PUBLIC else None
-        if address is None:
-            return await self._look_at(scope, receive, send)
+        address = address_of(Request(scope))
         self._open[address] += 1
         try:
-            await self._look_at(scope, receive, send, self._open[address] > limits.MOST_OPEN)
+            await self._look_at(scope, receive, send, address)
         finally:
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]
 
-    async def _look_at(self, scope: Message, receive: Receive, send: Send, is_one_too_many: bool = False) -> None:
+    async def _look_at(self, scope: Message, receive: Receive, send: Send, address: str | None) -> None:
         path, started = str(scope["path"]), False
         is_upload = path.rstrip("/").endswith("/gradio_api/upload")
         most = 1_000_000 * limits.UPLOAD_MEGABYTES + 100_000 if is_upload else limits.REQUEST_BYTES
@@ -111,7 +109,7 @@ class Gate:
         async def refuse(status: int, text: str, **headers: str) -> None:
             await JSONResponse({"detail": text}, status, headers)(scope, receive, answer)
 
-        if is_one_too_many:
+        if limits.PUBLIC and address and self._open[address] > limits.MOST_OPEN:
             return await refuse(429, TOO_MANY, **{"Retry-After": "1"})
         if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_AN_ID):
             return await refuse(404, NO_SUCH_REQUEST)
@@ -124,7 +122,7 @@ class Gate:
             free = shutil.disk_usage(tempfile.gettempdir()).free
             if free < limits.LEAST_FREE_BYTES:
                 return await refuse(507, FULL)
-            if not self.uploads.take(address_of(Request(scope)), size, free):
+            if not self.uploads.take(address, size, free):
                 return await refuse(507, FULL_OF_YOURS)
         try:
             await self.app(scope, _bounded(receive, most), answer)

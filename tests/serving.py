@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,6 +75,14 @@ class TwoModels(OneModel):
 
     def ready(self, clip, vfm):
         return vfm in ("DINO B/8", "DINO B/16")
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Waits for what a server does in its own time."""
+    end = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from gradio import routes
 from demo import limits, tidy
 from demo.door import Door
 from demo.tidy import Tidy, delete_old
-from tests.serving import app_process, door_around
+from tests.serving import app_process, door_around, until
 from tests.strangers.bad_inputs import NOISE, QUICK, UPLOADING, png
 from tests.strangers.stranger import Stranger, uploaded
 
@@ -143,10 +143,3 @@ def test_the_page_that_is_started_looks_after_its_files(tmp_path):
         assert path.startswith(str(tmp_path / "given" / "proxyclip-"))
         until(lambda: not os.path.exists(path))
     assert os.listdir(tmp_path / "given") == ["another's.png"]
-
-
-def until(happened) -> None:
-    end = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.02)
