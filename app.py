@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import gc
 import importlib.util
 import logging
 import os
@@ -147,6 +148,7 @@ def read_sign_in(user: str | None) -> tuple[str, str] | None:
 
 def main() -> None:
     arguments = read_arguments()
+    gc.disable()  # until `look_for_garbage`: a sixth of the time that the page takes to start
     start_log()
     # Before `demo.limits` is imported, which reads it.
     os.environ.setdefault("PROXYCLIP_PUBLIC", "on" if is_public(arguments) else "off")
@@ -201,6 +203,7 @@ def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] =
 
     for name in ("open_clip", "timm", "huggingface_hub"):
         importlib.import_module(name)
+    look_for_garbage()
     with contextlib.suppress(ValueError, OSError, RuntimeError):  # said to the person when they are asked for
         if not limits.DOWNLOADS:
             weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))
@@ -209,6 +212,13 @@ def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] =
             if not limits.gpus_are_lent():  # there a GPU is lent to visitors alone
                 make_first()
     importlib.import_module("matplotlib.figure")  # Look inside draws with it
+
+
+def look_for_garbage() -> None:
+    """From now on, but not among what has been imported, which stays: to look through that takes 0.25 s, in which
+    nobody is answered. Models come later, so these can go again when they have to make room."""
+    gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":

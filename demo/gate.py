@@ -71,6 +71,10 @@ CONTENT = {
 PAGE_POLICY = "; ".join(f"{name} {value}" for name, value in CONTENT.items())
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"  # an uploaded SVG runs nothing
 
+# What gradio makes its own address from, and how an answer may be packed.
+OF_ADDRESS = (b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server", b"accept-encoding")
+MOST_PAGES = 16  # that are kept, 70 kB each
+
 
 class Gate:
     """In front of gradio's addresses: closes those that are not used, bounds what is sent, says what may be shown."""
@@ -114,18 +118,19 @@ class Gate:
         if is_closed(path) or ("/gradio_api/" in path and len(scope["query_string"]) > 2 * limits.MOST_IN_AN_ID):
             return await refuse(404, NO_SUCH_REQUEST)
         headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"")
+        length, in_parts = headers.get(b"content-length", b""), b"transfer-encoding" in headers
         if length.isdigit() and int(length[:20]) > most:
             return await refuse(413, TOO_LARGE.format(most // 1_000_000))
         if is_upload:
-            size = int(length) if length.isdigit() and b"transfer-encoding" not in headers else most
+            size = int(length) if length.isdigit() and not in_parts else most
             free = shutil.disk_usage(tempfile.gettempdir()).free
             if free < limits.LEAST_FREE_BYTES:
                 return await refuse(507, FULL)
             if not self.uploads.take(address, size, free):
                 return await refuse(507, FULL_OF_YOURS)
         try:
-            await self.app(scope, _bounded(receive, most), answer)
+            # A stream of answers, which brings nothing, asks twenty times a second whether its client is still there.
+            await self.app(scope, _bounded(receive, most) if length or in_parts else receive, answer)
         except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
             log.info("A request to %s named what is not there", path.partition("=")[0])
             await refuse(404, NO_SUCH_REQUEST) if not started else None
@@ -187,14 +192,42 @@ def _bounded(receive: Receive, most: int) -> Receive:
 
 
 class Packed:
-    """The page itself, which lists all of its parts, is sent compressed; streams of answers and files are not."""
+    """The page itself, which lists all of its parts, is sent compressed; streams of answers and files are not.
+
+    It is made once for all who ask for it by the same address, and one at a time: gradio takes 30 ms for it, and where
+    60 came at once, others waited for five seconds until their place in the queue was said.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app, self.packed = app, GZipMiddleware(app, compresslevel=5)
+        self._made: dict[tuple[Any, ...], list[Message]] = {}
+        self._making = asyncio.Lock()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and str(scope["path"]).endswith(("/", "/config"))
-        await (self.packed if is_page else self.app)(scope, receive, send)
+        path = str(scope["path"])
+        is_page = scope.get("method") == "GET" and path.endswith(("/", "/config")) and "/gradio_api/" not in path
+        if not is_page:
+            return await self.app(scope, receive, send)
+        if getattr(scope.get("app"), "auth", None) is not None:  # it depends on who asks
+            return await self.packed(scope, receive, send)
+        # What else was sent does not get there, so that nobody's can be in what the others are given.
+        asked = scope | {"query_string": b"", "headers": [each for each in scope["headers"] if each[0] in OF_ADDRESS]}
+        key = tuple(str(asked.get(name)) for name in ("scheme", "server", "root_path", "path", "headers"))
+        async with self._making:
+            answer = self._made.get(key) or await self._make(asked, receive)
+            if answer[0]["status"] == 200:
+                self._made = dict([*self._made.items(), (key, answer)][-MOST_PAGES:])
+        for message in answer:
+            await send(dict(message))
+
+    async def _make(self, scope: Message, receive: Receive) -> list[Message]:
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        await self.packed(scope, receive, keep)
+        return answer
 
 
 MIDDLEWARE = [Middleware(Gate), Middleware(Packed)]

@@ -1,4 +1,4 @@
-"""demo.door: who asks, how much one may ask for at a time, and which addresses are closed."""
+"""demo.door and demo.turns: who asks, and how much one may ask for at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from starlette.datastructures import Headers
 
 from demo import limits
 from demo.door import CALLED, CROWDED, UNKNOWN_SECONDS, UNREAD, Door
-from demo.gate import Uploads, is_closed
 from demo.turns import address_of, in_turn, side_by_side
-from tests.serving import free_port, page_around
+from tests.serving import free_port
 
 
 def request_from(host: str, forwarded: str = ""):
@@ -173,20 +172,6 @@ def test_on_a_page_for_this_machine_nobody_is_turned_away(door, monkeypatch):
     assert not door.turned_away("ann", None)
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/config", "/gradio_api/queue/join", "/gradio_api/file=/tmp/a.png", "/assets/a.js"]
-)
-def test_what_the_page_needs_is_open(path):
-    assert not is_closed(path)
-
-
-def test_the_page_is_sent_compressed_and_answers_as_they_come(tiny_model):
-    with page_around(tiny_model) as url:
-        page = httpx.get(url)
-        assert page.headers["content-encoding"] == "gzip" and "gradio_config" in page.text
-        assert "content-encoding" not in httpx.get(f"{url}gradio_api/info").headers
-
-
 def test_of_one_visitor_one_event_that_gives_the_visit_back_is_answered_at_a_time(door, monkeypatch):
     ann, bob, again = (asks(name) for name in ("ann", "bob", "ann"))
     group = SimpleNamespace(queue=[again, bob])
@@ -261,11 +246,3 @@ def test_a_person_at_the_page_is_answered_beside_a_script_that_calls_without_end
         under_way += found[0]
         door._queue.active_jobs = [[event] for event in under_way]
     assert person in under_way and len(under_way) == limits.AT_ONCE // 2 + 1
-
-
-def test_one_address_fills_half_of_the_disk_with_uploads_at_most(monkeypatch):
-    uploads = Uploads()
-    assert uploads.take("8.8.8.8", 40, 100) and not uploads.take("8.8.8.8", 20, 60)
-    assert uploads.take("9.9.9.9", 20, 60) and uploads.take(None, 40, 40)
-    monkeypatch.setattr(limits, "FILES_SECONDS", -limits.FILES_LOOK - 1)  # all that came is deleted by now
-    assert uploads.take("8.8.8.8", 40, 100)

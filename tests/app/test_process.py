@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,18 @@ def test_what_visitors_may_not_have_downloaded_the_start_downloads(monkeypatch, 
     monkeypatch.setattr("proxyclip_core.models.weights.find_weights", lambda spec: fetched.append(spec.name))
     app.warm_up(OneModel(tiny_model), "OpenAI B/16", "DINO B/8")
     assert fetched == ([] if visitors_may else ["OpenAI B/16", "DINO B/8"])
+
+
+def test_what_is_imported_is_not_looked_through_for_garbage(monkeypatch, tiny_model):
+    import app
+
+    gc.disable()
+    try:
+        app.warm_up(OneModel(tiny_model), "OpenAI B/16", "DINO B/8")
+        assert gc.isenabled() and gc.get_freeze_count() > 100_000
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_more_connections_than_a_thousand_can_be_open():
