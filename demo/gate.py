@@ -211,7 +211,8 @@ class Packed:
         if getattr(scope.get("app"), "auth", None) is not None:  # it depends on who asks
             return await self.packed(scope, receive, send)
         # What else was sent does not get there, so that nobody's can be in what the others are given.
-        asked = scope | {"query_string": b"", "headers": [each for each in scope["headers"] if each[0] in OF_ADDRESS]}
+        headers = [each for each in scope["headers"] if each[0] in OF_ADDRESS]
+        asked = {**scope, "query_string": b"", "headers": headers}
         key = tuple(str(asked.get(name)) for name in ("scheme", "server", "root_path", "path", "headers"))
         async with self._making:
             answer = self._made.get(key) or await self._make(asked, receive)

@@ -145,7 +145,8 @@ def wire_opening(page: Page, demo: gr.Blocks) -> Any:
     looks = [parts.opacity, parts.outlines, parts.names]
     outputs = [*_filled(page), *looks, *link.outputs(page)]
     told = [parts.query, parts.liked, page.held.kept, page.question.picture]
-    opened = demo.load(on_load, told, outputs, js=OPENING, **QUICK)
+    # Not by way of the queue: the page opens also where all places are taken.
+    opened = demo.load(on_load, told, outputs, js=OPENING, queue=False, **QUICK)
     opened.then(None, looks, None, js=script("look"), **PRIVATE)
     link.follow(page, opened)
     # Whoever drives the page by a program can wait for this: what is filled in earlier may be filled in again.

@@ -105,6 +105,7 @@ class RemotePage(Page):
         start, first = time.monotonic(), None
         try:
             if fn.queue is False:
+                first = start  # it waits for no place
                 output: Any = self._read_answer(await self._http.post("run/predict", json=body))
             else:
                 event = self._read_answer(await self._http.post("queue/join", json=body))["event_id"]
