@@ -48,7 +48,6 @@ from proxyclip_core.words import (
     Words,
     prompts_for,
     read_vocabulary,
-    templates_of,
     warned,
     with_background,
 )
@@ -273,9 +272,7 @@ class Stages:
         given, dropped = read
         classes, has_background = with_background(given, background)
         queries = [word for group in classes for word in group]
-        longest = max(self.clip.count_tokens(template.replace("{}", "")) for template in templates_of(templates))
-        for word in queries:
-            self.clip.check_length(word, longest)
+        self.clip.check_length(queries, templates)
         return Vocabulary(
             names=tuple(group[0] for group in classes),
             queries=tuple(queries),

@@ -12,6 +12,7 @@ from proxyclip_core.models.registry import BUILTIN_FOLDER, CLIP_MODELS, ClipSpec
 from proxyclip_core.words import Classes, as_text
 
 ARTICLES = ("a", "an", "the")
+ALIKE = 0.8  # twice the letters in common / all letters of both
 NAMED = 3  # words in a sentence, of however many
 SEVERAL = re.compile(r"\w\s*[/\\.:+&]\s*\w|\band\b|\w+\s+\w+\s+\w+")  # in what may be a list without commas
 
@@ -67,11 +68,16 @@ def unseen_note(clip: ClipSpec, classes: Classes) -> str:
 
 def _nearest(word: str, known: frozenset[str]) -> str:
     """The word with its slips mended, where what is known has something like them; else ""."""
-    parts = word.casefold().split()
-    mended = [
-        part if part in known else next(iter(get_close_matches(part, sorted(known), 1, 0.8)), "") for part in parts
-    ]
-    return " ".join(mended) if all(mended) else ""
+    mended = []
+    for part in word.casefold().split():
+        if part not in known:
+            near = [one for one in known if 2 * min(len(one), len(part)) / (len(one) + len(part)) >= ALIKE]
+            found = get_close_matches(part, sorted(near), 1, ALIKE)
+            if not found:
+                return ""
+            part = found[0]
+        mended.append(part)
+    return " ".join(mended)
 
 
 @lru_cache

@@ -81,6 +81,6 @@ def test_more_windows_wait_no_more_often(on_gpu, monkeypatch):
 
 
 def test_more_batches_of_words_wait_no_more_often(on_gpu, monkeypatch):
-    monkeypatch.setattr(clip_module, "PROMPTS_AT_ONCE", {"cuda": 4})
+    monkeypatch.setattr(clip_module, "PROMPTS_AT_ONCE", 4)
     few, many = ([f"a word numbered {number}" for number in range(count)] for count in (4, 40))
     assert waits(lambda: on_gpu.clip.encode_text(many)) <= waits(lambda: on_gpu.clip.encode_text(few))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
 from proxyclip_core.models.prefix_tree import grow_tree
 
@@ -16,8 +17,14 @@ def test_every_beginning_is_one_node():
     assert tree.ends.tolist() == [3, 6, 3]
 
 
-def test_a_node_sees_what_stands_before_it_and_nothing_else():
+def test_a_node_attends_to_what_stands_before_it_and_nothing_else():
     tree = grow_tree(torch.tensor([[START, 5, 6, END, 0], [START, 5, 7, 8, END]]))
-    seen = [torch.nonzero(row == 0).flatten().tolist() for row in tree.mask]
-    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [0, 1, 4, 5], [0, 1, 4, 5, 6]]
-    assert set(tree.mask.unique().tolist()) == {0.0, float("-inf")}
+    before = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [0, 1, 4, 5], [0, 1, 4, 5, 6]]
+    seen = torch.zeros(7, 7, dtype=torch.bool)
+    for node, nodes in enumerate(before):
+        seen[node, nodes] = True
+    query, key, value = torch.randn(3, 1, 2, 7, 4, generator=torch.Generator().manual_seed(0))
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    torch.testing.assert_close(tree.attend(query, key, value), expected)
+    at_ends = tree.attend_at_ends(query[:, :, tree.ends], key, value)
+    torch.testing.assert_close(at_ends, expected[:, :, tree.ends])

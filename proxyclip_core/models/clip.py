@@ -23,14 +23,14 @@ from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
 from proxyclip_core.models.vit import RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import sample_of, weights_digest
 from proxyclip_core.models.word_cache import WordCache
+from proxyclip_core.words import templates_of
 
 # open_clip and timm are imported where they are used: they bring in torchvision and torch's compiler, which takes
 # longer than everything else, and a page or a command line should be there before a model is.
 
-# Attention among the beginnings of prompts grows with their square, and a GPU wants to be filled.
-PROMPTS_AT_ONCE = {"cpu": 64}
-PROMPTS_AT_ONCE_ELSEWHERE = 256
+PROMPTS_AT_ONCE = 256
 
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 Progress = Callable[[Sequence[Any]], Iterable[Any]]
 
 
@@ -62,6 +62,8 @@ class ClipEncoder:
         self.note = ""
         self.reference: torch.Tensor | None = None  # embeddings of `presence.reference_words`, once they were asked for
         self.tokenizer = SimpleTokenizer(context_length=network.context_length)
+        self.tokenizer.clean_fn = cleaned
+        self._longest: dict[str, int] = {}  # template set -> tokens that its longest one adds to a word
 
     def _take_digests(self) -> None:
         state = self.network.state_dict().items()
@@ -203,18 +205,18 @@ class ClipEncoder:
                 found[rows] += scores.softmax(dim=-1) / len(chosen)
         return found[:, 1:] if row is None else found[0, 1:]
 
-    def check_length(self, word: str, longest_template: int = 0) -> None:
-        """Raises ValueError where a word does not fit into a prompt.
-
-        longest_template: tokens that the longest template adds to a word.
-        """
-        room = self.network.context_length - 2 - longest_template  # less the start and the end token
-        count = self.count_tokens(word)
-        if count > room:
-            raise ValueError(
-                f"{word[:60] + '...' if len(word) > 60 else word!r} is too long: {count} tokens, and CLIP reads "
-                f"at most {room} beside the template. Say it in fewer words."
-            )
+    def check_length(self, words: Iterable[str], templates: str) -> None:
+        """Raises ValueError where a word does not fit into each prompt of a template set."""
+        if templates not in self._longest:
+            self._longest[templates] = max(self.count_tokens(one.replace("{}", "")) for one in templates_of(templates))
+        room = self.network.context_length - 2 - self._longest[templates]  # less the start and the end token
+        for word in words:
+            count = self.count_tokens(word)
+            if count > room:
+                raise ValueError(
+                    f"{word[:60] + '...' if len(word) > 60 else word!r} is too long: {count} tokens, and CLIP reads "
+                    f"at most {room} beside the template. Say it in fewer words."
+                )
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without the start and the end token."""
@@ -225,8 +227,8 @@ class ClipEncoder:
         ids = self.tokenizer(list(prompts))  # (P, 77)
         # Side by side in the order of their tokens, prompts have the most of their beginnings in common.
         order = torch.tensor(sorted(range(len(ids)), key=ids.tolist().__getitem__))
-        at_once = PROMPTS_AT_ONCE.get(self.device.type, PROMPTS_AT_ONCE_ELSEWHERE)
-        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in progress(order.split(at_once))]
+        batches = progress(order.split(PROMPTS_AT_ONCE))
+        parts = [self._encode_tree(grow_tree(ids[batch]).to(self.device)) for batch in batches]
         found = torch.cat(parts)
         embeddings = torch.empty_like(found)
         embeddings[order.to(self.device)] = found
@@ -239,28 +241,37 @@ class ClipEncoder:
         *early, last = network.transformer.resblocks
         with fast_products(tokens.device):
             for block in early:
-                tokens = run_block(block, tokens, tree.mask)
-            end = run_block(last, tokens, tree.mask, rows=tree.ends)  # (1, P, D)
+                tokens = run_block(block, tokens, tree.attend)
+            end = run_block(last, tokens, tree.attend_at_ends, rows=tree.ends)  # (1, P, D)
         return F.normalize(network.ln_final(end[0]) @ network.text_projection, dim=-1)
 
 
+def cleaned(text: str) -> str:
+    """As open_clip cleans a text before it is cut into tokens. Most texts have nothing to be repaired, and to look for
+    it takes longer than all else."""
+    from open_clip.tokenizer import get_clean_fn
+
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return " ".join(text.split()).lower()
+    return str(get_clean_fn("lower")(text))
+
+
 def run_block(
-    block: Network, tokens: torch.Tensor, mask: torch.Tensor | None = None, rows: torch.Tensor | None = None
+    block: Network, tokens: torch.Tensor, attend: Attend | None = None, rows: torch.Tensor | None = None
 ) -> torch.Tensor:
     """One block of open_clip's transformers, step by step: (B, T, D) -> (B, T, D), or `rows` (R,) of it alone.
 
     The forward of nn.MultiheadAttention is not called, because it would not take the kernels of `fast_products`.
-    mask (T, T): added to the scores.
+    attend: queries (B, H, T or R, d), keys and values (B, H, T, d) -> as the queries; by default each attends to all.
     """
     checkpoint()
     normed, attention = block.ln_1(tokens), block.attn
     asking = normed
     if rows is not None:
         tokens, asking = tokens[:, rows], normed[:, rows]
-        mask = None if mask is None else mask[rows]
     parts = zip((asking, normed, normed), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
     query, key, value = (F.linear(*part).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in parts)
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+    attended = (attend or F.scaled_dot_product_attention)(query, key, value).transpose(1, 2).flatten(2)
     tokens = tokens + block.ls_1(attention.out_proj(attended))
     return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
 

@@ -23,7 +23,7 @@ import torch
 
 from proxyclip_core.cache import cache_folder
 
-VERSION = 2  # raised whenever the same weights and words come to give other embeddings
+VERSION = 3  # raised whenever the same weights and words come to give other embeddings
 BYTES_ON_DISK = 200_000_000  # 2 to 4 kB a word
 WORDS_IN_MEMORY = 5_000
 DISK_ERRORS = (OSError, sqlite3.Error, diskcache.Timeout)
