@@ -204,7 +204,7 @@ class Packed:
         self._making = asyncio.Lock()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        path = str(scope["path"])
+        path = str(scope.get("path"))  # that the server starts comes here too, and has none
         is_page = scope.get("method") == "GET" and path.endswith(("/", "/config")) and "/gradio_api/" not in path
         if not is_page:
             return await self.app(scope, receive, send)
