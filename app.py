@@ -201,9 +201,11 @@ def warm_up(models: Models, clip: str, vfm: str, make_first: Callable[[], Any] =
     from demo import limits
     from proxyclip_core.models import weights
 
-    for name in ("open_clip", "timm", "huggingface_hub"):
-        importlib.import_module(name)
-    look_for_garbage()
+    try:
+        for name in ("open_clip", "timm", "huggingface_hub"):
+            importlib.import_module(name)
+    finally:
+        look_for_garbage()
     with contextlib.suppress(ValueError, OSError, RuntimeError):  # said to the person when they are asked for
         if not limits.DOWNLOADS:
             weights.find_weights(pc.find_clip(clip)), weights.find_weights(pc.find_vfm(vfm))

@@ -214,9 +214,11 @@ class Packed:
         headers = [each for each in scope["headers"] if each[0] in OF_ADDRESS]
         asked = {**scope, "query_string": b"", "headers": headers}
         key = tuple(str(asked.get(name)) for name in ("scheme", "server", "root_path", "path", "headers"))
-        async with self._making:
-            answer = self._made.get(key) or await self._make(asked, receive)
-            if answer[0]["status"] == 200:
+        answer = self._made.get(key)
+        if answer is None:
+            async with self._making:
+                answer = self._made.get(key) or await self._make(asked, receive)
+            if answer[0]["status"] == 200 and key not in self._made:
                 self._made = dict([*self._made.items(), (key, answer)][-MOST_PAGES:])
         for message in answer:
             await send(dict(message))

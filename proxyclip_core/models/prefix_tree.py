@@ -48,7 +48,9 @@ class PrefixTree:
         last = self.positions[self.ends][:, None]
         seen = (torch.arange(self.paths.shape[1], device=last.device) <= last)[:, None, None]  # (P, 1, 1, T)
         queries, keys, values = query[0].transpose(0, 1)[:, :, None], self._of_prompts(key), self._of_prompts(value)
-        return F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)[:, :, 0].transpose(0, 1)[None]
+        # Step by step: torch's own for a single query has been wrong with such masks on Apple's GPUs.
+        scores = (queries @ keys.transpose(-1, -2) * query.shape[-1] ** -0.5).masked_fill(~seen, float("-inf"))
+        return (scores.softmax(dim=-1) @ values)[:, :, 0].transpose(0, 1)[None]
 
     def _of_prompts(self, nodes: torch.Tensor) -> torch.Tensor:
         """(1, H, N, d) -> (P, H, T, d)"""
