@@ -129,7 +129,7 @@ class Gate:
             if not self.uploads.take(address, size, free):
                 return await refuse(507, FULL_OF_YOURS)
         try:
-            # A stream of answers, which brings nothing, asks twenty times a second whether its client is still there.
+            # A stream of answers, asked for without a body, looks twenty times a second whether its client is there.
             await self.app(scope, _bounded(receive, most) if length or in_parts else receive, answer)
         except (KeyError, FnIndexInferError):  # gradio looks an event up by the number or name that was sent
             log.info("A request to %s named what is not there", path.partition("=")[0])
@@ -195,7 +195,7 @@ class Packed:
     """The page itself, which lists all of its parts, is sent compressed; streams of answers and files are not.
 
     It is made once for all who ask for it by the same address, and one at a time: gradio takes 30 ms for it, and where
-    60 came at once, others waited for five seconds until their place in the queue was said.
+    60 came at once, nobody else was answered for five seconds.
     """
 
     def __init__(self, app: Any) -> None:
@@ -210,7 +210,7 @@ class Packed:
             return await self.app(scope, receive, send)
         if getattr(scope.get("app"), "auth", None) is not None:  # it depends on who asks
             return await self.packed(scope, receive, send)
-        # What else was sent does not get there, so that nobody's can be in what the others are given.
+        # Without the query and the cookies, so that nothing of one visitor is in the answer to others.
         headers = [each for each in scope["headers"] if each[0] in OF_ADDRESS]
         asked = {**scope, "query_string": b"", "headers": headers}
         key = tuple(str(asked.get(name)) for name in ("scheme", "server", "root_path", "path", "headers"))

@@ -12,7 +12,6 @@ from proxyclip_core.models.registry import BUILTIN_FOLDER, CLIP_MODELS, ClipSpec
 from proxyclip_core.words import Classes, as_text
 
 ARTICLES = ("a", "an", "the")
-ALIKE = 0.8  # twice the letters in common / all letters of both
 NAMED = 3  # words in a sentence, of however many
 SEVERAL = re.compile(r"\w\s*[/\\.:+&]\s*\w|\band\b|\w+\s+\w+\s+\w+")  # in what may be a list without commas
 
@@ -71,8 +70,7 @@ def _nearest(word: str, known: frozenset[str]) -> str:
     mended = []
     for part in word.casefold().split():
         if part not in known:
-            near = [one for one in known if 2 * min(len(one), len(part)) / (len(one) + len(part)) >= ALIKE]
-            found = get_close_matches(part, sorted(near), 1, ALIKE)
+            found = get_close_matches(part, sorted(known), 1, 0.8)
             if not found:
                 return ""
             part = found[0]

@@ -177,6 +177,7 @@ def test_text_equals_open_clip_at_full_length(tiny_clip):
     "text",
     [
         "A  Photo of\ta horse. ",
+        "  A  Photo of a <b>'Horse'. ",
         "salt & pepper",
         "&amp;lt;b&amp;gt;",
         "schÃ¶n",

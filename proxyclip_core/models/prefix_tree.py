@@ -22,14 +22,18 @@ class PrefixTree:
 
     ids (N,): the token that a beginning ends with. positions (N,): how many tokens stand before it. paths (P, T): the
     nodes of each prompt in their order, the last one again until T. places (N,): where each node stands in the paths,
-    counted through all of them. ends (P,): the node of each whole prompt.
+    counted through all of them.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
     paths: torch.Tensor
     places: torch.Tensor
-    ends: torch.Tensor
+
+    @property
+    def ends(self) -> torch.Tensor:
+        """(P,): the node of each whole prompt."""
+        return self.paths[:, -1]
 
     def to(self, device: torch.device) -> PrefixTree:
         return PrefixTree(*(on_device(part, device) for part in vars(self).values()))
@@ -37,7 +41,7 @@ class PrefixTree:
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of each node to itself and to what stands before it; all (1, H, N, d).
 
-        Each prompt attends within itself, and what is shared does so several times: still far less than among all N.
+        Each prompt attends within itself, and what is shared does so several times: usually far less than among all N.
         """
         queries, keys, values = map(self._of_prompts, (query, key, value))
         attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
@@ -72,5 +76,5 @@ def grow_tree(prompts: torch.Tensor) -> PrefixTree:
                 positions.append(position)
                 places.append(len(paths) * longest + position)
         paths.append(path + path[-1:] * (longest - len(path)))
-    ids, found = torch.tensor([token for _, token in nodes]), torch.tensor(paths)
-    return PrefixTree(ids, torch.tensor(positions), found, torch.tensor(places), found[:, -1])
+    ids = [token for _, token in nodes]
+    return PrefixTree(torch.tensor(ids), torch.tensor(positions), torch.tensor(paths), torch.tensor(places))
