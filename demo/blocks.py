@@ -12,6 +12,7 @@ import gradio as gr
 from gradio import processing_utils, route_utils
 from gradio.blocks import BlocksConfig, convert_component_dict_to_list
 from gradio.exceptions import ComponentProcessingError, InvalidPathError
+from gradio.state_holder import SessionState
 
 from demo.request_log import LoggedBlocks
 
@@ -21,6 +22,7 @@ SKIPPED: dict[str, Any] = gr.skip()
 NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
 MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whatever is asked of it
 MOST_INSIDE = 100_000  # values within one that is sent; the page's own hold far less
+SHOWING, CHANGES = (gr.HTML, gr.Button), {"__type__", "value", "visible"}
 META = {"_type": "gradio.FileData"}  # of each file that a page or a client sends
 SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
 HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
@@ -52,9 +54,12 @@ class Blocks(LoggedBlocks):
         super().__init__(*given, **named)
         self.default_config = _OfPage(self)
 
-    async def preprocess_data(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
-        """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error"."""
-        inputs = [_by_path(value) for value in inputs]
+    async def preprocess_data(self, block_fn: Any, inputs: Any, state: Any, *given: Any, **named: Any) -> Any:
+        """As gradio's own, whose components raise whatever a value leads to; nobody would be told more than "error".
+
+        gradio also hands each value to a thread of its own, 45 for a tick of a slider; none here takes long to read.
+        """
+        inputs, state = [_by_path(value) for value in inputs], state or SessionState(self)
         if any(map(_names_no_upload, inputs)):
             raise gr.Error(NOT_UPLOADED, print_exception=False)
         if any(
@@ -62,8 +67,13 @@ class Blocks(LoggedBlocks):
             for block, value in zip(block_fn.inputs, inputs)
         ):
             raise gr.Error(UNREADABLE, print_exception=False)  # each menu of the page gives one value
+        unread = copy(block_fn)
+        unread.preprocess = False
         try:
-            return await super().preprocess_data(block_fn, inputs, *given, **named)
+            values = await super().preprocess_data(unread, inputs, state, *given, **named)
+            if not block_fn.preprocess:
+                return values
+            return [_read(state, block, value) for block, value in zip(block_fn.inputs, values)]
         except InvalidPathError:
             raise gr.Error(NOT_UPLOADED, print_exception=False) from None
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError, ComponentProcessingError):
@@ -73,13 +83,18 @@ class Blocks(LoggedBlocks):
         """As gradio's own, but an output that an event leaves as it is costs nothing.
 
         gradio makes such a component and its description anew, some 4 ms each, in the one thread that listens to
-        everybody; a tick of a slider leaves more than twenty.
+        everybody; a tick of a slider leaves more than twenty. So it does with one that only shows another text.
         """
         outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
-        changed = [place for place, value in enumerate(values) if not _is_skipped(value)]
-        if len(changed) == len(outputs) or len(values) != len(outputs) or len(outputs) < 2:
+        if len(values) != len(outputs) or len(outputs) < 2:
             return await super().postprocess_data(block_fn, predictions, state)
         answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
+        changed = []
+        for place, (block, value) in enumerate(zip(outputs, values)):
+            if _only_shows(block, value):
+                answer[place] = _shown(block, value)
+            elif not _is_skipped(value):
+                changed.append(place)
         if changed:
             part = copy(block_fn)
             part.outputs = [outputs[place] for place in changed]
@@ -148,6 +163,28 @@ def _listed(outputs: list[Any], predictions: Any) -> list[Any]:
     if isinstance(predictions, dict) and predictions:
         predictions = convert_component_dict_to_list(outputs, predictions)
     return list(predictions) if isinstance(predictions, (list, tuple)) else [predictions]
+
+
+def _read(state: Any, block: Any, value: Any) -> Any:
+    """What a function gets for the value of a component."""
+    if block.stateful:
+        return value
+    if block.data_model is not None and value is not None:
+        value = block.data_model.model_validate(value, context={"validate_meta": True})
+    return state[block._id].preprocess(value)
+
+
+def _only_shows(block: Any, value: Any) -> bool:
+    """Whether an output is a text, or comes and goes, and nothing is read of it."""
+    given = value if gr.utils.is_prop_update(value) else {"value": value}
+    return type(block) in SHOWING and given.keys() <= CHANGES and isinstance(given.get("value", ""), str)
+
+
+def _shown(block: Any, value: Any) -> Any:
+    """What the browser is told of such an output."""
+    if isinstance(value, str):
+        return block.postprocess(value)
+    return value | {"value": block.postprocess(value["value"])} if "value" in value else dict(value)
 
 
 def _is_skipped(value: Any) -> bool:

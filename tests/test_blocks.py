@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.state_holder import SessionState
+from PIL import Image
 
 from demo.blocks import Blocks
 
@@ -39,6 +41,10 @@ def answers(page: SimpleNamespace, predictions: Any) -> tuple[list[Any], list[An
     [
         ("text", "<p>", "a", 2),
         ("text", gr.skip(), gr.skip(), gr.skip()),
+        ("text", gr.update(visible=True), gr.skip(), gr.skip()),
+        ("text", gr.update(value="<p>"), gr.skip(), gr.skip()),
+        ("text", gr.update(value=None, elem_classes="a"), gr.skip(), gr.skip()),
+        ("text", None, gr.skip(), gr.skip()),
         (gr.skip(), gr.update(value="<b>", visible=False), gr.update(choices=["c"]), 3),
         (None, gr.skip(), gr.skip(), gr.skip()),
         gr.skip(),
@@ -54,6 +60,27 @@ def test_answers_by_component_are_gradios_own(page):
     for predictions in ({text: "text"}, {menu: "b", state: 5}, {state: 6}):
         ours, gradios = answers(page, predictions)
         assert ours == gradios and page.state[state._id] == predictions.get(state, 1)
+
+
+def test_values_are_read_as_by_gradio(page, tmp_path):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (2, 3), "red").save(photo)
+    with Blocks() as demo:
+        inputs = [gr.Slider(0, 9, step=2), gr.Image(), gr.State([7]), gr.File(), gr.Dropdown([("b", 1)])]
+        gr.Button().click(print, inputs, None)
+    file, sent = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}, SessionState(demo)
+    given = [4, file, None, file, 1]
+    ours, gradios = (
+        asyncio.run(read(demo, demo.fns[0], deepcopy(given), sent, True))
+        for read in (Blocks.preprocess_data, gr.Blocks.preprocess_data)
+    )
+    assert np.array_equal(ours.pop(1), gradios.pop(1)) and ours == gradios and ours[:2] == [4, [7]]
+
+
+def test_reading_values_takes_no_thread_for_each(page, monkeypatch):
+    fn = SimpleNamespace(**{**vars(page.fn), "inputs": page.parts[:3], "preprocess": True, "inputs_as_dict": False})
+    monkeypatch.setattr("anyio.to_thread.run_sync", lambda *given, **named: pytest.fail("a thread was asked for"))
+    assert asyncio.run(page.demo.preprocess_data(fn, ["text", "<p>", "a"], page.state)) == ["text", "<p>", "a"]
 
 
 def test_a_visitor_costs_no_description_of_the_components(page, monkeypatch):
