@@ -115,7 +115,6 @@ class ForAll:
         if self._entries or not self._is_of(visit):
             return
         own = {*keys_of(visit.picture, visit.asked.settings).values(), ("picture", (visit.picture,))}
-        own |= {key for key in visit.entries if key[0] == "canvas" and key[1][0] == visit.picture}
         self._entries = {key: entry for key, entry in visit.entries.items() if key in own}
 
     def _is_of(self, visit: Visit) -> bool:

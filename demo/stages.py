@@ -72,11 +72,12 @@ class Stages(Kept):
         self._reader = visit.reader if limits.PUBLIC else ""
 
     @classmethod
-    def opened(cls, models: Provider, visit: Visit) -> Visit:
-        """The visit with its picture read. Raises ValueError where it is none."""
+    def opened(cls, models: Provider, visit: Visit) -> tuple[Visit, np.ndarray]:
+        """The visit with its picture read, and (H, W, 3) uint8. Raises ValueError where it is none."""
         stages = cls(models, visit)
         with OPENING:
-            return replace(visit, reservations=stages.reservations(), entries=stages.entries())
+            pixels = stages.picture()
+            return replace(visit, reservations=stages.reservations(), entries=stages.entries()), pixels
 
     def beside(self, picture: str) -> Stages:
         """The stages of another picture, a file, in the same settings. What it makes is kept along with this one's.
@@ -200,17 +201,17 @@ class Stages(Kept):
 
         return self._value(key, make)
 
-    def canvas(self, shape_hw: tuple[int, ...], least: int = 0) -> np.ndarray:
-        """The picture, which has this shape, with its longer side between `least` and DRAWN_SIDE pixels."""
-        size_hw = size_within(shape_hw, least, DRAWN_SIDE)
+    def canvas(self) -> np.ndarray:
+        """The picture with its longer side at most DRAWN_SIDE pixels."""
+        size_hw = size_within(self.picture().shape[:2], most=DRAWN_SIDE)
         return self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
-        """A result with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
+        """A result, with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
         result = self.result(settings)
-        canvas = self.canvas(result.labels.shape, least)
+        size_hw = size_within(result.labels.shape, least, DRAWN_SIDE)
         own = self._entries.get(self._keys()["overlay"]) if settings else None
-        return Drawing.prepare(canvas, result, own.value if own else None)
+        return Drawing.prepare(size_hw, result, own.value if own else None)
 
     def seconds(self, settings: pc.Settings) -> float:
         """What the VFM and the stages after it took for a result. CLIP reads the picture once for all of them."""

@@ -87,7 +87,8 @@ class Segmentation:
         from proxyclip_core.drawing.drawing import Drawing, Look  # here, because they take results
         from proxyclip_core.export.files import picture_of
 
-        return Drawing.prepare(picture_of(self, picture), self).draw(Look(opacity, outlines, names, tuple(hidden)))
+        pixels, look = picture_of(self, picture), Look(opacity, outlines, names, tuple(hidden))
+        return Drawing.prepare(pixels.shape, self).draw(pixels, look)
 
     def _repr_html_(self) -> str:
         """The result as Jupyter shows it."""

@@ -116,9 +116,9 @@ def test_a_pair_says_how_much_it_differs(stages, asked):
 def test_results_are_drawn_in_the_colours_of_the_page(stages):
     drawn = compare.show(stages, menus.CURRENT, None).drawn
     assert drawn.shape == stages.picture().shape  # as small as the picture: there may be many
-    assert np.array_equal(drawn, stages.drawing().draw(Look()))
+    assert np.array_equal(drawn, stages.drawing().draw(stages.canvas(), Look()))
     half = compare.show(stages, menus.CURRENT, None, Look(0.3, names=False, hidden=("red",))).drawn
-    assert np.array_equal(half, stages.drawing().draw(Look(0.3, names=False, hidden=("red",))))
+    assert np.array_equal(half, stages.drawing().draw(stages.canvas(), Look(0.3, names=False, hidden=("red",))))
     assert (stages.drawing().colours == stages.overlay().colours).all()
 
 
@@ -224,8 +224,9 @@ def test_results_are_compared_as_they_look_under_segment(page, models):
     page.open_view("compare")
     one, _ = (np.asarray(Image.open(side["path"]).convert("RGB")) for side in page["compare-slider"])
     settings = menus.variant(CLIP_ALONE, page.visit.asked.settings)
-    drawing = Stages(models, page.visit).drawing(settings)
-    assert np.array_equal(one, drawing.draw(Look(0.2, names=False, hidden=("green",))))
+    stages = Stages(models, page.visit)
+    drawing = stages.drawing(settings)
+    assert np.array_equal(one, drawing.draw(stages.canvas(), Look(0.2, names=False, hidden=("green",))))
     assert "Not drawn, as under Segment: green." in page.said("compare-line")
 
 

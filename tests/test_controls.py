@@ -24,7 +24,7 @@ SHOWN = {"result", "overlay", "layers"}
 FROM_LOGITS = {"logits", "refined", *SHOWN}
 FROM_DENSE = {"dense", "presence", *FROM_LOGITS}
 FROM_FEATURES = {"clip", "vfm", *FROM_DENSE}
-FROM_PICTURE = {"canvas", "graph", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
+FROM_PICTURE = {"graph", *FROM_FEATURES}  # the picture itself is read before, to see whether it is one
 WORDS = {"words", "presence", *FROM_LOGITS}
 NOTHING, TEXT, PICTURE = {}, {"text": 1}, {"clip": 1, "vfm": 1}
 

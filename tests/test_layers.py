@@ -23,7 +23,7 @@ def pixels(address: str) -> np.ndarray:
 def layers() -> tuple[Drawing, Layers]:
     confidence = np.linspace(0, 1, LABELS.size, dtype=np.float32).reshape(LABELS.shape)
     result = Segmentation(LABELS, ("sky", "sea", "sand"), confidence)
-    drawing = Drawing.prepare(np.zeros((*LABELS.shape, 3), np.uint8), result)
+    drawing = Drawing.prepare(LABELS.shape, result)
     return drawing, Layers.of(drawing, result)
 
 
@@ -54,5 +54,5 @@ def test_the_names_lie_below_each_other_in_one_picture():
 
 def test_a_result_without_room_for_names_has_none():
     result = Segmentation(np.zeros((1, 1), np.uint16), ("sky",), np.ones((1, 1), np.float32))
-    made = Layers.of(Drawing.prepare(np.zeros((1, 1, 3), np.uint8), result), result)
+    made = Layers.of(Drawing.prepare((1, 1), result), result)
     assert json.loads(made.as_json("abc", "1"))["picture"] == "abc" and pixels(made.labels).shape == (1, 1)

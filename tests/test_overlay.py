@@ -62,21 +62,22 @@ def test_small_pictures_can_be_shown_larger():
 
 def test_a_drawing_follows_its_look_and_says_what_is_in_it():
     result = Segmentation(LABELS, ("sky", "horse"), np.ones(LABELS.shape, np.float32))
-    drawing = Drawing.prepare(PICTURE, result)
+    drawing = Drawing.prepare(PICTURE.shape, result)
     assert drawing.coverage == {"sky": 10 / 16, "horse": 6 / 16} and drawing.size_hw == (4, 4)
     plain = Look(0, outlines=False, names=False)
-    assert (drawing.draw(plain) == PICTURE).all()
-    assert (drawing.draw(Look(1, False, False)) == drawing.colours[LABELS]).all()
-    assert (drawing.draw(Look(1, True, True, hidden=("sky", "horse"))) == PICTURE).all()
-    assert (drawing.draw(Look(0, True, False)) != PICTURE).any() and (
-        drawing.draw(Look(0, False, True)) != PICTURE
+    assert (drawing.draw(PICTURE, plain) == PICTURE).all()
+    assert (drawing.draw(PICTURE, Look(1, False, False)) == drawing.colours[LABELS]).all()
+    assert (drawing.draw(PICTURE, Look(1, True, True, hidden=("sky", "horse"))) == PICTURE).all()
+    assert (drawing.draw(PICTURE, Look(0, True, False)) != PICTURE).any() and (
+        drawing.draw(PICTURE, Look(0, False, True)) != PICTURE
     ).any()
 
 
 def test_a_drawing_beside_another_has_its_colours():
     def drawn(labels, beside=None):
         labels = np.array([labels] * 4, np.uint16)
-        return Drawing.prepare(PICTURE, Segmentation(labels, ("lake", "river"), np.ones((4, 4), np.float32)), beside)
+        found = Segmentation(labels, ("lake", "river"), np.ones((4, 4), np.float32))
+        return Drawing.prepare(PICTURE.shape, found, beside)
 
     first, other = drawn([0, 0, 0, 1]), drawn([0, 1, 1, 1])
     assert (first.colours[1] != other.colours[1]).any()  # the smaller one steps aside

@@ -53,20 +53,19 @@ def many() -> tuple[np.ndarray, Segmentation]:
 
 
 def test_a_hatched_class_is_hidden_with_its_lines():
-    drawing = Drawing.prepare(*many())
+    picture, result = many()
+    drawing = Drawing.prepare(picture.shape, result)
     hatching = np.flatnonzero(drawing.patterns).tolist()
     assert 5 < len(hatching) < 20 and len(drawing.tints) == 60
     hidden = tuple(f"word {index}" for index in hatching)
-    drawn = drawing.draw(Look(1, outlines=True, names=False, hidden=hidden))
+    drawn = drawing.draw(picture, Look(1, outlines=True, names=False, hidden=hidden))
     gone = np.isin(drawing.labels, hatching)
-    assert (drawn[gone] == drawing.picture[gone]).all() and (
-        drawn[~gone] == drawing.colours[drawing.labels[~gone]]
-    ).all()
+    assert (drawn[gone] == picture[gone]).all() and (drawn[~gone] == drawing.colours[drawing.labels[~gone]]).all()
 
 
 def test_beside_another_result_a_class_is_hatched_alike():
     picture, result = many()
-    drawing = Drawing.prepare(picture, result)
+    drawing = Drawing.prepare(picture.shape, result)
     turned = Segmentation(result.labels[::-1].copy(), result.names, result.confidence)
-    other = Drawing.prepare(picture, turned, drawing)
+    other = Drawing.prepare(picture.shape, turned, drawing)
     assert (other.patterns == drawing.patterns).all() and (other.colours == drawing.colours).all()

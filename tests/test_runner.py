@@ -55,7 +55,7 @@ def runner(asked_for, tiny_clip, tiny_vfm):
 def visit_of(tmp_path, runner, size_hw=(112, 112), **changed) -> Visit:
     path = tmp_path / f"{size_hw}.png"
     Image.fromarray(np.zeros((*size_hw, 3), dtype=np.uint8)).save(path)
-    return Stages.opened(runner.models, Visit.of(Asked(replace(SETTINGS, **changed), str(path))))
+    return Stages.opened(runner.models, Visit.of(Asked(replace(SETTINGS, **changed), str(path))))[0]
 
 
 def test_a_gpu_is_lent_for_what_is_missing(tmp_path, runner, asked_for, monkeypatch):

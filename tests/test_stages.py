@@ -57,7 +57,7 @@ def changed(asked: Asked, **settings: Any) -> Asked:
 
 def test_the_first_time_everything_runs(make, asked, blocks):
     found = make(asked)
-    assert set(found.ran) == {"picture", "words", "canvas", *FROM_FEATURES}
+    assert set(found.ran) == {"picture", "words", *FROM_FEATURES}
     assert found.result().labels.shape == blocks.shape[:2]
     assert (found.picture() == blocks).all()
 

@@ -192,7 +192,7 @@ def answer(
     found, visit, error = page.runner(_segment, Visit.of(asked))
     if error:
         raise UserError(error)
-    drawing, labels, presence, notes, seconds, device = found
+    picture, drawing, labels, presence, notes, seconds, device = found
     summary = {
         "names": list(drawing.coverage),
         "classes": legend_rows(drawing.coverage, drawing.colours, presence, words_of(s.words)[0], drawing.patterns),
@@ -202,7 +202,7 @@ def answer(
         "seconds": {"total": round(time.perf_counter() - start, 3)}
         | {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
-    return drawing.draw(look), Image.fromarray(labels), summary, _packed(page, visit, look, formats)
+    return drawing.draw(picture, look), Image.fromarray(labels), summary, _packed(page, visit, look, formats)
 
 
 def _packed(page: Page, visit: Visit, look: Look, formats: tuple[str, ...]) -> str | None:
@@ -217,5 +217,5 @@ def _segment(stages: Stages) -> tuple[Any, ...]:
     stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
     limits.check_saved(stages.picture().shape[:2])
-    drawing, notes = stages.drawing(), (*stages.reservations(), *stages.notes())
-    return drawing, stages.result().labels, stages.presence(), notes, stages.ran, str(stages.model().device)
+    drawn, notes = (stages.canvas(), stages.drawing()), (*stages.reservations(), *stages.notes())
+    return *drawn, stages.result().labels, stages.presence(), notes, stages.ran, str(stages.model().device)

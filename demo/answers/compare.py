@@ -51,7 +51,7 @@ def show(stages: Stages, name: str, true: ground_truth.GroundTruth | None, look:
     labels = stages.result(settings).labels
     return Shown(
         f"{name} ({menus.vfm_title(stages.settings)})" if name == menus.CURRENT else name,
-        stages.drawing(settings).draw(look),
+        stages.drawing(settings).draw(stages.canvas(), look),
         labels,
         ground_truth.score(labels, stages.words().names, true)[0] if true else None,
         stages.seconds(settings),

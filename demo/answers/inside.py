@@ -173,7 +173,7 @@ def sources(stages: Stages, view: View) -> list[Source]:
 def attention_maps(stages: Stages, view: View) -> tuple[Captioned, int]:
     """(map over the picture, caption) for every seed from every source, Fig. 2 of the paper; and how many sources."""
     size_hw, s = drawn_size(stages, MAP_SIDE), view.of(stages.settings)
-    picture, model, shown = picture_at(stages.overlay().picture, size_hw), stages.model(), sources(stages, view)
+    picture, model, shown = picture_at(stages.canvas(), size_hw), stages.model(), sources(stages, view)
     regions = stages.scope(replace(s, fusion="proxy"))
     found = []
     for number, spot in enumerate(as_drawn(stages, point, size_hw) for point in shown_points(stages, view)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,16 +14,17 @@ import numpy as np
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import GONE, UserError, in_words
+from demo.components import as_webp
 from demo.draw.heat_map import heat_map
 from demo.draw.layers import Layers
 from demo.draw.legend import bars_html, legend_html, legend_rows, percent
 from demo.examples import Example
 from demo.models import Say
 from demo.runner import Runner
-from demo.stages import Stages, words_of
+from demo.stages import DRAWN_SIDE, Stages, words_of
 from demo.time_limit import rounded
 from demo.visit import Asked, Visit, file_digest
-from proxyclip_core.drawing.overlay import size_within
+from proxyclip_core.drawing.overlay import picture_at, size_within
 
 STAGE_WORDS = {
     "words": ("words",),
@@ -33,6 +35,8 @@ STAGE_WORDS = {
     "refinement": ("graph", "refined"),
 }
 WINDOWS_WORDS = {"sliding": "Sliding windows", "whole": "Whole picture"}
+# A picture is made ready for the browser while it is segmented, as nothing of that depends on the result.
+DRAWING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="drawing")
 MAP_SIDE = 720  # pixels of the longer side of a score map, at most
 
 
@@ -59,11 +63,11 @@ class Answer:
     """What a new result changes on the page; None for what stays. error: for the person, "" for none; the visit is what
     was done until then.
 
-    picture: (H, W, 3) uint8, on which the browser draws; layers: what the browser draws on it.
+    picture: a WebP, or one that is being made, on which the browser draws; layers: what it draws on that.
     """
 
     error: str | None = None
-    picture: np.ndarray | None = None
+    picture: Future[bytes] | None = None
     layers: str | None = None
     legend: str | None = None
     status: str | None = None
@@ -91,12 +95,13 @@ def segment(
     say: Say = lambda done, text: None,
 ) -> Answer:
     """The Segment button. On an error the answer says so and the rest stays; so it does where nothing has changed."""
-    start = time.perf_counter()
+    start, picture = time.perf_counter(), None
     try:
         check(asked)
         visit = runner.opening.given(Visit.of(asked, before))
-        if before is None or before.picture != visit.picture:  # a file that is no picture is found before models load
-            visit = Stages.opened(runner.models, visit)
+        if before is None or not before.has_result or before.picture != visit.picture:
+            visit, pixels = Stages.opened(runner.models, visit)  # what is no picture is found before models load
+            picture = DRAWING.submit(on_page, pixels)
         if not runner.is_loaded(asked.settings):
             runner.load(asked.settings, say)
         seconds = runner.estimate(visit) or 0.0
@@ -111,7 +116,7 @@ def segment(
     if before is not None and before.key("overlay") == visit.key("overlay"):
         same = before.asked.settings == asked.settings
         return Answer("", visit=None if same else replace(visit, ran=before.ran, notes=before.notes))
-    ran, notes, device, layers, picture = found
+    ran, notes, device, layers = found
     visit, spent = replace(visit, ran=ran, notes=notes), time.perf_counter() - start
     line = status(visit, device, spent) + against_other_windows(visit, before) + known_limit(asked.settings)
     drawing = visit.held("overlay")
@@ -121,13 +126,17 @@ def segment(
     return Answer("", picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 
-def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers, np.ndarray]:
+def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
     stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
     stages.overlay()
     stages.presence()
-    picture = stages.canvas(stages.result().labels.shape)  # the browser enlarges a small one by itself
-    return stages.ran, stages.notes(), str(stages.model().device), stages.layers(), picture
+    return stages.ran, stages.notes(), str(stages.model().device), stages.layers()
+
+
+def on_page(pixels: np.ndarray) -> bytes:
+    """The picture as it is sent to the browser, which enlarges a small one by itself."""
+    return as_webp(picture_at(pixels, size_within(pixels.shape, most=DRAWN_SIDE)))
 
 
 def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown: str) -> Answer:

@@ -61,7 +61,7 @@ def shown(stages: Stages, view: View) -> tuple[np.ndarray, str]:
     """Of the last seed: its attention over the picture (H, W, 3), and as HTML what is said there and what follows."""
     points, drawing = shown_points(stages, view), stages.overlay()
     found = to_word(stages, view, points[-1])
-    picture = picture_at(drawing.picture, (found.attention.shape[0], found.attention.shape[1]))
+    picture = picture_at(stages.canvas(), (found.attention.shape[0], found.attention.shape[1]))
     drawn = with_seed(heat_map(found.attention, picture), found.spot, None, len(points) - 1)
     colours = dict(zip(drawing.coverage, drawing.colours))
     said, label = bars_html(found.said, colours), bars_html(found.scores, colours)

@@ -17,7 +17,7 @@ import proxyclip_core as pc
 from demo import menus, presets, stopping
 from demo.answers import save_load, segment
 from demo.answers.errors import in_words, message, note, notice
-from demo.components import as_file
+from demo.components import as_download
 from demo.examples import suits
 from demo.models import Download
 from demo.tabs import filling, slow, wording
@@ -159,8 +159,8 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
     elif found.visit is not None:
         changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
     if found.visit is not None and found.layers is not None:
-        if found.picture is not None and (before is None or before.picture != found.visit.picture):
-            changed[parts.overlay] = as_file(parts.overlay, found.picture, found.visit.picture, "webp")
+        if found.picture is not None:
+            changed[parts.overlay] = as_download(parts.overlay, found.picture.result(), f"{found.visit.picture}.webp")
         changed |= {parts.layers: found.layers, parts.legend: found.legend, parts.status: found.status}
         changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
         changed[parts.add_background] = gr.update(visible=found.is_alone)

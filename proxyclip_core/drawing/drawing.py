@@ -5,8 +5,9 @@ Axes: K classes, H x W pixels as drawn. Colours are (K, 3) uint8 RGB in the orde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 
 import numpy as np
@@ -43,41 +44,37 @@ class Look:
 class Drawing:
     """All of a result that does not depend on how it is looked at. Make it with `prepare`.
 
-    picture (H, W, 3) uint8, labels (H, W), colours (K, 3), patterns (K,), edges (H, W) bool: the borders of regions.
+    labels (H, W), colours (K, 3), patterns (K,).
     marks (H, W), tints (K or 2 K, 3): the labels and the colours with lines where classes are hatched.
     plates: the classes' names, the largest region's class first. coverage: name -> share of the picture, in 0..1.
     size_hw: of the picture itself.
     """
 
-    picture: np.ndarray
     labels: np.ndarray
     colours: np.ndarray
     patterns: np.ndarray
     marks: np.ndarray
     tints: np.ndarray
-    edges: np.ndarray
     plates: tuple[Plate, ...]
     coverage: Mapping[str, float]
     size_hw: tuple[int, int]
 
     @classmethod
-    def prepare(cls, picture: np.ndarray, result: Segmentation, beside: Drawing | None = None) -> Drawing:
-        """A result on its picture (H, W, 3), which is as large as it is to be drawn.
+    def prepare(cls, shape_hw: Sequence[int], result: Segmentation, beside: Drawing | None = None) -> Drawing:
+        """A result that is to be drawn on a picture of this shape (H, W, ...).
 
         beside: the drawing of another result of the same words; what is in both has the same colour and pattern.
         """
-        size_hw = (picture.shape[0], picture.shape[1])
+        size_hw = shape_hw[0], shape_hw[1]
         labels = labels_at(result.labels, size_hw)
         colours, patterns = shades_of(result, beside.found() if beside else None)
         marks, tints = hatched(labels, colours, patterns)
         return cls(
-            picture=picture,
             labels=labels,
             colours=colours,
             patterns=patterns,
             marks=marks,
             tints=tints,
-            edges=borders(labels),
             plates=name_plates(inner_points(labels), result.names, colours, size_hw),
             coverage=result.coverage(),
             size_hw=(result.labels.shape[0], result.labels.shape[1]),
@@ -88,13 +85,18 @@ class Drawing:
         shades = enumerate(zip(self.colours, self.patterns.tolist(), self.coverage.values()))
         return {index: (colour, pattern) for index, (colour, pattern, share) in shades if share}
 
-    def draw(self, look: Look) -> np.ndarray:
-        """(H, W, 3) uint8."""
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """(H, W) bool: the borders of regions."""
+        return borders(self.labels)
+
+    def draw(self, picture: np.ndarray, look: Look) -> np.ndarray:
+        """The result on its picture (H, W, 3) uint8, of the shape that was asked for -> the same."""
         names = tuple(self.coverage)
         hidden = [index for index, name in enumerate(names) if name in look.hidden]
         edges = self.edges if look.outlines else None
         lines = [len(names) + index for index in hidden] if self.patterns.any() else []
-        drawn = overlay(self.picture, self.marks, self.tints, look.opacity, edges, [*hidden, *lines])
+        drawn = overlay(picture, self.marks, self.tints, look.opacity, edges, [*hidden, *lines])
         if not look.names:
             return drawn
         return lay(drawn, [plate for plate in self.plates if plate.label not in hidden])

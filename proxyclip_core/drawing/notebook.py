@@ -22,7 +22,7 @@ def as_html(result: Segmentation) -> str:
     if preview is None:
         size_hw = size_within(result.labels.shape, most=PREVIEW_SIDE)
         preview, look = np.full((*size_hw, 3), 255, np.uint8), Look(opacity=1.0)
-    drawing = Drawing.prepare(preview, result)
+    drawing = Drawing.prepare(preview.shape, result)
     shares = sorted(
         zip(drawing.coverage.items(), drawing.colours, drawing.patterns.tolist()), key=lambda row: -row[0][1]
     )
@@ -36,5 +36,5 @@ def as_html(result: Segmentation) -> str:
     absent = ", ".join(name for (name, share), *_ in shares if not share)
     said = [f"Not found: {absent}."] * bool(absent) + list(result.notes)
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in said)
-    address = data_address(drawing.draw(look))
+    address = data_address(drawing.draw(preview, look))
     return f'<div><img src="{address}" alt="The picture with its regions"><p>{rows}</p>{notes}</div>'

@@ -97,7 +97,7 @@ def files_of(
     of_coco = {"split": split, "polygons": polygons, "background": background}
     makers: dict[str, Callable[[], Files]] = {
         "labels": lambda: _labels(result),
-        "overlay": lambda: [("overlay.png", png(Drawing.prepare(pixels, result).draw(look or Look())))],
+        "overlay": lambda: [("overlay.png", png(Drawing.prepare(pixels.shape, result).draw(pixels, look or Look())))],
         "masks": lambda: _in_folder("masks", masks(result)),
         "cutouts": lambda: _in_folder("cutouts", cutouts(result, pixels, crop, background)),
         "coco": lambda: [("coco.json", ascii_json(coco([(result, turned[0] if turned else name)], **of_coco)))],
