@@ -30,7 +30,7 @@ from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.word_cache import private_to
-from proxyclip_core.refine import BY_COLOURS, BY_GRAPH, BY_SAM
+from proxyclip_core.refine import BY_COLOURS, BY_GRAPH, BY_PATCHES, BY_SAM
 from proxyclip_core.refine.patches import PatchGraph
 from proxyclip_core.refine.pixels import ColourGraph
 from proxyclip_core.seeds import require_vfm
@@ -325,7 +325,8 @@ class Stages(Kept):
         limits.check_refined(picture.shape[:2], len(logits.vocabulary.queries), s.refine)
         seen: dict[str, Any] = {"views": self.sam(s)} if s.refine in BY_SAM else {}
         seen |= {"regions": self.regions(s)} if s.refine == "sam" else {}
-        seen |= {"graph": self.graph(s)} if s.refine in BY_GRAPH else {}
+        if s.refine in (BY_GRAPH if self.model(s).device.type == "cpu" else BY_PATCHES):
+            seen["graph"] = self.graph(s)  # to fetch that of the colours back to a GPU takes longer than to make it
         return self.model(s).refine(logits, self.features(s), picture, s.refine, **seen).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
