@@ -242,7 +242,12 @@ class Stages(Kept):
             time_limit.check_time(*given, time_limit.operations_a_second(device, clip.dtype, again=True))
 
     def _read_picture(self) -> Picture:
-        return self._value(("picture", (self.digest,)), lambda: Picture(*pc.read_picture(self.asked.picture)))
+        def read() -> Picture:
+            found = Picture(*pc.read_picture(self.asked.picture))
+            found.pixels.flags.writeable = False  # nobody does; so the core need not look whether it is still the same
+            return found
+
+        return self._value(("picture", (self.digest,)), read)
 
     def _embed(self) -> pc.Vocabulary:
         s, (classes, dropped) = self.settings, words_of(self.settings.words)
@@ -254,13 +259,13 @@ class Stages(Kept):
 
     def _encode_clip(self, s: pc.Settings) -> pc.ImageFeatures:
         model = self._checked_model(s)
-        features = pc.ProxyCLIP(model.clip, None).encode(self.picture(), s.side, s.windows).to("cpu")
-        return replace(features, clip_tokens=packed(features.clip_tokens, model.clip.dtype))
+        features = pc.ProxyCLIP(model.clip, None).encode(self.picture(), s.side, s.windows)
+        return replace(features, clip_tokens=packed(features.clip_tokens, model.clip.dtype)).to("cpu")
 
     def _encode_vfm(self, s: pc.Settings, clip: pc.ImageFeatures) -> Patches:
         model: Any = self._checked_model(s)
         found: Any = model.encode(self.picture(), s.side, s.windows, facet=s.facet, clip_from=clip)
-        return Patches(packed(found.vfm.cpu(), model.vfm.dtype), found.vfm_name, found.vfm_id)
+        return Patches(packed(found.vfm, model.vfm.dtype).cpu(), found.vfm_name, found.vfm_id)
 
     def _checked_model(self, s: pc.Settings) -> pc.ProxyCLIP:
         """The model, once it is clear that its encoders may run: a person should not wait for what is refused then."""

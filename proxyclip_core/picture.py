@@ -6,9 +6,12 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +23,12 @@ from proxyclip_core.windows import WindowLayout
 
 # Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
 MAX_PIXELS = 100_000_000
+REMEMBERED = 8
 # How far fractions may lie outside of 0..1 and still be fractions: resampling overshoots a little.
 OVERSHOOT = 1e-3
 
 
+Value = TypeVar("Value")
 ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
@@ -73,6 +78,26 @@ def _read(image: ImageLike, notes: list[str]) -> np.ndarray:
     )
 
 
+def once_a_picture(function: Callable[..., Value]) -> Callable[..., Value]:
+    """What is computed of a picture that cannot be written to is remembered, of the REMEMBERED latest."""
+    found: OrderedDict[tuple[Any, ...], tuple[weakref.ref[np.ndarray], Value]] = OrderedDict()
+
+    @wraps(function)
+    def call(picture: np.ndarray, *given: Any) -> Value:
+        if picture.flags.writeable or not picture.flags.owndata:  # another array may share it, and change it
+            return function(picture, *given)
+        key = (id(picture), *given)
+        of, value = found.get(key, (None, None))
+        if of is None or of() is not picture:
+            found[key] = weakref.ref(picture), (value := function(picture, *given))
+            while len(found) > REMEMBERED:
+                found.popitem(last=False)
+        return value  # type: ignore[return-value]
+
+    return call
+
+
+@once_a_picture
 def picture_digest(picture: np.ndarray) -> str:
     """Tells pictures (H, W, 3) uint8 apart by their size and pixels."""
     digest = hashlib.blake2b(repr(picture.shape).encode(), digest_size=16)
@@ -80,6 +105,7 @@ def picture_digest(picture: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+@once_a_picture
 def resized(picture: np.ndarray, size_hw: tuple[int, int], resizing: str = "bicubic") -> np.ndarray:
     """(H, W, 3) uint8 at another size; the same array where it has that size.
 

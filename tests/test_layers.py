@@ -7,11 +7,13 @@ import io
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from demo.draw.layers import Layers, label_map
 from proxyclip_core import Segmentation
 from proxyclip_core.drawing.drawing import Drawing
+from proxyclip_core.drawing.patterns import data_address
 
 LABELS = np.repeat(np.arange(3, dtype=np.uint16), 40)[:, None].repeat(200, axis=1)
 
@@ -32,6 +34,13 @@ def test_a_label_map_holds_every_class():
     wide = label_map(labels, classes=701).astype(int)
     assert (wide[..., 0] + 256 * wide[..., 1] == labels).all()
     assert (label_map(labels[:1], classes=256) == labels[:1]).all()
+
+
+@pytest.mark.parametrize("levels", [2, 16, 17, 256])
+def test_a_label_map_is_red_in_the_browser(levels):
+    labels = np.random.default_rng(0).integers(0, levels, (9, 13), np.uint8)
+    image = Image.open(io.BytesIO(base64.b64decode(data_address(labels, levels).partition(",")[2])))
+    assert (np.asarray(image.convert("RGB"))[..., 0] == labels).all() and np.array_equal(np.asarray(image), labels)
 
 
 def test_layers_are_the_labels_the_colours_and_the_scores():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from proxyclip_core import read_image, read_picture
+from proxyclip_core import picture, read_image, read_picture
 from proxyclip_core.picture import cut_windows
 from proxyclip_core.windows import plan_windows
 
@@ -202,3 +202,34 @@ def test_files_of_32_bits_that_hold_16_are_read_as_16():
 def test_two_neighbouring_levels_are_stretched():
     picture, notes = read_picture(Image.fromarray(np.array([[5, 6]], dtype=np.uint16)))
     assert picture[0, :, 0].tolist() == [0, 255] and len(notes) == 1
+
+
+def test_what_is_computed_of_a_picture_that_stays_is_computed_once(blocks, monkeypatch):
+    looked = []
+    once = picture.once_a_picture(lambda pixels, *given: looked.append(given) or int(pixels.sum()))
+    fixed = blocks.copy()
+    fixed.flags.writeable = False
+    assert [once(fixed), once(fixed), once(fixed, 1)] == [blocks.sum()] * 3 and looked == [(), (1,)]
+    free = blocks.copy()
+    shared = free[:]
+    shared.flags.writeable = False
+    for changed in (free, shared):  # both may be others the next time
+        before = once(changed)
+        free += 1
+        assert once(changed) != before
+    monkeypatch.setattr(picture, "REMEMBERED", 2)
+    looked.clear()
+    others = [np.full((2, 2, 3), level, np.uint8) for level in range(5)]
+    for one in others:
+        one.flags.writeable = False
+        assert once(one) == one.sum()
+    assert once(fixed) == blocks.sum() and len(looked) == 6  # only the latest are remembered
+
+
+def test_a_picture_that_is_gone_is_not_taken_for_another(monkeypatch):
+    once = picture.once_a_picture(lambda pixels: int(pixels.sum()))
+    for level in range(50):  # one after the other in the same memory
+        pixels = np.full((8, 8, 3), level, np.uint8)
+        pixels.flags.writeable = False
+        assert once(pixels) == pixels.sum()
+        del pixels

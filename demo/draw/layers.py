@@ -45,7 +45,7 @@ class Layers:
             size_hw=(height, width),
             names=result.names,
             colours=tuple(hex_colour(colour) for colour in drawing.tints),
-            labels=data_address(label_map(drawing.marks, len(drawing.tints))),
+            labels=data_address(label_map(drawing.marks, len(drawing.tints)), levels=len(drawing.tints)),
             scores=data_address(_small(result.confidence)),
             plates=data_address(_below_each_other(drawing.plates)),
             places=tuple(_place(plate) for plate in drawing.plates),
