@@ -12,6 +12,7 @@ from proxyclip_core import presence
 from proxyclip_core import refine as refinement
 from proxyclip_core.models.clip import ClipEncoder
 from proxyclip_core.models.vfm import PatchEncoder
+from proxyclip_core.models.word_embeddings import embed_words
 from proxyclip_core.picture import ImageLike, picture_digest, read_image
 from proxyclip_core.pipeline import Stages, check_same_clip, stage
 from proxyclip_core.refine.patches import PatchGraph
@@ -77,14 +78,14 @@ class Beyond(Stages):
             return vocabulary.plain
         if vocabulary.templates == presence.TEMPLATES:
             return vocabulary.embeddings
-        return self._embed_words(vocabulary.queries, presence.TEMPLATES, iter)
+        return embed_words(self.clip, vocabulary.queries, presence.TEMPLATES)
 
     def _presence(self, dense: DenseFeatures, vocabulary: Vocabulary) -> torch.Tensor:
         """(K,) on the CPU."""
         self.clip.notice_changes()  # before what is kept of the reference vocabulary is used
         self._check_words(vocabulary)
         if self.clip.reference is None:
-            self.clip.reference = self._embed_words(presence.reference_words(), presence.TEMPLATES, iter)
+            self.clip.reference = embed_words(self.clip, presence.reference_words(), presence.TEMPLATES)
         given = (part.to(self.device) for part in (dense.tokens, self._plain(vocabulary), self.clip.reference))
         return presence.best_of_class(presence.presence_of(*given).cpu(), vocabulary.query_class.cpu())
 

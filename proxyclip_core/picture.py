@@ -105,15 +105,17 @@ def picture_digest(picture: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-@once_a_picture
 def resized(picture: np.ndarray, size_hw: tuple[int, int], resizing: str = "bicubic") -> np.ndarray:
     """(H, W, 3) uint8 at another size; the same array where it has that size.
 
     resizing: "bicubic", which takes the mean of what becomes one pixel, or "bilinear", between the four nearest pixels
     alone, as OpenCV does and the paper's scores were computed.
     """
-    if picture.shape[:2] == size_hw:
-        return picture
+    return picture if picture.shape[:2] == size_hw else _resized(picture, size_hw, resizing)
+
+
+@once_a_picture
+def _resized(picture: np.ndarray, size_hw: tuple[int, int], resizing: str) -> np.ndarray:
     if resizing == "bicubic":
         return np.asarray(Image.fromarray(picture).resize(size_hw[::-1], Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()

@@ -30,6 +30,7 @@ from proxyclip_core.cpu import chosen_kernels, fast_products
 from proxyclip_core.models.clip import ClipEncoder, Progress
 from proxyclip_core.models.vfm import PatchEncoder
 from proxyclip_core.models.window_batches import encode_pictures, vfm_windows_at_once
+from proxyclip_core.models.word_embeddings import embed_words
 from proxyclip_core.picture import ImageLike, picture_digest, read_image, resized
 from proxyclip_core.refine import across
 from proxyclip_core.refine.scope import scopes_of
@@ -46,7 +47,6 @@ from proxyclip_core.word_notes import notes_on
 from proxyclip_core.words import (
     Read,
     Words,
-    prompts_for,
     read_vocabulary,
     warned,
     with_background,
@@ -277,28 +277,13 @@ class Stages:
             names=tuple(group[0] for group in classes),
             queries=tuple(queries),
             query_class=torch.tensor([index for index, group in enumerate(classes) for _ in group], device="cpu"),
-            embeddings=self._embed_words(queries, templates, progress),
+            embeddings=embed_words(self.clip, queries, templates, progress),
             has_background=has_background,
             templates=templates,
             clip_name=self.clip.name,
             clip_id=self.clip.digest,
             notes=(*dropped, *notes_on(given, self.clip.name, len(classes), has_background)),
         )
-
-    def _embed_words(self, words: Sequence[str], templates: str, progress: Progress) -> torch.Tensor:
-        """(Q, E): the mean over the templates, of unit length; the text tower reads only words it has not seen."""
-        self.clip.notice_changes()
-        cache = self.clip.word_cache
-        known = {word: found for word in words if cache and (found := cache.get(word, templates)) is not None}
-        new = [word for word in dict.fromkeys(words) if word not in known]
-        if new:
-            prompts = [prompt for word in new for prompt in prompts_for(word, templates)]
-            embeddings = self.clip.encode_text(prompts, progress).unflatten(0, (len(new), -1))  # (new, templates, E)
-            known |= zip(new, F.normalize(embeddings.mean(dim=1), dim=-1).cpu())
-            if cache:
-                for word in new:
-                    cache.put(word, templates, known[word])
-        return torch.stack([known[word] for word in words]).to(self.device)
 
     def classify(self, dense: DenseFeatures, vocabulary: Vocabulary) -> ClassLogits:
         """Stage 4: cosine of every patch with every query, on the patch grid. Gradients pass through it.

@@ -32,6 +32,14 @@ def changed(clip: ClipEncoder, name: str) -> ClipEncoder:
     return ClipEncoder(network, clip.name, clip.mean, clip.std)
 
 
+def test_presence_asks_for_no_sentence_that_was_read_among_the_80(cached_model, tiny_model, monkeypatch):
+    words = cached_model.embed(["a horse", "a hill"], templates="imagenet80")
+    monkeypatch.setattr(cached_model.clip, "encode_text", lambda prompts, *more: pytest.fail("the text tower was run"))
+    plain = cached_model.with_plain(words).plain
+    expected = tiny_model.embed(["a horse", "a hill"], templates="simple7").embeddings
+    torch.testing.assert_close(plain, expected, rtol=0, atol=1e-6)
+
+
 def test_only_new_words_reach_the_text_tower(cached_model, tiny_model, monkeypatch):
     asked = []
     encode = cached_model.clip.encode_text
