@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -200,7 +200,7 @@ class Packed:
 
     def __init__(self, app: Any) -> None:
         self.app, self.packed = app, GZipMiddleware(app, compresslevel=5)
-        self._made: dict[tuple[Any, ...], list[Message]] = {}
+        self._made: OrderedDict[tuple[Any, ...], list[Message]] = OrderedDict()  # the least recently asked for first
         self._making = asyncio.Lock()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -218,8 +218,12 @@ class Packed:
         if answer is None:
             async with self._making:
                 answer = self._made.get(key) or await self._make(asked, receive)
-            if answer[0]["status"] == 200 and key not in self._made:
-                self._made = dict([*self._made.items(), (key, answer)][-MOST_PAGES:])
+            if answer[0]["status"] == 200:
+                self._made[key] = answer
+        if key in self._made:  # whoever asks by ever new addresses drives out nobody's that others ask for
+            self._made.move_to_end(key)
+        while len(self._made) > MOST_PAGES:
+            self._made.popitem(last=False)
         for message in answer:
             await send(dict(message))
 

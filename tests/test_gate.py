@@ -10,7 +10,7 @@ import pytest
 from gradio import utils
 
 from demo import limits
-from demo.gate import Gate, Uploads, is_closed
+from demo.gate import MOST_PAGES, Gate, Packed, Uploads, is_closed
 from demo.ui import LAUNCH
 from tests.serving import door_around, free_port, page_around
 
@@ -49,6 +49,36 @@ def test_the_page_is_made_once_for_all_who_ask_for_it_by_one_address(tiny_model,
         assert len(made) > before and "https://segment.example.org" in other.text
         assert "segment.example.org" not in httpx.get(url + path).text
         assert "content-encoding" not in httpx.get(url + path, headers={"accept-encoding": "identity"}).headers
+
+
+async def asked(app: Packed, host: str, path: str = "/config") -> None:
+    headers = [(b"host", host.encode())]
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": headers, "query_string": b""}
+    await app(scope, lambda: asyncio.sleep(0), lambda message: asyncio.sleep(0))
+
+
+def test_who_asks_by_ever_new_addresses_drives_out_no_page_that_is_asked_for():
+    made: list[str] = []
+
+    async def app(scope, receive, send):
+        made.append(dict(scope["headers"])[b"host"].decode())
+        await asyncio.sleep(0)
+        status = 404 if made[-1].startswith("gone") else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    async def visits():
+        packed = Packed(app)
+        await asyncio.gather(*(asked(packed, "own") for _ in range(5)))  # who come at once wait for one
+        for number in range(3 * MOST_PAGES):
+            await asked(packed, f"foreign{number}")
+            await asked(packed, "own")
+        await asked(packed, "gone")
+        await asked(packed, "gone")
+        return packed
+
+    packed = asyncio.run(visits())
+    assert made.count("own") == 1 and made.count("gone") == 2 and len(packed._made) == MOST_PAGES
 
 
 def test_a_page_that_asks_who_comes_is_kept_for_nobody(tiny_model):
