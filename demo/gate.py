@@ -220,7 +220,7 @@ class Packed:
                 answer = self._made.get(key) or await self._make(asked, receive)
             if answer[0]["status"] == 200:
                 self._made[key] = answer
-        if key in self._made:  # whoever asks by ever new addresses drives out nobody's that others ask for
+        if key in self._made:  # those that are asked for least make room
             self._made.move_to_end(key)
         while len(self._made) > MOST_PAGES:
             self._made.popitem(last=False)

@@ -71,6 +71,7 @@ class Kept:
         # What is on the page leaves last, and its features: no slider should ever run an encoder.
         shown = keys_of(self.digest, self.settings)
         own = {shown[stage] for stage in ("clip", "vfm", "overlay")}
+        own |= {key for key in self._entries if key[0] == "canvas" and key[1][0] == self.digest}
         order = [key for key in self._entries if key not in self._used and key not in own]
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]
@@ -115,6 +116,7 @@ class ForAll:
         if self._entries or not self._is_of(visit):
             return
         own = {*keys_of(visit.picture, visit.asked.settings).values(), ("picture", (visit.picture,))}
+        own |= {key for key in visit.entries if key[0] == "canvas" and key[1][0] == visit.picture}
         self._entries = {key: entry for key, entry in visit.entries.items() if key in own}
 
     def _is_of(self, visit: Visit) -> bool:

@@ -30,6 +30,7 @@ from proxyclip_core.attention import unit_patches
 from proxyclip_core.drawing.drawing import Drawing
 from proxyclip_core.drawing.overlay import picture_at, size_within
 from proxyclip_core.models.word_cache import private_to
+from proxyclip_core.picture import unchanging
 from proxyclip_core.refine import BY_COLOURS, BY_GRAPH, BY_PATCHES, BY_SAM
 from proxyclip_core.refine.patches import PatchGraph
 from proxyclip_core.refine.pixels import ColourGraph
@@ -73,11 +74,11 @@ class Stages(Kept):
 
     @classmethod
     def opened(cls, models: Provider, visit: Visit) -> tuple[Visit, np.ndarray]:
-        """The visit with its picture read, and (H, W, 3) uint8. Raises ValueError where it is none."""
+        """The visit with its picture read, and that as `canvas`. Raises ValueError where it is none."""
         stages = cls(models, visit)
         with OPENING:
-            pixels = stages.picture()
-            return replace(visit, reservations=stages.reservations(), entries=stages.entries()), pixels
+            canvas = stages.canvas()
+            return replace(visit, reservations=stages.reservations(), entries=stages.entries()), canvas
 
     def beside(self, picture: str) -> Stages:
         """The stages of another picture, a file, in the same settings. What it makes is kept along with this one's.
@@ -202,9 +203,13 @@ class Stages(Kept):
         return self._value(key, make)
 
     def canvas(self) -> np.ndarray:
-        """The picture with its longer side at most DRAWN_SIDE pixels."""
-        size_hw = size_within(self.picture().shape[:2], most=DRAWN_SIDE)
-        return self._value(("canvas", (self.digest, size_hw)), lambda: picture_at(self.picture(), size_hw))
+        """The picture with its longer side at most DRAWN_SIDE pixels; the browser enlarges a small one by itself."""
+
+        def make() -> np.ndarray:
+            picture = self.picture()
+            return picture_at(picture, size_within(picture.shape, most=DRAWN_SIDE))
+
+        return self._value(("canvas", (self.digest,)), make)
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result, with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
@@ -243,9 +248,8 @@ class Stages(Kept):
 
     def _read_picture(self) -> Picture:
         def read() -> Picture:
-            found = Picture(*pc.read_picture(self.asked.picture))
-            found.pixels.flags.writeable = False  # nobody does; so the core need not look whether it is still the same
-            return found
+            pixels, reservations = pc.read_picture(self.asked.picture)
+            return Picture(unchanging(pixels), reservations)
 
         return self._value(("picture", (self.digest,)), read)
 

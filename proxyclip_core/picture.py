@@ -23,12 +23,14 @@ from proxyclip_core.windows import WindowLayout
 
 # Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
 MAX_PIXELS = 100_000_000
-REMEMBERED = 8
+REMEMBERED = 16
 # How far fractions may lie outside of 0..1 and still be fractions: resampling overshoots a little.
 OVERSHOOT = 1e-3
 
 
 Value = TypeVar("Value")
+_unchanging: set[int] = set()  # by id, each as long as it is there
+_computed: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 ImageLike = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray
 
 
@@ -78,21 +80,35 @@ def _read(image: ImageLike, notes: list[str]) -> np.ndarray:
     )
 
 
+def unchanging(picture: np.ndarray) -> np.ndarray:
+    """The same picture, of which its owner says that nobody will ever write to it: what is computed of it again and
+    again is remembered then, as long as it is there and among the REMEMBERED latest."""
+    picture.flags.writeable = False
+    _unchanging.add(id(picture))
+    weakref.finalize(picture, _forget, id(picture)).atexit = False
+    return picture
+
+
+def _forget(number: int) -> None:
+    _unchanging.discard(number)  # before another picture can have it
+    for key in [key for key in list(_computed) if key[0] == number]:
+        _computed.pop(key, None)
+
+
 def once_a_picture(function: Callable[..., Value]) -> Callable[..., Value]:
-    """What is computed of a picture that cannot be written to is remembered, of the REMEMBERED latest."""
-    found: OrderedDict[tuple[Any, ...], tuple[weakref.ref[np.ndarray], Value]] = OrderedDict()
+    """What is computed of a picture that is `unchanging` is computed once."""
 
     @wraps(function)
     def call(picture: np.ndarray, *given: Any) -> Value:
-        if picture.flags.writeable or not picture.flags.owndata:  # another array may share it, and change it
+        if id(picture) not in _unchanging:
             return function(picture, *given)
-        key = (id(picture), *given)
-        of, value = found.get(key, (None, None))
-        if of is None or of() is not picture:
-            found[key] = weakref.ref(picture), (value := function(picture, *given))
-            while len(found) > REMEMBERED:
-                found.popitem(last=False)
-        return value  # type: ignore[return-value]
+        key = (id(picture), function, *given)
+        found: Value | None = _computed.get(key)
+        if found is None:
+            found = _computed[key] = function(picture, *given)
+            while len(_computed) > REMEMBERED:
+                _computed.popitem(last=False)
+        return found
 
     return call
 

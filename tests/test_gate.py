@@ -57,7 +57,7 @@ async def asked(app: Packed, host: str, path: str = "/config") -> None:
     await app(scope, lambda: asyncio.sleep(0), lambda message: asyncio.sleep(0))
 
 
-def test_who_asks_by_ever_new_addresses_drives_out_no_page_that_is_asked_for():
+def test_pages_that_are_asked_for_stay_and_others_make_room():
     made: list[str] = []
 
     async def app(scope, receive, send):

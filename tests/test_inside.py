@@ -12,10 +12,11 @@ from PIL import Image, PngImagePlugin
 
 import proxyclip_core as pc
 from demo import limits, menus
-from demo.answers import ground_truth, inside
+from demo.answers import ground_truth, inside, segment
 from demo.answers.inside import Seeds, View
 from demo.answers.live import live
 from demo.examples import Example
+from demo.runner import Runner
 from demo.stages import Stages
 from demo.visit import Asked, Visit
 from proxyclip_core.evaluation.scenes import UNLABELLED
@@ -83,6 +84,17 @@ def test_every_seed_has_its_own_map_from_every_source(stages):
     told = [caption.rpartition(" · ")[0] for _, caption in maps]
     assert told == [f"{seed} · {name}" for seed in (1, 2) for name in names]
     assert len({drawn.tobytes() for drawn, _ in maps}) == 6 and sources == 3
+
+
+def test_maps_are_drawn_also_once_the_picture_had_to_make_room_and_its_file_is_gone(models, asked, monkeypatch):
+    segmented = Runner(models)(segment._prepare, Visit.of(asked))[1]
+    monkeypatch.setattr(limits, "SPARE_BYTES", 0)
+    entries = Stages(models, segmented).entries()
+    assert "picture" not in {stage for stage, _ in entries}
+    monkeypatch.setattr(pc, "read_picture", lambda path: pytest.fail("the file was read again"))
+    stages = Stages(models, replace(segmented, entries=entries), may_encode=False)
+    maps, _ = inside.attention_maps(stages, held(stages, (30.0, 30.0)))
+    assert [caption.split(" · ")[1] for _, caption in maps] == ["CLIP's own attention", "DINO B/8"]
 
 
 @pytest.mark.parametrize(("name", "facet"), [(n, f) for n, f in menus.FACETS.items() if not f.startswith("block")])

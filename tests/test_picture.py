@@ -204,32 +204,42 @@ def test_two_neighbouring_levels_are_stretched():
     assert picture[0, :, 0].tolist() == [0, 255] and len(notes) == 1
 
 
-def test_what_is_computed_of_a_picture_that_stays_is_computed_once(blocks, monkeypatch):
-    looked = []
-    once = picture.once_a_picture(lambda pixels, *given: looked.append(given) or int(pixels.sum()))
-    fixed = blocks.copy()
-    fixed.flags.writeable = False
-    assert [once(fixed), once(fixed), once(fixed, 1)] == [blocks.sum()] * 3 and looked == [(), (1,)]
-    free = blocks.copy()
-    shared = free[:]
-    shared.flags.writeable = False
-    for changed in (free, shared):  # both may be others the next time
-        before = once(changed)
-        free += 1
-        assert once(changed) != before
+@pytest.fixture
+def summed():
+    """The sum of a picture's pixels, and what it was asked for."""
+    asked = []
+    yield picture.once_a_picture(lambda pixels, *given: asked.append(given) or int(pixels.sum())), asked
+
+
+def filled(level: int) -> np.ndarray:
+    return np.full((8, 8, 3), level, np.uint8)
+
+
+def test_what_is_computed_of_a_picture_that_stays_is_computed_once(summed, monkeypatch):
+    once, asked = summed
+    stays = picture.unchanging(filled(1))
+    assert [once(stays), once(stays), once(stays, 1)] == [192] * 3 and asked == [(), (1,)]
     monkeypatch.setattr(picture, "REMEMBERED", 2)
-    looked.clear()
-    others = [np.full((2, 2, 3), level, np.uint8) for level in range(5)]
-    for one in others:
-        one.flags.writeable = False
-        assert once(one) == one.sum()
-    assert once(fixed) == blocks.sum() and len(looked) == 6  # only the latest are remembered
+    others = [picture.unchanging(filled(level)) for level in range(1, 4)]
+    assert [once(one) for one in others] == [192, 384, 576] and len(picture._computed) == 2
+    assert once(stays) == 192 and len(asked) == 6  # only the latest are remembered
 
 
-def test_a_picture_that_is_gone_is_not_taken_for_another(monkeypatch):
-    once = picture.once_a_picture(lambda pixels: int(pixels.sum()))
-    for level in range(50):  # one after the other in the same memory
-        pixels = np.full((8, 8, 3), level, np.uint8)
-        pixels.flags.writeable = False
-        assert once(pixels) == pixels.sum()
+def test_any_other_picture_may_be_written_to(summed):
+    once, _ = summed
+    frame = filled(1)
+    for level in (2, 3):  # as a camera's frames in one memory, each shown to nobody who could change it
+        frame.flags.writeable = True
+        frame[:] = level
+        frame.flags.writeable = False
+        assert once(frame) == 192 * level and once(frame[:]) == 192 * level
+
+
+def test_nothing_is_kept_of_a_picture_that_is_gone(summed):
+    once, _ = summed
+    for level in range(1, 50):  # one after the other in the same memory
+        pixels = picture.unchanging(filled(level))
+        assert once(pixels) == 192 * level
+        number = id(pixels)
         del pixels
+        assert number not in picture._unchanging and not any(key[0] == number for key in picture._computed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +21,10 @@ from demo.draw.legend import bars_html, legend_html, legend_rows, percent
 from demo.examples import Example
 from demo.models import Say
 from demo.runner import Runner
-from demo.stages import DRAWN_SIDE, Stages, words_of
+from demo.stages import Stages, words_of
 from demo.time_limit import rounded
 from demo.visit import Asked, Visit, file_digest
-from proxyclip_core.drawing.overlay import picture_at, size_within
+from proxyclip_core.drawing.overlay import size_within
 
 STAGE_WORDS = {
     "words": ("words",),
@@ -63,11 +63,11 @@ class Answer:
     """What a new result changes on the page; None for what stays. error: for the person, "" for none; the visit is what
     was done until then.
 
-    picture: a WebP, or one that is being made, on which the browser draws; layers: what it draws on that.
+    picture: a WebP, on which the browser draws; layers: what it draws on that.
     """
 
     error: str | None = None
-    picture: Future[bytes] | None = None
+    picture: bytes | None = None
     layers: str | None = None
     legend: str | None = None
     status: str | None = None
@@ -95,22 +95,24 @@ def segment(
     say: Say = lambda done, text: None,
 ) -> Answer:
     """The Segment button. On an error the answer says so and the rest stays; so it does where nothing has changed."""
-    start, picture = time.perf_counter(), None
+    start, canvas = time.perf_counter(), None
     try:
         check(asked)
         visit = runner.opening.given(Visit.of(asked, before))
         if before is None or not before.has_result or before.picture != visit.picture:
-            visit, pixels = Stages.opened(runner.models, visit)  # what is no picture is found before models load
-            picture = DRAWING.submit(on_page, pixels)
+            visit, canvas = Stages.opened(runner.models, visit)  # what is no picture is found before models load
         if not runner.is_loaded(asked.settings):
             runner.load(asked.settings, say)
         seconds = runner.estimate(visit) or 0.0
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
     say(0.8, "Segmenting …" + (f" about {rounded(seconds)} s" if seconds > limits.TYPING_SECONDS else ""))
+    picture = None if canvas is None else DRAWING.submit(as_webp, canvas)
     with runner.opening.made_once(visit) as begun:
         found, visit, failed = runner(_prepare, begun)
         if failed:
+            if picture is not None:
+                picture.cancel()
             return Answer(failed, visit=visit)
         runner.opening.take(visit)
     if before is not None and before.key("overlay") == visit.key("overlay"):
@@ -123,20 +125,19 @@ def segment(
     classes = words_of(asked.settings.words)[0]
     presence = visit.held("presence") or {}
     rows = legend_rows(drawing.coverage, drawing.colours, presence, classes, drawing.patterns)
-    return Answer("", picture, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
+    try:
+        shown = None if picture is None else picture.result()
+    except Exception as error:  # noqa: BLE001 likewise
+        return Answer(in_words(error), visit=visit)
+    return Answer("", shown, layers.as_json(visit.picture, visit.name), legend_html(rows), line, visit)
 
 
 def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
     stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
-    stages.overlay()
+    stages.overlay(), stages.canvas()
     stages.presence()
     return stages.ran, stages.notes(), str(stages.model().device), stages.layers()
-
-
-def on_page(pixels: np.ndarray) -> bytes:
-    """The picture as it is sent to the browser, which enlarges a small one by itself."""
-    return as_webp(picture_at(pixels, size_within(pixels.shape, most=DRAWN_SIDE)))
 
 
 def refresh(runner: Runner, asked: Asked, before: Visit | None, say: Say, shown: str) -> Answer:

@@ -160,7 +160,7 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
     if found.visit is not None and found.layers is not None:
         if found.picture is not None:
-            changed[parts.overlay] = as_download(parts.overlay, found.picture.result(), f"{found.visit.picture}.webp")
+            changed[parts.overlay] = as_download(parts.overlay, found.picture, f"{found.visit.picture}.webp")
         changed |= {parts.layers: found.layers, parts.legend: found.legend, parts.status: found.status}
         changed[parts.notes] = notice((*found.visit.reservations, *found.visit.notes))
         changed[parts.add_background] = gr.update(visible=found.is_alone)

@@ -61,7 +61,7 @@ def data_address(pixels: np.ndarray, levels: int = 256) -> str:
     small."""
     file, image, more = io.BytesIO(), Image.fromarray(pixels), {}
     if levels <= 16:  # half a byte a pixel: two thirds of the time
-        image, more = Image.fromarray(pixels, "P"), {"bits": 4}
+        more = {"bits": 4}
         image.putpalette(bytes(grey for grey in range(16) for _ in range(3)))
     image.save(file, "png", compress_level=1, **more)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -37,7 +37,7 @@ def _means(embeddings: torch.Tensor, templates: str) -> dict[str, torch.Tensor]:
     """(Q, templates, E) -> (Q, E) on the CPU, by template set: also of the one in which `presence` asks for each word,
     where its sentences are among these."""
     sentences, plain = templates_of(templates), templates_of(PLAIN)
-    places = {templates: list(range(len(sentences)))}
-    if set(plain) <= set(sentences):
-        places[PLAIN] = [sentences.index(one) for one in plain]
-    return {name: F.normalize(embeddings[:, some].mean(dim=1), dim=-1).cpu() for name, some in places.items()}
+    means = {templates: embeddings.mean(dim=1)}
+    if templates != PLAIN and set(plain) <= set(sentences):
+        means[PLAIN] = embeddings[:, [sentences.index(one) for one in plain]].mean(dim=1)
+    return {name: F.normalize(found, dim=-1).cpu() for name, found in means.items()}

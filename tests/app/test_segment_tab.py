@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 import zipfile
 from dataclasses import replace
 
@@ -155,6 +156,35 @@ def test_the_browser_gets_the_picture_and_once_a_result_the_layers_to_draw_on_it
     assert page["overlay"] is shown and json.loads(page["layers"])["names"] == ["sky", "hill"]
 
 
+@pytest.mark.parametrize("broken", ["encode", "embed", "classify"])
+def test_a_picture_whose_first_try_failed_is_shown_with_its_result(empty, models, monkeypatch, portrait, broken):
+    with monkeypatch.context() as first:
+        first.setattr(pc.ProxyCLIP, broken, lambda *given, **named: 1 / 0)
+        empty.do("segment", "click")
+    assert "ZeroDivisionError" in empty.said() and not empty["overlay"]
+    empty.do("segment", "click")
+    assert not empty.said() and (empty.pixels("overlay") == pc.read_image(portrait)).all()
+
+
+def test_a_picture_that_cannot_be_sent_is_said_and_its_result_stays(empty, monkeypatch, portrait, counter):
+    with monkeypatch.context() as first:
+        first.setattr(segment, "as_webp", lambda canvas: np.empty(10**15))
+        empty.do("segment", "click")
+    assert "memory was not enough" in empty.said() and not empty["overlay"]
+    assert "image" not in counter.during(lambda: empty.do("segment", "click"))
+    assert not empty.said() and (empty.pixels("overlay") == pc.read_image(portrait)).all()
+
+
+def test_a_refused_picture_is_made_ready_for_nobody(empty, monkeypatch):
+    made, free = [], threading.Event()
+    monkeypatch.setattr(segment, "as_webp", made.append)
+    monkeypatch.setattr(pc.ProxyCLIP, "embed", lambda *given, **named: 1 / 0)
+    busy = [segment.DRAWING.submit(free.wait, 60) for _ in range(2)]
+    empty.do("segment", "click")
+    free.set()
+    assert all(one.result() for one in busy) and segment.DRAWING.submit(lambda: True).result() and not made
+
+
 def test_how_a_result_looks_asks_the_server_nothing_and_is_what_a_download_shows(page, portrait):
     page.requests.clear()
     page.do("opacity", "input", 0.3)
@@ -179,10 +209,11 @@ def test_regions_are_sought_once_a_result(page, monkeypatch):
 
 def test_a_result_too_large_to_keep_is_looked_at_and_downloaded_all_the_same(page, monkeypatch):
     own = [page.visit.entries[keys_of(page.visit.picture, page.visit.asked.settings)[stage]].size for stage in OWN]
+    own.append(next(entry.size for (stage, _), entry in page.visit.entries.items() if stage == "canvas"))
     monkeypatch.setattr(limits, "KEPT_BYTES", sum(own) + 1000)
-    monkeypatch.setattr(limits, "DRAWN_BYTES", own[-1])
+    monkeypatch.setattr(limits, "DRAWN_BYTES", sum(own[2:]))
     page.do("beta", "input", 1.5)
-    assert not page.said() and {stage for stage, _ in page.visit.entries} == {*OWN, "words"}
+    assert not page.said() and {stage for stage, _ in page.visit.entries} == {*OWN, "canvas", "words"}
     page.do("opacity", "input", 0.3)
     page.do("save", "click")
     assert not page.said() and page["zip-file"]["path"].endswith("portrait_segmented.zip")
