@@ -22,7 +22,7 @@ SKIPPED: dict[str, Any] = gr.skip()
 NOT_UPLOADED = "Upload the file itself first: no address is fetched, and only files that were uploaded here are read."
 MOST_IN_A_PATH = 1_000  # characters; the system raises for a longer one whatever is asked of it
 MOST_INSIDE = 100_000  # values within one that is sent; the page's own hold far less
-SHOWING, CHANGES = (gr.HTML, gr.Button), {"__type__", "value", "visible"}
+SHOWING, CHANGES = (gr.HTML, gr.Button), {"__type__", "value", "visible"}  # see `_only_shows`
 META = {"_type": "gradio.FileData"}  # of each file that a page or a client sends
 SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
 HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
@@ -175,7 +175,8 @@ def _read(state: Any, block: Any, value: Any) -> Any:
 
 
 def _only_shows(block: Any, value: Any) -> bool:
-    """Whether an output is a text, or comes and goes, and nothing is read of it."""
+    """Whether an output shows a text, or comes and goes, and that is all: whatever events read of such a component comes
+    from the browser."""
     given = value if gr.utils.is_prop_update(value) else {"value": value}
     return type(block) in SHOWING and given.keys() <= CHANGES and isinstance(given.get("value", ""), str)
 

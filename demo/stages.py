@@ -334,8 +334,9 @@ class Stages(Kept):
         limits.check_refined(picture.shape[:2], len(logits.vocabulary.queries), s.refine)
         seen: dict[str, Any] = {"views": self.sam(s)} if s.refine in BY_SAM else {}
         seen |= {"regions": self.regions(s)} if s.refine == "sam" else {}
-        if s.refine in (BY_GRAPH if self.model(s).device.type == "cpu" else BY_PATCHES):
-            seen["graph"] = self.graph(s)  # to fetch that of the colours back to a GPU takes longer than to make it
+        # To bring a graph of colours back to the GPU takes longer than to make it there; for Apple's the CPU makes it.
+        if s.refine in (BY_PATCHES if self.model(s).device.type == "cuda" else BY_GRAPH):
+            seen["graph"] = self.graph(s)
         return self.model(s).refine(logits, self.features(s), picture, s.refine, **seen).to("cpu")
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
