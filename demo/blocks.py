@@ -175,7 +175,7 @@ def _read(state: Any, block: Any, value: Any) -> Any:
 
 
 def _only_shows(block: Any, value: Any) -> bool:
-    """Whether an output shows a text, or comes and goes, and that is all: whatever events read of such a component comes
+    """Whether an output shows a text, or comes and goes, and that is all: what events read of such a component comes
     from the browser."""
     given = value if gr.utils.is_prop_update(value) else {"value": value}
     return type(block) in SHOWING and given.keys() <= CHANGES and isinstance(given.get("value", ""), str)

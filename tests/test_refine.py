@@ -243,8 +243,8 @@ def test_queries_are_refined_each_on_its_own(halves, monkeypatch, rng):
     scores = torch.rand(7, 20, 30, generator=rng)
     together = colour_graph(halves)(scores, 10)
     monkeypatch.setattr(pixels, "QUERIES_AT_ONCE", 2)
-    monkeypatch.setitem(pixels.WEIGHTS_AT_ONCE, "cpu", 10_000)  # seven rows, so that the last band has fewer
-    monkeypatch.setitem(pixels.COLOURS_AT_ONCE, "cpu", 30_000)
+    monkeypatch.setattr(pixels, "WEIGHTS_AT_ONCE", 10_000)  # seven rows, so that the last band has fewer
+    monkeypatch.setattr(pixels, "COLOURS_AT_ONCE", 30_000)
     assert torch.allclose(colour_graph(halves)(scores, 10), together, atol=1e-6)
 
 

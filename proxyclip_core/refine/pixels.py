@@ -30,10 +30,9 @@ import torch.nn.functional as F
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.types import Movable
 
-# Weights of a band, 4 MB on a CPU; and differences of colours that are looked at together, 1 MB, which a core's cache
-# holds. A GPU has no use for small bands, whose many steps take longer to start than to do.
-WEIGHTS_AT_ONCE = {"cpu": 1_000_000, "cuda": 16_000_000}
-COLOURS_AT_ONCE = {"cpu": 300_000, "cuda": 8_000_000}
+WEIGHTS_AT_ONCE = 1_000_000  # weights of a band: 4 MB
+COLOURS_AT_ONCE = 300_000  # differences of colours that are looked at together, 1 MB: a core's cache holds them
+ON_CUDA = 16  # times as much there, where the many steps of small bands take longer to start than to do
 QUERIES_AT_ONCE = 16  # floats of a cache line
 
 
@@ -85,7 +84,7 @@ def _weights(image: torch.Tensor, dilations: Sequence[int]) -> torch.Tensor:
     padded = F.pad(image[None], (reach,) * 4, mode="replicate")[0]
     samples = 9 * len(dilations)  # each dilation's 3 x 3, the pixel itself once more in every one
     weights = image.new_empty(height, width, samples - len(dilations))
-    bands = list(_bands(height, width * samples * channels, COLOURS_AT_ONCE[image.device.type]))
+    bands = list(_bands(height, width * samples * channels, COLOURS_AT_ONCE, image.device))
     # Made once: memory that is new to the process costs more than all that is computed in it.
     buffers = image.new_empty(2, len(dilations), 3, 3, channels, bands[0].stop, width)
     for rows in bands:
@@ -110,9 +109,9 @@ def _neighbours(padded: torch.Tensor, dilation: int, reach: int, rows: slice, wi
     return first.as_strided(size, (dilation * row, dilation * column, channel, row, column))
 
 
-def _bands(height: int, row_size: int, most: int) -> Iterator[slice]:
-    """Rows of `row_size` entries, at most so many entries at a time."""
-    band = max(1, most // row_size)
+def _bands(height: int, row_size: int, most: int, device: torch.device) -> Iterator[slice]:
+    """Rows of `row_size` entries, at most so many entries at a time on a CPU."""
+    band = max(1, most * (ON_CUDA if device.type == "cuda" else 1) // row_size)
     for top in range(0, height, band):
         checkpoint()
         yield slice(top, min(top + band, height))
@@ -121,7 +120,7 @@ def _bands(height: int, row_size: int, most: int) -> Iterator[slice]:
 def _in_bands(weights: torch.Tensor, dilations: Sequence[int]) -> list[tuple[slice, torch.Tensor]]:
     """Weights (H, W, O) -> rows, and their weights as a sparse matrix over these rows of the padded picture."""
     (height, width, offsets), reach = weights.shape, max(dilations)
-    bands = list(_bands(height, width * offsets, WEIGHTS_AT_ONCE[weights.device.type]))
+    bands = list(_bands(height, width * offsets, WEIGHTS_AT_ONCE, weights.device))
     most, stride = bands[0].stop, width + 2 * reach
     steps = [(dy * d, dx * d) for d in dilations for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
     moves = torch.tensor([dy * stride + dx for dy, dx in steps], dtype=torch.int32, device=weights.device)
