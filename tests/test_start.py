@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import torch
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+import app
 from tests.serving import ROOT, app_process, free_port
 
 PASSWORD = "open: sésame"
@@ -100,3 +102,12 @@ def test_a_sign_in_without_a_name_or_a_password_is_no_start(user, password, monk
     monkeypatch.setenv("PROXYCLIP_PASSWORD", password)
     ended = subprocess.run([sys.executable, "app.py", "--auth", user], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 1 and ended.stderr.startswith("app.py: --auth takes a name, and the password")
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(16, 4), (2, 2)])
+def test_beside_a_gpu_few_threads_compute(monkeypatch, cores, threads):
+    chosen = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    app.few_threads()
+    assert chosen == [threads]
