@@ -70,8 +70,7 @@ class Kept:
         rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
         # What is on the page leaves last, and its features: no slider should ever run an encoder.
         shown = keys_of(self.digest, self.settings)
-        own = {shown[stage] for stage in ("clip", "vfm", "overlay")}
-        own |= {key for key in self._entries if key[0] == "canvas" and key[1][0] == self.digest}
+        own = {shown[stage] for stage in ("clip", "vfm", "overlay", "canvas")}
         order = [key for key in self._entries if key not in self._used and key not in own]
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]
@@ -115,8 +114,7 @@ class ForAll:
         """Keeps what a visit holds of it, if it is the first that does."""
         if self._entries or not self._is_of(visit):
             return
-        own = {*keys_of(visit.picture, visit.asked.settings).values(), ("picture", (visit.picture,))}
-        own |= {key for key in visit.entries if key[0] == "canvas" and key[1][0] == visit.picture}
+        own = {*keys_of(visit.picture, visit.asked.settings).values()}
         self._entries = {key: entry for key, entry in visit.entries.items() if key in own}
 
     def _is_of(self, visit: Visit) -> bool:

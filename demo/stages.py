@@ -209,7 +209,7 @@ class Stages(Kept):
             picture = self.picture()
             return picture_at(picture, size_within(picture.shape, most=DRAWN_SIDE))
 
-        return self._value(("canvas", (self.digest,)), make)
+        return self._value(self._keys()["canvas"], make)
 
     def drawing(self, settings: pc.Settings | None = None, least: int = 0) -> Drawing:
         """A result, with its longer side between `least` and DRAWN_SIDE pixels, in the colours of the page's result."""
@@ -251,7 +251,7 @@ class Stages(Kept):
             pixels, reservations = pc.read_picture(self.asked.picture)
             return Picture(unchanging(pixels), reservations)
 
-        return self._value(("picture", (self.digest,)), read)
+        return self._value(self._keys()["picture"], read)
 
     def _embed(self) -> pc.Vocabulary:
         s, (classes, dropped) = self.settings, words_of(self.settings.words)

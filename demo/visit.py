@@ -95,9 +95,9 @@ class Visit:
     @property
     def size_hw(self) -> tuple[int, int] | None:
         """Of the picture itself; None where neither what is held nor the file's beginning says it."""
-        read, drawn = self.entries.get(("picture", (self.picture,))), self.held("overlay")
+        read, drawn = self.held("picture"), self.held("overlay")
         if read is not None:
-            return read.value.pixels.shape[:2]
+            return read.pixels.shape[:2]
         return drawn.size_hw if drawn else size_of_file(self.asked.picture)
 
     @cached_property
@@ -128,7 +128,8 @@ def keys_of(picture: str, s: pc.Settings) -> dict[str, Key]:
     logits = (dense, words)
     refined = (logits, s.refine, sam if s.refine in BY_SAM else ())
     result = (refined, s.threshold)
-    stages: dict[str, tuple[Any, ...]] = {"words": words, "clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
+    stages: dict[str, tuple[Any, ...]] = {"picture": (picture,), "canvas": (picture,), "words": words}
+    stages |= {"clip": clip, "vfm": vfm, "sam": sam, "regions": sam}
     stages["graph"] = (picture, s.refine) if s.refine in BY_COLOURS else vfm
     stages |= {"dense": dense, "logits": logits, "refined": refined, "result": result}
     stages |= {"overlay": result, "layers": result}

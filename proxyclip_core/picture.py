@@ -23,7 +23,7 @@ from proxyclip_core.windows import WindowLayout
 
 # Enough for the largest phone cameras' usual modes; a picture of this size takes 300 MB while it is read.
 MAX_PIXELS = 100_000_000
-REMEMBERED = 16
+REMEMBERED = 16  # values of pictures that are `unchanging`
 # How far fractions may lie outside of 0..1 and still be fractions: resampling overshoots a little.
 OVERSHOOT = 1e-3
 

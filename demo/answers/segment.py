@@ -135,7 +135,8 @@ def segment(
 def _prepare(stages: Stages) -> tuple[dict[str, float], tuple[str, ...], str, Layers]:
     stages.check_time("result")
     stages.words()  # first: a slip is found before the slow encoders have run
-    stages.overlay(), stages.canvas()
+    stages.overlay()
+    stages.canvas()  # on which other views draw, perhaps when the picture's file is gone
     stages.presence()
     return stages.ran, stages.notes(), str(stages.model().device), stages.layers()
 
