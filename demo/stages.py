@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import threading
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ import torch
 import proxyclip_core as pc
 from demo import limits, one_thread, time_limit, work
 from demo.answers.errors import UserError
+from demo.asked_words import queries_of, words_of, words_of_everybody
 from demo.draw.compact import Compact, compact_attention, compact_similarity
 from demo.draw.layers import Layers
-from demo.examples import FOLDER, read_examples
 from demo.kept import Kept
 from demo.models import Provider
 from demo.visit import Key, Visit, file_digest, is_sams_own, keys_of, sam_of
@@ -36,7 +35,7 @@ from proxyclip_core.refine.patches import PatchGraph
 from proxyclip_core.refine.pixels import ColourGraph
 from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
-from proxyclip_core.words import BACKGROUND_NAME, Classes, Read, background_presets, read_vocabulary, with_background
+from proxyclip_core.words import Classes
 
 OPENING = threading.Lock()  # one picture at a time: while 100 million pixels are read, they take 1.7 GB
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
@@ -341,26 +340,6 @@ class Stages(Kept):
 
     def _segment(self, s: pc.Settings) -> pc.Segmentation:
         return self.refined(s).to(self.model().device).segment(s.threshold)
-
-
-@lru_cache(maxsize=1)
-def words_of_everybody() -> frozenset[str]:
-    """The words of the gallery and of the lists that the page offers: nobody's secret."""
-    texts = [*pc.vocabulary_presets().values(), *(example.words for example in read_examples(FOLDER))]
-    groups = [*background_presets().values(), *(group for text in texts for group in words_of(text)[0])]
-    return frozenset({BACKGROUND_NAME}.union(*groups))
-
-
-@lru_cache(maxsize=64)
-def words_of(words: str) -> Read:
-    """Text -> classes, and what is to be said of them; the same text is parsed once. Raises ValueError."""
-    return read_vocabulary(words)
-
-
-def queries_of(s: pc.Settings) -> list[str]:
-    """All words and synonyms that are asked for, the background's too. Raises ValueError."""
-    limits.check_characters(s.words)
-    return [word for group in with_background(words_of(s.words)[0], s.background)[0] for word in group]
 
 
 def packed(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

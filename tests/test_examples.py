@@ -11,8 +11,8 @@ from PIL import Image
 import proxyclip_core as pc
 from demo import menus
 from demo.answers import save_load
+from demo.asked_words import words_of
 from demo.examples import FOLDER, first_for, read_examples
-from demo.stages import words_of
 from demo.ui import build_demo
 from tests.page import Page, file
 from tests.serving import OneModel

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import proxyclip_core as pc
-from demo import limits, menus, stages
+from demo import asked_words, limits, menus, stages
 from demo.kept import nbytes
 from demo.stages import Stages
 from demo.visit import Asked, Visit, keys_of
@@ -146,10 +146,10 @@ def test_clips_tokens_are_kept_once_for_all_vision_models(make, asked):
 
 
 def test_a_picture_is_decoded_once_and_words_are_parsed_once(make, asked, monkeypatch):
-    reads, parses, read, parse = [], [], pc.read_picture, stages.read_vocabulary
+    reads, parses, read, parse = [], [], pc.read_picture, asked_words.read_vocabulary
     monkeypatch.setattr(pc, "read_picture", lambda path: reads.append(path) or read(path))
-    monkeypatch.setattr(stages, "read_vocabulary", lambda words: parses.append(words) or parse(words))
-    stages.words_of.cache_clear()
+    monkeypatch.setattr(asked_words, "read_vocabulary", lambda words: parses.append(words) or parse(words))
+    asked_words.words_of.cache_clear()
     found = make(asked)
     for change in ({"beta": 1.5}, {"side": 224}, {"background": "first"}):
         found = make(changed(asked, **change), found)

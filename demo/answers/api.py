@@ -18,10 +18,11 @@ from demo import limits, presets
 from demo.answers.errors import UserError
 from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
+from demo.asked_words import words_of
 from demo.components import MOST_IN_A_NAME, Drawn, Picture
 from demo.draw.legend import legend_rows
 from demo.models import NOT_FOR_VISITORS, NOT_NOW
-from demo.stages import Stages, words_of
+from demo.stages import Stages
 from demo.tabs.parts import ON_MODEL, Page
 from demo.visit import Asked, Visit
 from proxyclip_core import export

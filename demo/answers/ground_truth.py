@@ -10,8 +10,9 @@ import torch
 
 import proxyclip_core as pc
 from demo.answers.errors import UserError
+from demo.asked_words import words_of
 from demo.examples import Example
-from demo.stages import Stages, words_of
+from demo.stages import Stages
 from demo.visit import file_digest, size_of_file
 from proxyclip_core import evaluation
 from proxyclip_core.evaluation.scenes import UNLABELLED, UNLABELLED_16, is_labelled, is_mask, read_indices

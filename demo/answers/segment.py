@@ -14,6 +14,7 @@ import numpy as np
 import proxyclip_core as pc
 from demo import limits
 from demo.answers.errors import GONE, UserError, in_words
+from demo.asked_words import words_of
 from demo.components import as_webp
 from demo.draw.heat_map import heat_map
 from demo.draw.layers import Layers
@@ -21,7 +22,7 @@ from demo.draw.legend import bars_html, legend_html, legend_rows, percent
 from demo.examples import Example
 from demo.models import Say
 from demo.runner import Runner
-from demo.stages import Stages, words_of
+from demo.stages import Stages
 from demo.time_limit import rounded
 from demo.visit import Asked, Visit, file_digest
 from proxyclip_core.drawing.overlay import size_within
