@@ -131,7 +131,7 @@ class Door(Blocks):
 
     def next_events(self, choose: Callable[[], Any]) -> Any:
         """What is answered next, as gradio chooses: but of those that give a visit back as `side_by_side` says. It is
-        one in all where GPUs are lent: there no one thread computes, in which each waits for its turn."""
+        one in all where GPUs are lent: there are no computing threads, for which each would wait."""
         groups = [group for name, group in self._queue.event_queue_per_concurrency_id.items() if name in GROUPS]
         held = [(group, group.queue) for group in groups]
         going = [event for job in self._queue.active_jobs for event in job or () if event.concurrency_id in GROUPS]

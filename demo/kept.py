@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from demo import limits, one_thread, stopping, time_limit
+from demo import computing, limits, stopping, time_limit
 from demo.answers.errors import UserError
 from demo.visit import Asked, Entry, Key, Visit, file_digest, keys_of
 from proxyclip_core.interrupt import interruptible
@@ -57,7 +57,7 @@ class Kept:
         """Raises UserError where the time is up, or nobody waits any more. What is quick may pass meanwhile."""
         stopping.check_wanted()
         start = time.monotonic()
-        one_thread.let_pass()
+        computing.let_pass()
         away = time.monotonic() - start
         self._end += away
         self.away += away

@@ -64,7 +64,7 @@ MOST_SOURCES = _limit("MOST_SOURCES", 4)  # maps side by side for one seed
 
 # Time. What is estimated to take longer is refused, with what would fit; and none goes on for twice as long.
 REQUEST_SECONDS = _limit("REQUEST_SECONDS", 60 if PUBLIC else 600)
-AT_ONCE = _limit("AT_ONCE", 4)  # visitors of whom a request is under way, and a quick one; one computes at a time
+AT_ONCE = _limit("AT_ONCE", 4)  # visitors of whom a request is under way, and a quick one; at most two compute
 LOOKS_AT_ONCE = _limit("LOOKS_AT_ONCE", 3)  # beside these, visitors who look at a result of theirs in another way
 TYPING_SECONDS = _limit("TYPING_SECONDS", 2)  # what is estimated to take longer waits for Enter
 UNASKED_SECONDS = _limit("UNASKED_SECONDS", 10)  # likewise, after a menu, for the button

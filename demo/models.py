@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import proxyclip_core as pc
 from demo import limits
+from demo.computing import alone, in_computing_thread, run_next
 from demo.menus import Spec, bytes_of
-from demo.one_thread import alone, in_one_thread, run_next
 from proxyclip_core.models import loading, weights
 
 NOT_NOW = "because others wait meanwhile; Segment on the page downloads them"
@@ -78,7 +78,7 @@ class Models:
         self._starting = threading.Lock()
 
     def on_device(self, function: Callable[..., Any], seconds: Callable[..., int] | None = None) -> Callable[..., Any]:
-        """The function, run where models compute: in one thread, or with a lent GPU on Hugging Face ZeroGPU.
+        """The function, run where models compute: in a computing thread, or with a lent GPU on Hugging Face ZeroGPU.
 
         seconds: from what the function takes to the time for which a GPU is lent; None where it needs none. What the
         function takes and gives must survive pickling then, as it runs in a process of its own. This is the only place
@@ -88,7 +88,7 @@ class Models:
         spaces: Any = sys.modules.get("spaces") if limits.gpus_are_lent() else None
         if spaces:
             return spaces.GPU(duration=seconds)(function) if seconds else function
-        return in_one_thread(function)
+        return in_computing_thread(function, beside=self.device.type == "cpu")
 
     def get(self, clip: str, vfm: str, say: Say = lambda done, text: None) -> pc.ProxyCLIP:
         """The model of two encoders by their names, loaded first where needed; `say` hears what is going on.
@@ -103,8 +103,8 @@ class Models:
         for spec, kept in ((clip_spec, self._clips), (vfm_spec, self._vfms)):
             if spec.name not in kept:
                 self._find(spec)
-        # The lock is taken in the one thread, and not before: otherwise one caller could hold the lock and wait for the
-        # thread, while the thread waits for the lock.
+        # The lock is taken in a computing thread, and not before: otherwise one caller could hold the lock and wait for
+        # the thread, while the thread waits for the lock.
         return self.on_device(self._take_both)(clip_spec.name, vfm_spec.name, say)
 
     def ready(self, clip: str, vfm: str) -> bool:

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
+from demo.computing import waiting
 from demo.health import WatchedBlocks
-from demo.one_thread import waiting
 
 log = logging.getLogger(__name__)
 LATEST = 0.2  # weight of the latest event among its like

@@ -13,9 +13,9 @@ import proxyclip_core as pc
 from demo import limits, stopping, time_limit, work
 from demo.answers.errors import in_words
 from demo.asked_words import queries_of
+from demo.computing import turn
 from demo.kept import ForAll
 from demo.models import Provider, Say
-from demo.one_thread import turn
 from demo.request_log import note
 from demo.stages import Stages
 from demo.visit import Asked, Entry, Key, Visit, keys_of

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import proxyclip_core as pc
-from demo import limits, one_thread, time_limit, work
+from demo import computing, limits, time_limit, work
 from demo.answers.errors import UserError
 from demo.asked_words import queries_of, words_of, words_of_everybody
 from demo.draw.compact import Compact, compact_attention, compact_similarity
@@ -287,7 +287,7 @@ class Stages(Kept):
     def _sam_model(self, s: pc.Settings) -> None:
         """Loads the SAM that is asked for regions, once it has room."""
         model = self.model(s)
-        with one_thread.alone():
+        with computing.alone():
             self.models.room_for(s.clip, s.vfm, sam_of(s))
             model.sam_model(s.sam)
 

@@ -13,8 +13,8 @@ import gradio as gr
 import pytest
 from gradio_client import Client, handle_file
 
-from demo import one_thread
-from demo.one_thread import in_one_thread
+from demo import computing
+from demo.computing import in_computing_thread
 from demo.ui import build_demo
 from tests.page import Page, file, page_asking
 from tests.serving import Failing, OneModel, page_around
@@ -113,17 +113,17 @@ def test_what_events_take_is_counted_without_what_they_wait_for_others(caplog):
     caplog.set_level(logging.INFO, logger="demo.request_log")
     going, free = threading.Event(), threading.Event()
     with build_demo(OneModel(None), "OpenAI B/16", "DINO B/8") as page:
-        gr.Button().click(in_one_thread(lambda: None), api_name="press")
+        gr.Button().click(in_computing_thread(lambda: None), api_name="press")
     (fn,) = (fn for fn in page.fns.values() if fn.api_name == "press")
 
     def set_free() -> None:
         came = time.monotonic()
-        while not one_thread._waiting or time.monotonic() < came + 0.05:
+        while not computing._waiting or time.monotonic() < came + 0.05:
             time.sleep(0)
         free.set()
 
     with ThreadPoolExecutor(2) as pool:
-        pool.submit(in_one_thread(lambda: (going.set(), free.wait(60))))
+        pool.submit(in_computing_thread(lambda: (going.set(), free.wait(60))))
         assert going.wait(60)
         pool.submit(set_free)
         asyncio.run(page.process_api(fn, []))

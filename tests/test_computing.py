@@ -1,4 +1,4 @@
-"""demo.one_thread: who computes, and that callers get what they would have got without it."""
+"""demo.computing: who computes, and that callers get what they would have got without it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from demo import one_thread
+from demo import computing
+from demo.computing import in_computing_thread, let_pass, turn, waiting
 from demo.models import Models
-from demo.one_thread import in_one_thread, let_pass, turn, waiting
 
-who = in_one_thread(threading.get_ident)
+who = in_computing_thread(threading.get_ident)
 
 
-def test_all_callers_share_one_thread_that_is_none_of_theirs():
+def test_callers_share_one_thread_that_is_none_of_theirs():
     together = threading.Barrier(4)
 
     def call(_):
@@ -34,13 +34,13 @@ def test_all_callers_share_one_thread_that_is_none_of_theirs():
 
 
 def test_a_call_from_within_runs_at_once():
-    assert in_one_thread(lambda: in_one_thread(lambda value: value + 1)(1))() == 2
+    assert in_computing_thread(lambda: in_computing_thread(lambda value: value + 1)(1))() == 2
 
 
 def test_errors_reach_the_caller_and_end_nothing():
     before = who()
     with pytest.raises(ZeroDivisionError):
-        in_one_thread(lambda: 1 / 0)()
+        in_computing_thread(lambda: 1 / 0)()
     assert who() == before
 
 
@@ -48,7 +48,7 @@ def test_the_callers_context_comes_along():
     """gradio keeps in it whose progress bar is meant."""
     visitor = contextvars.ContextVar("visitor")
     visitor.set("Ada")
-    assert in_one_thread(visitor.get)() == "Ada"
+    assert in_computing_thread(visitor.get)() == "Ada"
 
 
 def test_nothing_of_a_call_is_held_after_it():
@@ -58,7 +58,7 @@ def test_nothing_of_a_call_is_held_after_it():
         def __del__(self):
             self.gone.set()
 
-    in_one_thread(lambda picture: None)(Picture())
+    in_computing_thread(lambda picture: None)(Picture())
     assert Picture.gone.wait(5)
 
 
@@ -75,7 +75,7 @@ def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
 
     models = Models("cpu", find=lambda spec: None, load_clip=load(tiny_clip), load_vfm=load(tiny_vfm))
 
-    @in_one_thread
+    @in_computing_thread
     def compute():
         computing.set()
         return models.get("OpenAI B/16", "DINO B/8")
@@ -89,11 +89,14 @@ def test_models_load_there_and_may_be_asked_for_there(tiny_clip, tiny_vfm):
 
 
 def test_models_say_where_functions_compute(monkeypatch):
-    """In the one thread on a CPU and on a GPU; where GPUs are lent, with such a one, or wherever they are called."""
+    """In computing threads on a CPU and in one on a GPU; where GPUs are lent, with such a one, or wherever they are
+    called."""
     models, plain = Models("cpu"), threading.get_ident
     for kind in ("cpu", "cuda", "mps"):
         models.device = torch.device(kind)
-        assert models.on_device(plain)() == models.on_device(plain, plain)() == who()
+        with turn(0.1):
+            assert models.on_device(plain)() == models.on_device(plain, plain)() == who() or kind == "cpu"
+            assert models.on_device(threading.current_thread)().name == "computing"
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=lambda duration: lambda function: duration))
     assert models.on_device(plain, plain)() == who()  # installed, but this is no place where they are lent
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
@@ -106,12 +109,12 @@ def until(happened) -> None:
         let_pass()
 
 
-def start(pool: ThreadPoolExecutor, seconds: float, function, *given):
-    """Has somebody call a function in the one thread that takes so long, by estimate."""
+def start(pool: ThreadPoolExecutor, seconds: float, function, *given, beside: bool = False):
+    """Has somebody call a function in a computing thread that takes so long, by estimate."""
 
     def call():
         with turn(seconds):
-            return in_one_thread(function)(*given)
+            return in_computing_thread(function, beside)(*given)
 
     return pool.submit(call)
 
@@ -124,7 +127,7 @@ def pool():
 
 @pytest.fixture
 def busy(pool):
-    """The one thread, held by a call that lets nothing pass until it is set free."""
+    """The first thread, held by a call that lets nothing pass until it is set free."""
     going, free = threading.Event(), threading.Event()
     start(pool, 0, lambda: (going.set(), free.wait(60)))
     assert going.wait(60)
@@ -153,7 +156,7 @@ def test_nothing_passes_while_models_load(pool, tiny_clip, tiny_vfm):
     def load(*given):
         waits = start(pool, 0.0, ran.append, "short")
         end = time.monotonic() + 60
-        while not one_thread._waiting and time.monotonic() < end:
+        while not computing._waiting and time.monotonic() < end:
             pass
         let_pass()
         assert not ran and not waits.done()
@@ -190,11 +193,11 @@ def test_what_passes_lets_pass_what_is_shorter_still(pool):
 
 @pytest.mark.parametrize(("patience", "order"), [(4.0, [0.1, 0.1, 1.0, math.inf]), (0.0, [1.0, math.inf, 0.1, 0.1])])
 def test_of_what_waits_the_short_comes_first_unless_what_is_long_has_waited(pool, busy, monkeypatch, patience, order):
-    monkeypatch.setattr(one_thread, "PATIENCE", patience)
+    monkeypatch.setattr(computing, "PATIENCE", patience)
     ran = list[float]()
     for count, seconds in enumerate((1.0, math.inf, 0.1, 0.1)):
         start(pool, seconds, ran.append, seconds)
-        until(lambda: len(one_thread._waiting) > count)  # noqa: B023
+        until(lambda: len(computing._waiting) > count)  # noqa: B023
     busy.set()
     pool.shutdown()
     assert ran == order
@@ -202,7 +205,7 @@ def test_of_what_waits_the_short_comes_first_unless_what_is_long_has_waited(pool
 
 @pytest.mark.parametrize(("short", "order"), [(0.05, ["first", "shorter"]), (0.0, ["shorter", "first"])])
 def test_short_calls_do_not_overtake_each_other(pool, monkeypatch, short, order):
-    monkeypatch.setattr(one_thread, "SHORT", short)
+    monkeypatch.setattr(computing, "SHORT", short)
     going, there, ran = threading.Event(), threading.Event(), list[str]()
 
     def first():
@@ -216,7 +219,7 @@ def test_short_calls_do_not_overtake_each_other(pool, monkeypatch, short, order)
     calls = [start(pool, 0.09, first)]
     assert going.wait(60)
     calls.append(start(pool, 0.001, ran.append, "shorter"))
-    until(lambda: one_thread._waiting)
+    until(lambda: computing._waiting)
     there.set()
     for call in calls:
         call.result()
@@ -233,7 +236,7 @@ def test_what_is_long_has_a_share_of_the_time_for_itself_however_much_is_short(p
         return list(ran)
 
     def short():
-        until(lambda: one_thread._waiting)  # the other one
+        until(lambda: computing._waiting)  # the other one
         time.sleep(0.3)  # of which the share of the long one can be told
         ran.append("short")
 
@@ -244,15 +247,77 @@ def test_what_is_long_has_a_share_of_the_time_for_itself_however_much_is_short(p
     assert found.result() == ["short"]
 
 
+several_cores = pytest.mark.skipif(torch.get_num_threads() < 2, reason="one core: there is no second thread")
+
+
+@several_cores
+def test_two_quick_calls_run_side_by_side_and_share_the_cores(pool):
+    alone = start(pool, 1, torch.get_num_threads, beside=True).result()
+    together = threading.Barrier(2)
+
+    def quick():
+        together.wait(60)
+        let_pass()  # where a network asks
+        together.wait(60)
+        return threading.get_ident(), torch.get_num_threads()
+
+    threads, cores = zip(*(call.result() for call in [start(pool, 1, quick, beside=True) for _ in range(2)]))
+    assert len(set(threads)) == 2 and cores == (alone // 2, alone // 2)
+    assert start(pool, 1, torch.get_num_threads, beside=True).result() == alone
+
+
+@several_cores
+@pytest.mark.parametrize(("seconds", "beside"), [(1, False), (math.inf, True)])
+def test_beside_what_takes_very_long_or_is_on_a_gpu_nothing_begins(pool, seconds, beside):
+    going, ran = threading.Event(), list[int]()
+
+    def slow():
+        going.set()
+        time.sleep(0.2)  # in which the second thread could take it
+        assert not ran
+        until(lambda: ran)
+        return threading.get_ident()
+
+    found = start(pool, seconds, slow, beside=beside)
+    assert going.wait(60)
+    start(pool, 0.1, lambda: ran.append(threading.get_ident()), beside=beside)
+    assert [found.result()] == ran == [who()]
+
+
+@several_cores
+def test_a_tick_has_all_cores_and_what_takes_longer_rests_beside_it(pool):
+    going, ticks, ran = threading.Event(), threading.Event(), list[str]()
+
+    def longer():
+        going.set()
+        assert ticks.wait(60)
+        until(lambda: "tick" in ran)
+        return list(ran)
+
+    def tick():
+        ticks.set()
+        until(lambda: any(thread.rests for thread in computing._threads))
+        let_pass()  # where a network asks
+        assert any(thread.rests for thread in computing._threads)
+        assert torch.get_num_threads() == computing._threads[0].all_cores
+        start(pool, 0.1, ran.append, "another tick", beside=True).result()  # which passes what rests
+        ran.append("tick")
+
+    found = start(pool, 1, longer, beside=True)
+    assert going.wait(60)
+    start(pool, 0.1, tick, beside=True).result()
+    assert found.result() == ["another tick", "tick"]
+
+
 def test_what_was_waited_for_others_is_counted_where_it_was_waited(pool, busy):
     def call() -> tuple[float, float]:
         begun = time.monotonic()
         with waiting() as waited:
-            in_one_thread(until)(lambda: time.monotonic() > begun + 0.05)
+            in_computing_thread(until)(lambda: time.monotonic() > begun + 0.05)
         return waited.seconds, time.monotonic() - begun
 
     found = pool.submit(call)
-    until(lambda: one_thread._waiting)
+    until(lambda: computing._waiting)
     busy.set()
     waited, whole = found.result()
     assert 0 < waited < whole
