@@ -64,6 +64,7 @@ class Call:
 
     @property
     def least(self) -> float:
+        """Seconds that it takes by estimate, at least SHORT."""
         return max(self.seconds, SHORT)
 
     @property
@@ -87,10 +88,10 @@ _changed = threading.Condition()  # and the lock of both lists, and of what each
 
 
 def in_computing_thread(function: Callable[..., Any], beside: bool = False) -> Callable[..., Any]:
-    """The function, run in a computing thread wherever it is called from; one call after another, as they come.
+    """The function, run in a computing thread wherever it is called from; calls come one after another.
 
     Called in such a thread already, it runs at once. What it raises is raised to its caller. beside: whether two calls
-    may run side by side where both are quick, see `turn`.
+    may run side by side where both are quick by what `turn` says of them.
     """
 
     @wraps(function)
@@ -167,7 +168,7 @@ class Computing(threading.Thread):
 
     def __init__(self, is_first: bool, cores: int) -> None:
         super().__init__(name="computing", daemon=True)
-        self.is_first, self.all_cores, self.cores, self.going = is_first, cores, cores, list[Call]()
+        self.is_first, self.all_cores, self.cores, self.going = is_first, cores, 0, list[Call]()
         self.rests = False
 
     @property

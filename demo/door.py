@@ -178,7 +178,7 @@ class Door(Blocks):
         return UNREAD if unread is not None and unread.qsize() > limits.UNREAD else ""
 
     def busy_seconds(self) -> int:
-        """When all that waits now will have been answered, by what their like took so far: they run one by one."""
+        """When all that waits now will have been answered, by what their like took so far, as if one by one."""
         return max(1, math.ceil(sum(self._seconds(event) or UNKNOWN_SECONDS for event in self._waiting())))
 
     def _waiting(self) -> list[Any]:

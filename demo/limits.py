@@ -96,7 +96,7 @@ GPU_SECONDS = _limit("GPU_SECONDS", 60)  # that Hugging Face ZeroGPU is asked fo
 # those of a new one would take more than two thirds of that, and what visitors keep takes a quarter at most.
 MEMORY_BYTES = _limit("MEMORY_BYTES", machine_bytes() * 7 // 10)
 MODELS_BYTES = _limit("MODELS_BYTES", MEMORY_BYTES * 2 // 3)
-PROCESS_BYTES = 1_000_000_000  # of Python, its libraries, and what one request computes with
+PROCESS_BYTES = 1_000_000_000  # of Python, its libraries, and what requests compute with: one, or two quick ones
 # SESSIONS visitors may each keep KEPT_BYTES, and all together ALL_KEPT_BYTES; who comes after them takes the place of
 # the one who was away longest. The features of the result on the page must fit beside what is drawn, so that no slider
 # ever runs an encoder. At all numbered resolutions of the menu they do: the largest, of LAION H/14 and DINO B/8 in 136
@@ -132,7 +132,7 @@ def check_features(model: pc.ProxyCLIP, layout: WindowLayout, settings: pc.Setti
 
 
 def check_amount(size_hw: tuple[int, ...], settings: pc.Settings) -> None:
-    """Raises ValueError where the encoders would be busy for very long; nobody else can use them meanwhile."""
+    """Raises ValueError where the encoders would be busy for very long, for which others wait."""
     layout = plan_windows((size_hw[0], size_hw[1]), settings.side, settings.windows)
     pixels = layout.window_hw[0] * layout.window_hw[1]
     in_a_row = max(len(layout.tops), len(layout.lefts))

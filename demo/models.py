@@ -167,6 +167,11 @@ class Models:
             return running
 
     def _take_both(self, clip: str, vfm: str, say: Say) -> pc.ProxyCLIP:
+        with suppress(KeyError):  # what is in memory waits for nothing that is being loaded
+            pair = pc.ProxyCLIP(self._clips[clip], self._vfms[vfm])
+            self._clips.move_to_end(clip)
+            self._vfms.move_to_end(vfm)
+            return pair
         with self._lock, alone():  # who comes in between would find neither the models nor the lock
             self._make_room(clip, vfm)
             wanted = (

@@ -37,7 +37,7 @@ from proxyclip_core.seeds import require_vfm
 from proxyclip_core.windows import plan_windows
 from proxyclip_core.words import Classes
 
-OPENING = threading.Lock()  # one picture at a time: while 100 million pixels are read, they take 1.7 GB
+OPENING = threading.RLock()  # one picture at a time: while 100 million pixels are read, they take 1.7 GB
 # Pixels of the longer side of what is drawn on the page; the overlay of a small picture is drawn larger, so that names
 # on it can be read, and because gradio finds the pixel under a click only in a picture that it does not enlarge.
 DRAWN_SIDE, LEAST_OVERLAY_SIDE = 1600, 1200
@@ -247,7 +247,8 @@ class Stages(Kept):
 
     def _read_picture(self) -> Picture:
         def read() -> Picture:
-            pixels, reservations = pc.read_picture(self.asked.picture)
+            with OPENING:
+                pixels, reservations = pc.read_picture(self.asked.picture)
             return Picture(unchanging(pixels), reservations)
 
         return self._value(self._keys()["picture"], read)

@@ -103,6 +103,27 @@ def test_models_say_where_functions_compute(monkeypatch):
     assert models.on_device(plain, plain) is plain and models.on_device(who) is who
 
 
+def test_what_is_in_memory_waits_for_nothing_that_is_being_loaded(tiny_clip, tiny_vfm):
+    loading, free = threading.Event(), threading.Event()
+
+    def load(name, *given):
+        if name == "DINO B/16":
+            loading.set()
+            assert free.wait(60)
+        return tiny_vfm
+
+    models = Models("cpu", find=lambda spec: None, load_clip=lambda *given: tiny_clip, load_vfm=load)
+    models._take_both("OpenAI B/16", "DINO B/8", lambda *said: None)
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(models._take_both, "OpenAI B/16", "DINO B/16", lambda *said: None)
+        assert loading.wait(60)
+        try:
+            held = pool.submit(models._take_both, "OpenAI B/16", "DINO B/8", lambda *said: None)
+            assert held.result(timeout=60).vfm is tiny_vfm and not other.done()
+        finally:
+            free.set()
+
+
 def until(happened) -> None:
     end = time.monotonic() + 60
     while not happened() and time.monotonic() < end:

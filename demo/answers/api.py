@@ -167,7 +167,7 @@ def input_of(name: str, value: Any) -> Any:
 
 
 def load_models(page: Page, s: pc.Settings) -> None:
-    """While a call is answered nobody else's is: it waits for no weights, as the page does. Raises WeightsError."""
+    """Calls have half of the places: none waits for weights, as the page does. Raises WeightsError."""
     if not page.runner.models.ready(s.clip, s.vfm):
         for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
             weights.find_here(spec, NOT_NOW if limits.DOWNLOADS else NOT_FOR_VISITORS)

@@ -19,8 +19,8 @@ from demo.visit import Asked, Visit
 from proxyclip_core.drawing.drawing import Look
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-# Encoders run for one visitor at a time; of one visitor one such event is answered at a time, see `Door.next_events`.
-# Only these give the visit back: one could undo another's otherwise.
+# Encoders run for two visitors at a time at most; of one visitor one such event is answered at a time, see
+# `Door.next_events`. Only these give the visit back: one could undo another's otherwise.
 ON_MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": limits.AT_ONCE + 1, **PRIVATE}
 # What looks at a result in another way runs no encoder, unless what that gave had to make room. It has places of its
 # own, so that it does not wait until a new picture is done.

@@ -22,7 +22,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTra
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import nn
 
-from proxyclip_core.interrupt import checkpoint
+from proxyclip_core.interrupt import checkpoint, interruptible
 from proxyclip_core.models.checkpoints import WeightsError, read_weights
 from proxyclip_core.models.loading import load_vfm
 from proxyclip_core.models.registry import USUAL_SAM, VFM_MODELS, VfmSpec, find_vfm
@@ -190,7 +190,7 @@ def load_sam(name: str, device: torch.device, dtype: torch.dtype, vfm: PatchEnco
     """
     spec = find_vfm(name)
     file = whole_file(spec)
-    with _loading:
+    with _loading, interruptible(lambda: None):  # the check might wait for somebody who waits here
         return _loaded(file, spec.name, device, dtype, vfm if vfm is not None and vfm.name == spec.name else None)
 
 
