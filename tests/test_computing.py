@@ -268,10 +268,19 @@ def test_what_is_long_has_a_share_of_the_time_for_itself_however_much_is_short(p
     assert found.result() == ["short"]
 
 
-several_cores = pytest.mark.skipif(torch.get_num_threads() < 2, reason="one core: there is no second thread")
+@pytest.fixture
+def several_cores(monkeypatch):
+    """Computing threads of their own, of a machine that has four cores for them."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(4)
+    for name, value in {"_threads": [], "_waiting": [], "_changed": threading.Condition()}.items():
+        monkeypatch.setattr(computing, name, value)
+    yield
+    until(lambda: len(computing._changed._waiters) == 2)  # and none of them takes up the others' work
+    torch.set_num_threads(cores)
 
 
-@several_cores
+@pytest.mark.usefixtures("several_cores")
 def test_two_quick_calls_run_side_by_side_and_share_the_cores(pool):
     alone = start(pool, 1, torch.get_num_threads, beside=True).result()
     together = threading.Barrier(2)
@@ -283,11 +292,11 @@ def test_two_quick_calls_run_side_by_side_and_share_the_cores(pool):
         return threading.get_ident(), torch.get_num_threads()
 
     threads, cores = zip(*(call.result() for call in [start(pool, 1, quick, beside=True) for _ in range(2)]))
-    assert len(set(threads)) == 2 and cores == (alone // 2, alone // 2)
+    assert len(set(threads)) == 2 and alone == 4 and cores == (2, 2)
     assert start(pool, 1, torch.get_num_threads, beside=True).result() == alone
 
 
-@several_cores
+@pytest.mark.usefixtures("several_cores")
 @pytest.mark.parametrize(("seconds", "beside"), [(1, False), (math.inf, True)])
 def test_beside_what_takes_very_long_or_is_on_a_gpu_nothing_begins(pool, seconds, beside):
     going, ran = threading.Event(), list[int]()
@@ -305,7 +314,7 @@ def test_beside_what_takes_very_long_or_is_on_a_gpu_nothing_begins(pool, seconds
     assert [found.result()] == ran == [who()]
 
 
-@several_cores
+@pytest.mark.usefixtures("several_cores")
 def test_a_tick_has_all_cores_and_what_takes_longer_rests_beside_it(pool):
     going, ticks, ran = threading.Event(), threading.Event(), list[str]()
 
