@@ -147,7 +147,7 @@ def let_pass() -> None:
 def alone() -> Iterator[None]:
     """Nothing passes what a computing thread does inside, which holds what others need as well."""
     here = threading.current_thread()
-    going = here.going[-1] if isinstance(here, Computing) and here.going else None
+    going = here.going[-1] if isinstance(here, Computing) else None
     before = going.alone_until if going else 0.0
     if going:
         going.alone_until = math.inf

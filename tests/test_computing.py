@@ -140,6 +140,13 @@ def start(pool: ThreadPoolExecutor, seconds: float, function, *given, beside: bo
     return pool.submit(call)
 
 
+def let_one_pass(going: threading.Event, ran: list[str]) -> list[str]:
+    """What is long: it begins, and ends when something has run."""
+    going.set()
+    until(lambda: ran)
+    return list(ran)
+
+
 @pytest.fixture
 def pool():
     with ThreadPoolExecutor(8) as pool:
@@ -158,12 +165,7 @@ def busy(pool):
 def test_what_is_short_runs_within_what_is_long_where_that_lets_it_pass(pool):
     going, ran = threading.Event(), list[str]()
 
-    def long():
-        going.set()
-        until(lambda: ran)
-        return list(ran)
-
-    found = start(pool, 1, long)
+    found = start(pool, 1, let_one_pass, going, ran)
     assert going.wait(60)
     start(pool, 0.6, ran.append, "not short enough")
     start(pool, 0.4, ran.append, "short")
@@ -196,17 +198,12 @@ def test_nothing_passes_while_models_load(pool, tiny_clip, tiny_vfm):
 def test_what_passes_lets_pass_what_is_shorter_still(pool):
     going, ran = threading.Event(), list[str]()
 
-    def long():
-        going.set()
-        until(lambda: ran)
-        return list(ran)
-
     def middle():
         start(pool, 0.1, ran.append, "shortest")
         until(lambda: ran)
         ran.append("middle")
 
-    found = start(pool, math.inf, long)
+    found = start(pool, math.inf, let_one_pass, going, ran)
     assert going.wait(60)
     start(pool, 1, middle)
     assert found.result() == ["shortest", "middle"]
