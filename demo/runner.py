@@ -79,6 +79,8 @@ class Runner:
     def load(self, s: pc.Settings, say: Say = lambda done, text: None) -> None:
         """Reads the models of a result, where they are not in memory: before it begins, and here rather than in a
         process that a GPU is lent to, which forgets them. Raises as `Models.get`, and UserError."""
+        if self.is_loaded(s):  # no turn is taken for that: how long reading takes is not known, so others would wait
+            return
         with interruptible(stopping.no_longer_than(2 * limits.REQUEST_SECONDS, NOT_READ)):
             self.models.get(s.clip, s.vfm, say=say)
 

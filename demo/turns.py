@@ -21,21 +21,22 @@ MOST_PROXIES = 4  # one behind the other
 def side_by_side(waiting: Sequence[Any], going: Sequence[Any], seconds: Callable[[Any], float]) -> list[Any]:
     """Of the events that wait, those that may be answered beside the ones that are being answered: one of a visitor,
     and of one visitor's the first, whatever group it is in; in each group calls of programs, each of which is a visitor
-    to gradio, in half of the places, and what comes from one address in all but one. So whatever a script asks for,
-    there is a place for somebody else. One more place is for what takes less than half as long as an average one of
-    them: new words are not to wait until a new picture is done.
+    to gradio, in half of the places, or in all but one where only programs ask, and what comes from one address in all
+    but one. So whatever a script asks for, there is a place for somebody else. One more place is for what takes less
+    than half as long as an average one of them: new words are not to wait until a new picture is done.
 
     seconds: what an event will take.
     """
     sessions = {event.session_hash for event in going}
     latest_first = sorted(waiting, key=lambda event: event.enqueue_time)[::-1]
     first = {event.session_hash: event.concurrency_id for event in latest_first}  # the group of a visitor's first event
+    only_programs = all(map(is_call, (*going, *waiting)))
     found = []
     for group, places in GROUPS.items():
         beside = [event for event in going if event.concurrency_id == group]
         near = Counter(address_of(event.request) for event in beside)
         crowded = {address for address, count in near.items() if address and count >= max(1, places - 1)}
-        may_call = sum(map(is_call, beside)) < max(1, places // 2)
+        may_call = sum(map(is_call, beside)) < max(1, places - 1 if only_programs else places // 2)
         most = fmean(map(seconds, beside)) / 2 if len(beside) >= places else math.inf
         found += [
             event

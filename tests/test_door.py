@@ -223,6 +223,12 @@ def test_a_script_never_takes_all_places_from_a_person(script, going, begins):
     assert side_by_side([more, person], under_way, lambda event: 1.0) == ([more] if begins else []) + [person]
 
 
+@pytest.mark.parametrize(("going", "begins"), [(limits.AT_ONCE - 2, True), (limits.AT_ONCE - 1, False)])
+def test_while_there_are_no_people_programs_have_all_places_but_one(going, begins):
+    under_way, more = [asks(f"call {number}", "", PROGRAM) for number in range(going)], asks("call more", "", PROGRAM)
+    assert side_by_side([more], under_way, lambda event: 1.0) == ([more] if begins else [])
+
+
 def test_a_slider_does_not_wait_until_one_of_many_new_pictures_is_done():
     took = {"picture": 3.0, "words": 2.0, "slider": 0.5}
     going = [asks(f"picture {number}") for number in range(limits.AT_ONCE)]

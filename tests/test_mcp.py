@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from typing import Any
 
 import httpx
@@ -88,6 +89,13 @@ def test_a_tool_divides_a_picture(url):
     assert any(part.type == "image" for part in answer.content)
     said = json.dumps([part.text for part in answer.content if part.type == "text"])
     assert "pig" in said and "share" in said
+
+
+def test_what_a_tool_has_read_is_not_kept_for_others(url):
+    """All agents have one session of gradio's: by what is quick they would learn what somebody else asked for."""
+    for _ in range(2):
+        said = "".join(texts(call(url, "segment", picture=PICTURE, words="sky, field, cow")))
+        assert re.search(r"'seconds': {[^}]*'clip': ", said.replace('"', "'"))
 
 
 def test_a_picture_may_be_the_address_of_an_upload_and_no_other(url):

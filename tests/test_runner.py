@@ -189,6 +189,13 @@ def test_models_load_no_longer_than_a_request_may_take_and_again_when_asked_agai
     assert not load(runner, visit) and runner.models.loaded()
 
 
+def test_models_in_memory_wait_for_no_turn(runner, monkeypatch):
+    s = pc.Settings("OpenAI B/16", "DINO B/8", "cat")
+    runner.load(s)
+    monkeypatch.setattr(runner.models, "get", lambda *given, **named: pytest.fail("it would take a turn"))
+    runner.load(s)
+
+
 def take_a_while(stages: Stages) -> None:
     stages.features()
     time.sleep(0.1)  # as drawing does

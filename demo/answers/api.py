@@ -1,4 +1,4 @@
-"""The endpoint /segment. It holds no state: every call brings all it needs."""
+"""The endpoint /segment. Every call brings all it needs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits, presets
+from demo.answers.callers import Callers
 from demo.answers.errors import UserError
 from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
@@ -51,7 +52,7 @@ PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibi
 UPLOADED = ": a file that was uploaded here; a tool names it by the address that it has here, or sends a data: address"
 
 
-def build(page: Page) -> None:
+def build(page: Page, callers: Callers) -> None:
     q = page.question
     with gr.Column(visible=False):
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
@@ -94,6 +95,7 @@ def build(page: Page) -> None:
         outlines: bool = Look.outlines,
         names: bool = Look.names,
         formats: str = "",
+        request: gr.Request | None = None,
     ) -> tuple[Any, ...]:
         """Divides a picture among words.
 
@@ -113,7 +115,10 @@ def build(page: Page) -> None:
         with reasons():
             settings = settings_of(clip, vfm, patch, side, **asked)
             chosen = formats_of(formats)
-            return answer(page, Asked(settings, picture or ""), Look(opacity, outlines, names), chosen)
+            look = Look(opacity, outlines, names)
+            found, visit = answer(page, Asked(settings, picture or ""), look, chosen, callers.before(request))
+        callers.keep(request, visit)
+        return found
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [*looks, formats]
@@ -183,14 +188,14 @@ def formats_of(text: str) -> tuple[str, ...]:
 
 
 def answer(
-    page: Page, asked: Asked, look: Look, formats: tuple[str, ...] = ()
-) -> tuple[np.ndarray, Image.Image, dict[str, Any], str | None]:
+    page: Page, asked: Asked, look: Look, formats: tuple[str, ...] = (), before: Visit | None = None
+) -> tuple[tuple[np.ndarray, Image.Image, dict[str, Any], str | None], Visit]:
     """The drawn picture, the label map (16 bit, the picture's own size), what is in it, and the path of a zip with the
-    result in some formats, None for none. Raises ValueError."""
+    result in some formats, None for none; and what is kept of all that. Raises ValueError."""
     start, s = time.perf_counter(), asked.settings
     check(asked)
     load_models(page, s)
-    found, visit, error = page.runner(_segment, Visit.of(asked))
+    found, visit, error = page.runner(_segment, Visit.of(asked, before))
     if error:
         raise UserError(error)
     picture, drawing, labels, presence, notes, seconds, device = found
@@ -203,7 +208,8 @@ def answer(
         "seconds": {"total": round(time.perf_counter() - start, 3)}
         | {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
-    return drawing.draw(picture, look), Image.fromarray(labels), summary, _packed(page, visit, look, formats)
+    packed = _packed(page, visit, look, formats)
+    return (drawing.draw(picture, look), Image.fromarray(labels), summary, packed), visit
 
 
 def _packed(page: Page, visit: Visit, look: Look, formats: tuple[str, ...]) -> str | None:

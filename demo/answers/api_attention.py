@@ -1,4 +1,4 @@
-"""The endpoints /attention, what the patch under a pixel attends to, and /models. They hold no state, as /segment."""
+"""The endpoints /attention, what the patch under a pixel attends to, and /models. Calls bring all they need."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import proxyclip_core as pc
 from demo import presets
 from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
+from demo.answers.callers import Callers
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -24,7 +25,7 @@ from proxyclip_core.settings import default
 NO_WORDS = {"words": "anything", "templates": "none"}  # settings have words, of which attention knows nothing
 
 
-def build(page: Page) -> None:
+def build(page: Page, callers: Callers) -> None:
     with gr.Column(visible=False):
         names = ("clip", "vfm", "beta", "gamma", "side", "windows")
         opened = presets.as_paper(page.default)  # as in /segment
@@ -51,6 +52,7 @@ def build(page: Page) -> None:
         windows: str = default("windows"),
         stage: str = "softmax",
         source: str = "vfm",
+        request: gr.Request | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Shows what one patch of a picture attends to: the row of the attention that belongs to it.
 
@@ -66,9 +68,11 @@ def build(page: Page) -> None:
             check(asked)
             load_models(page, asked.settings)
             start = time.perf_counter()
-            found, _, error = page.runner(_row, Visit.of(asked), (_number(x), _number(y)), stage, source)
+            visit = Visit.of(asked, callers.before(request))
+            found, visit, error = page.runner(_row, visit, (_number(x), _number(y)), stage, source)
             if error:
                 raise UserError(error)
+        callers.keep(request, visit)
         return found[0], found[1] | {"seconds": round(time.perf_counter() - start, 3)}
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]

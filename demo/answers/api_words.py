@@ -1,4 +1,4 @@
-"""The endpoint /words: the words of a vocabulary that are in a picture. It holds no state, as /segment."""
+"""The endpoint /words: the words of a vocabulary that are in a picture. Calls bring all they need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import proxyclip_core as pc
 from demo import presets
 from demo.answers import find
 from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
+from demo.answers.callers import Callers
 from demo.components import Picture
 from demo.tabs.parts import Page
 from demo.visit import Asked
@@ -16,7 +17,7 @@ from proxyclip_core.settings import default
 NUMBERS = ("beta", "gamma", "side", "windows")
 
 
-def build(page: Page) -> None:
+def build(page: Page, callers: Callers) -> None:
     with gr.Column(visible=False):
         opened = presets.as_paper(page.default)  # as in /segment
         given = {name: input_of(name, getattr(opened, name)) for name in ("clip", "vfm", *NUMBERS)}
@@ -35,6 +36,7 @@ def build(page: Page) -> None:
         gamma: float = default("gamma"),
         side: str = pc.SETTINGS["side"].as_text(default("side")),
         windows: str = default("windows"),
+        request: gr.Request | None = None,
     ) -> str:
         """Finds the words of a vocabulary that are in a picture, as /segment takes them; "" for none.
 
@@ -44,7 +46,10 @@ def build(page: Page) -> None:
         with reasons():
             settings = settings_of(clip, vfm, patch, side, words="", beta=beta, gamma=gamma, windows=windows)
             load_models(page, settings)
-            return find.found(page.runner, Asked(settings, picture or ""), vocabulary or "")
+            asked, before = Asked(settings, picture or ""), callers.before(request)
+            found, visit = find.found(page.runner, asked, vocabulary or "", before)
+        callers.keep(request, visit)
+        return found
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
     trigger.click(documented(words, asking), asking, found, api_name="words", **PUBLIC)

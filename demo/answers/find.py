@@ -36,7 +36,7 @@ def find(
     among: one of `choices`, or words.
     """
     try:
-        words, visit = _found(runner, asked, among, before, say)
+        words, visit = found(runner, asked, among, before, say)
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
     if not words:
@@ -45,12 +45,14 @@ def find(
     return segment(runner, asked, visit.without_result(), say)  # so that it is drawn, whatever is found
 
 
-def found(runner: Runner, asked: Asked, among: str) -> str:
-    """The words alone, as text; "" for none. Raises ValueError."""
-    return _found(runner, asked, among, None, lambda done, text: None)[0]
-
-
-def _found(runner: Runner, asked: Asked, among: str | None, before: Visit | None, say: Say) -> tuple[str, Visit]:
+def found(
+    runner: Runner,
+    asked: Asked,
+    among: str | None,
+    before: Visit | None = None,
+    say: Say = lambda done, text: None,
+) -> tuple[str, Visit]:
+    """The words alone, as text, "" for none; and what is kept. Raises ValueError."""
     if not asked.picture:
         raise UserError("There is no picture yet in which words could be found. Give one first.")
     settings = _settings(asked.settings, among)
@@ -59,10 +61,10 @@ def _found(runner: Runner, asked: Asked, among: str | None, before: Visit | None
     visit = Visit.of(Asked(settings, asked.picture), before)
     runner.load(settings, say)
     say(0.7, "Finding words …")
-    found, visit, failed = runner(_words_and_reservations, visit)
+    answer, visit, failed = runner(_words_and_reservations, visit)
     if failed:
         raise UserError(failed)
-    return found[0], replace(visit, reservations=found[1])
+    return answer[0], replace(visit, reservations=answer[1])
 
 
 def _settings(s: pc.Settings, among: str | None) -> pc.Settings:

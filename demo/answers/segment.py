@@ -102,8 +102,7 @@ def segment(
         visit = runner.opening.given(Visit.of(asked, before))
         if before is None or not before.has_result or before.picture != visit.picture:
             visit, canvas = Stages.opened(runner.models, visit)  # what is no picture is found before models load
-        if not runner.is_loaded(asked.settings):
-            runner.load(asked.settings, say)
+        runner.load(asked.settings, say)
         seconds = runner.estimate(visit) or 0.0
     except Exception as error:  # noqa: BLE001 every error becomes a line that the person can read
         return Answer(in_words(error))
