@@ -11,7 +11,7 @@ import pytest
 
 from tests.load.crowd import Crowd
 from tests.load.remote_page import RemotePage
-from tests.load.visitor import Visitor
+from tests.load.visitor import Program, Visitor
 from tests.serving import page_around
 
 
@@ -42,6 +42,13 @@ def test_nobody_gets_what_is_anothers_and_nothing_fails(crowd):
         "/segment",
     }
     assert asked <= {one.name for one in crowd.requests() if one.outcome == "answered"}
+
+
+def test_programs_get_their_own_answers(address):
+    programs = Crowd(address, users=3, visit=Program)
+    programs.act_once()
+    assert not programs.wrong and not programs.failed
+    assert [(one.name, one.outcome) for one in programs.requests()] == [("/segment", "answered")] * 12
 
 
 def test_an_answer_of_another_visitor_would_be_noticed(crowd):

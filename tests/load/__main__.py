@@ -18,7 +18,7 @@ from pathlib import Path
 from demo.presets import PAPER
 from tests.load.crowd import Crowd
 from tests.load.earlier import EarlierVisitor
-from tests.load.visitor import Visitor
+from tests.load.visitor import Program, Visitor
 from tests.serving import ROOT, app_and_process
 
 
@@ -31,13 +31,15 @@ def main() -> int:
     parser.add_argument("--process", type=int, help="its number, for its memory and CPU time")
     parser.add_argument("--beside", type=Path, metavar="FOLDER", help="of an earlier page, which is visited first")
     parser.add_argument("--paper", action="store_true", help="by the paper's settings, which the earlier page had")
+    parser.add_argument("--programs", action="store_true", help="who ask by /segment alone, in place of people")
     given = parser.parse_args()
     if given.beside:
         print(f"{given.beside}:", flush=True)
+        earlier = Program if given.programs else EarlierVisitor
         with started(given.beside) as (address, process):
-            visited(Crowd(address, given.users, given.pause, EarlierVisitor), given.minutes, process)
+            visited(Crowd(address, given.users, given.pause, earlier), given.minutes, process)
         print("this page:", flush=True)
-    visit = partial(Visitor, settings=PAPER if given.paper else None)
+    visit = Program if given.programs else partial(Visitor, settings=PAPER if given.paper else None)
     with nullcontext((given.address, given.process)) if given.address else started(ROOT) as (address, process):
         crowd = visited(Crowd(address, given.users, given.pause, visit), given.minutes, process)
     return 1 if crowd.wrong or crowd.failed else 0

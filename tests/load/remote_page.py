@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from gradio.state_holder import StateHolder
+from gradio_client.utils import construct_args
 
 from tests.page import Page
 
@@ -43,6 +44,7 @@ class RemotePage(Page):
 
     def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.patience, self.made = patience, list[Request]()
+        self._arguments: dict[str, list[Any]] = {}  # of endpoints, as the server describes them
         # One for all, as a browser keeps its connections: to make one takes as long as what many requests ask for.
         self._kept = httpx.Client(base_url=address, **OPTIONS)
         found = self._kept.get("config").json()
@@ -61,12 +63,16 @@ class RemotePage(Page):
         """The file that a component shows."""
         return self._kept.get(f"gradio_api/file={value['path']}").raise_for_status().content
 
-    def call(self, api_name: str, **given: Any) -> list[Any]:
-        """What a program is answered, without the page; [] where it is not."""
+    def call(self, api_name: str, session: str | None = None, **given: Any) -> list[Any]:
+        """What a program is answered, without the page; [] where it is not. session: as gradio's clients name one."""
         start, fn = time.monotonic(), SimpleNamespace(name=f"/{api_name}")
-        endpoint = f"gradio_api/call/v2/{api_name}"
+        endpoint = f"gradio_api/call/{api_name}"
+        if api_name not in self._arguments:
+            said = self._kept.get("gradio_api/info").json()["named_endpoints"][fn.name]
+            self._arguments[api_name] = said["parameters"]
+        body = {"data": construct_args(self._arguments[api_name], (), given), "session_hash": session}
         try:
-            event = self._read_answer(self._kept.post(endpoint, json=given))["event_id"]
+            event = self._read_answer(self._kept.post(endpoint, json=body))["event_id"]
             text = self._kept.get(f"{endpoint}/{event}").text
             if "event: complete" not in text:
                 raise _Unanswered("failed", text)

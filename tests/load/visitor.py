@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -39,6 +39,7 @@ class Visitor:
     """
 
     patience: float = PATIENCE  # seconds until an action is given up
+    actions: ClassVar = ACTIONS
 
     def __init__(self, address: str, number: int, settings: Mapping[str, Any] | None = None) -> None:
         self.page, self.number, self.settings = RemotePage(address, self.patience), number, settings or {}
@@ -55,13 +56,13 @@ class Visitor:
 
     def act_once(self) -> None:
         """Everything that people do."""
-        for name in self.random.sample(list(ACTIONS), len(ACTIONS)):
+        for name in self.random.sample(list(self.actions), len(self.actions)):
             self._do(getattr(self, name))
 
     def act(self) -> None:
         """Something that people do. Who was told that something did not work presses Segment again."""
-        name = self.random.choices(list(ACTIONS), list(ACTIONS.values()))[0]
-        self._do((lambda: self.page.do("segment", "click")) if self.is_behind else getattr(self, name))
+        name = self.random.choices(list(self.actions), list(self.actions.values()))[0]
+        self._do(self.ask if self.is_behind else getattr(self, name))
 
     def _do(self, action: Callable[[], None]) -> None:
         """With a look at all that the page shows then, unless it said that it could not be done."""
@@ -94,6 +95,9 @@ class Visitor:
     def new_words(self) -> None:
         self.round += 1
         self.words = [f"sky of visitor {self.number} in round {self.round}", *self.random.sample(KNOWN, 3)]
+        self.ask()
+
+    def ask(self) -> None:
         self.page.set("words", ", ".join(self.words))
         self.page.do("segment", "click")
 
@@ -146,11 +150,11 @@ class Visitor:
         self._expect(settings["words"] == ", ".join(self.words), "the words of the settings")
         self._expect(settings["beta"] == self.beta, "beta")
 
-    def call(self) -> None:
+    def call(self, session: str | None = None) -> None:
         """As a program, without the page."""
         given = {"picture": self.page["picture"], "words": ", ".join(self.words), "beta": self.beta}
-        if answer := self.page.call("segment", **given):
-            _, labels, summary, _ = answer
+        if answer := self.page.call("segment", session, **given):
+            _, labels, summary, *_ = answer
             size = Image.open(io.BytesIO(self.page.download(labels))).size
             self._expect(size == self.pixels.shape[1::-1], "the label map of a call")
             self._expect(summary["names"] == self.words, "the names of a call")
@@ -172,3 +176,23 @@ class Visitor:
     def _expect(self, right: Any, what: str) -> None:
         if not right:
             self.wrong.append(f"visitor {self.number}, round {self.round}: {what} is not theirs")
+
+
+class Program(Visitor):
+    """Asks by /segment alone, in a session of its own, as gradio's clients do. It was the same at 360fd2f."""
+
+    actions: ClassVar = {name: ACTIONS[name] for name in ("new_picture", "new_words", "slide")}
+
+    def arrive(self) -> None:
+        self.beta = 1.2
+        self._do(self.new_picture)
+
+    def ask(self) -> None:
+        self.call(self.page.name)
+
+    def slide(self) -> None:
+        self.beta = round(1 + self.random.random(), 4)
+        self.ask()
+
+    def look(self) -> None:
+        """Each answer was looked at as it came."""
