@@ -80,13 +80,22 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         """As `on_change`; what would take long waits for the button, beside which that is said."""
         return gr.skip() if slow.waits(slow.estimate(page, values)) else on_change(values, progress)
 
+    def on_ready(values: Values) -> Any:
+        """Where no weights are missing, which is the rule, this takes a third of what it takes to wait in a queue."""
+        if not _are_here(page, values):
+            raise filling.stop()
+        return {q.again: gr.update(visible=False), q.back: gr.update(visible=False)}
+
     def on_fetch(values: Values) -> Iterator[Any]:
         yield from _fetch(page, values)
 
     asked = [q.button.click, q.again.click, q.words.submit]
-    fetched = [gr.on(asked, on_fetch, **fetching)]
-    done = [fetched[0].success(on_segment, **busy)]
-    for moment in (*asked, fetched[0].failure, done[0].then):  # on a phone the result is below what asks for it
+    looking = {"inputs": q.inputs, "outputs": [q.again, q.back], "queue": False, **LATEST, **QUICK}
+    ready = gr.on(asked, on_ready, **looking)
+    fetched = [ready.failure(on_fetch, **fetching)]
+    done = [ready.success(on_segment, **busy), fetched[0].success(on_segment, **busy)]
+    ends = [done[0].then, fetched[0].failure, done[1].then]
+    for moment in (*asked, *ends):  # on a phone the result is below what asks for it
         moment(None, None, None, js=script("reveal"), **EVERY, **PRIVATE)
     fetched += [filled.success(on_fetch, **fetching) for filled in filling.wire(page)]
     done += [fetch.success(on_filled, **busy) for fetch in fetched[1:]]
@@ -192,20 +201,25 @@ def _shown(visit: Visit) -> dict[str, Any]:
     return {"picture": visit.picture, "result": visit.name, "asked": asked, "settings": settings}
 
 
+def _are_here(page: Page, values: Values) -> bool:
+    """Whether no weights are missing for what is asked; so, too, where it cannot be: the segmentation says why."""
+    try:
+        asked = page.question.read(values)
+        segment.check(asked)
+        return page.runner.models.ready(asked.settings.clip, asked.settings.vfm)
+    except ValueError:
+        return True
+
+
 def _fetch(page: Page, values: Values) -> Iterator[Any]:
     """Downloads the weights that are missing, if any. Where that fails it says so and ends the chain."""
     q = page.question
     # From a generator that never yields gradio would take None for every output.
     hidden, shown = gr.update(visible=False), gr.update(visible=True)
     yield {q.again: hidden, q.back: hidden}
-    try:
-        asked = q.read(values)
-        segment.check(asked)
-        s = asked.settings
-        if page.runner.models.ready(s.clip, s.vfm):
-            return
-    except ValueError:
-        return  # it is said by the segmentation that follows
+    if _are_here(page, values):
+        return
+    s = q.read(values).settings
     try:
         for part in page.runner.models.fetch(s.clip, s.vfm):
             yield {q.message: message(""), q.download: gr.update(value=download_html(part), visible=True)}
