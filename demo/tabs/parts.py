@@ -263,16 +263,17 @@ class CompareParts:
 
 @dataclass(frozen=True)
 class HeldParts:
-    """What a visit holds: on the server only `visit`, which may be gone at any time; the rest in the browser.
+    """What a visit holds: on the server `visit`, which may be gone at any time; almost all else in the browser.
 
-    shown: which result is on the page, the digest of its picture, and what was asked. view: which tab, and which
-    section of Look inside, is open; section: the one that was open last. linked: what the page's link says of how its
-    result is looked at. hidden, point, seeds: classes that are not
-    drawn, the point last clicked, and the patches that are looked at. kept: the settings of
-    a page that is loaded again.
+    missing: on the server, too; it changes when weights have to be fetched. shown: which result is on the page, the
+    digest of its picture, and what was asked. view: which tab, and which section of Look inside, is open; section: the
+    one that was open last. linked: what the page's link says of how its result is looked at. hidden, point, seeds:
+    classes that are not drawn, the point last clicked, and the patches that are looked at. kept: the settings of a page
+    that is loaded again.
     """
 
     visit: gr.State
+    missing: gr.State
     shown: Held
     view: Held
     section: Held
@@ -286,6 +287,7 @@ class HeldParts:
     def make(cls) -> HeldParts:
         return cls(
             gr.State(time_to_live=limits.KEPT_SECONDS),
+            gr.State(),
             shown=held("shown"),
             view=held("view", "segment"),
             section=held("section", "inside/attention"),

@@ -6,6 +6,7 @@ Each is a chain: fill the question, fetch the weights that are missing, segment.
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -40,12 +41,23 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     # Not one at a time with the models: everybody goes on while weights come.
     fetching |= {"concurrency_limit": 4, **LATEST}
 
-    def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+    def segmented(values: Values, progress: Any) -> Values:
         changed = _answer(page, segment.segment, values, progress)
         if page.held.shown in changed:  # its weights may have come just now
             s = changed[page.held.visit].asked.settings
             changed[q.about] = menus.about(s.clip, s.vfm)
-        return changed or gr.skip()
+        return changed
+
+    def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        """The button. What is most often not needed, to fetch weights, does not go before it: that would wait in the
+        queue as well."""
+        if not _are_here(page, values):
+            return {page.held.missing: time.monotonic_ns()}
+        hidden = gr.update(visible=False)
+        return {**segmented(values, progress), q.again: hidden, q.back: hidden}
+
+    def on_fetched(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+        return segmented(values, progress) or gr.skip()
 
     def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         """As the button; but what was said of the link or the file stays, unless there is worse to say.
@@ -54,7 +66,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         """
         if _is_unknown_example(page, values):
             return filling.own_note(page, True)
-        changed = on_segment(values, progress)
+        changed = segmented(values, progress)
         if q.message in changed and not changed[q.message]["visible"]:
             del changed[q.message]
         return changed or gr.skip()
@@ -80,20 +92,13 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         """As `on_change`; what would take long waits for the button, beside which that is said."""
         return gr.skip() if slow.waits(slow.estimate(page, values)) else on_change(values, progress)
 
-    def on_ready(values: Values) -> Any:
-        """Where no weights are missing, which is the rule, this takes a third of what it takes to wait in a queue."""
-        if not _are_here(page, values):
-            raise filling.stop()
-        return {q.again: gr.update(visible=False), q.back: gr.update(visible=False)}
-
     def on_fetch(values: Values) -> Iterator[Any]:
         yield from _fetch(page, values)
 
     asked = [q.button.click, q.again.click, q.words.submit]
-    looking = {"inputs": q.inputs, "outputs": [q.again, q.back], "queue": False, **LATEST, **QUICK}
-    ready = gr.on(asked, on_ready, **looking)
-    fetched = [ready.failure(on_fetch, **fetching)]
-    done = [ready.success(on_segment, **busy), fetched[0].success(on_segment, **busy)]
+    asking = busy | {"outputs": [*_outputs(page), page.held.missing, q.again, q.back]}
+    fetched = [page.held.missing.change(on_fetch, **fetching)]
+    done = [gr.on(asked, on_segment, **asking), fetched[0].success(on_fetched, **busy)]
     ends = [done[0].then, fetched[0].failure, done[1].then]
     for moment in (*asked, *ends):  # on a phone the result is below what asks for it
         moment(None, None, None, js=script("reveal"), **EVERY, **PRIVATE)
