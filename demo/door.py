@@ -33,7 +33,13 @@ UNKNOWN_SECONDS = 5  # that an event takes which nobody has waited for yet
 
 
 class Door(Blocks):
-    """gradio's page, of whose events each answers, or says in a sentence why not."""
+    """gradio's page, of whose events each answers, or says in a sentence why not.
+
+    of_programs: in which a program's session keeps what a page keeps in another; it leaves first, as a script can name
+    any number of sessions.
+    """
+
+    of_programs: gr.State | None = None
 
     async def process_api(self, block_fn: Any, inputs: Any, *given: Any, **named: Any) -> Any:
         """As gradio's own. Every way into an event ends here: the queue, a direct call, the program interface."""
@@ -61,8 +67,8 @@ class Door(Blocks):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Lets go of what is kept for those who were away longest, where all together keep more than they may, or than
-        the models leave."""
+        """Lets go of what is kept for programs, and then for those who were away longest, where all together keep more
+        than they may, or than the models leave."""
         models = getattr(self, "models", None)
         loaded = sum(map(bytes_of, models.loaded())) if models else 0
         most = min(limits.ALL_KEPT_BYTES, limits.MEMORY_BYTES - limits.PROCESS_BYTES - loaded)
@@ -72,6 +78,7 @@ class Door(Blocks):
             for key, value in list(state.state_data.items())
             if isinstance(value, Visit)
         ]
+        held.sort(key=lambda one: not self._is_of_program(one[1]))
         total = sum(size for _, _, size in held)
         for states, key, size in held[:-1]:
             if total <= most:
@@ -91,7 +98,8 @@ class Door(Blocks):
 
     def _used(self, session: str) -> None:
         """In the place of gradio's own, which lets go of whoever was away longest where there are too many visitors:
-        here those without a result or a request under way leave first, as anybody can make any number of such."""
+        here those without a request under way leave first, of these those without a result, and then programs', as
+        anybody can make any number of such."""
         held = self._sessions
         with held.lock:
             if session in held.session_data:
@@ -100,12 +108,18 @@ class Door(Blocks):
                 return
             going = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
             names = list(held.session_data)
-            leaves = next((name for name in names[:-1] if name not in going and not self._has_visit(name)), names[0])
+            leaves = min((name for name in names[:-1] if name not in going), key=self._worth, default=names[0])
             del held.session_data[leaves]
             held.time_last_used.pop(leaves, None)
 
-    def _has_visit(self, session: str) -> bool:
-        return any(isinstance(value, Visit) for value in list(self._sessions.session_data[session].state_data.values()))
+    def _worth(self, session: str) -> int:
+        """0 for a session without a result, 1 for one of a program's, 2 for one of a person's."""
+        held = list(self._sessions.session_data[session].state_data.items())
+        kept = [key for key, value in held if isinstance(value, Visit)]
+        return 2 if not all(map(self._is_of_program, kept)) else 1 if kept else 0
+
+    def _is_of_program(self, state: int) -> bool:
+        return self.of_programs is not None and state == self.of_programs._id
 
     def queue(self, *given: Any, **named: Any) -> Door:
         """As gradio's own, which calls it as the page is made, with places for everybody, and no way past it."""

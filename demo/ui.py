@@ -11,7 +11,6 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import limits, presets
 from demo.answers import api, api_attention, api_words
-from demo.answers.callers import Callers
 from demo.answers.segment import segment as answer
 from demo.door import Door
 from demo.examples import FOLDER, first_for, read_examples
@@ -100,8 +99,8 @@ def build_demo(models: Provider, clip: str, vfm: str, examples: Path | None = No
         run.wire(page, demo)
         segment.wire(page)
         view.wire(page, {"segment": segment_tab, "inside": inside_tab, "compare": compare_tab})
-        callers = Callers(demo)
         for endpoint in (api, api_attention, api_words):
-            endpoint.build(page, callers)
+            endpoint.build(page)
+        demo.of_programs = page.held.programs
     demo.warm_up = partial(answer, page.runner, opens_with, None)
     return demo

@@ -96,7 +96,8 @@ class Page:
         fn = next(fn for fn in self.demo.fns.values() if fn.api_name == api_name)
         names = list(inspect.signature(fn.fn).parameters)
         sent = [given.get(name, self.props[block._id].get("value")) for name, block in zip(names, fn.inputs)]
-        return asyncio.run(self.demo.process_api(fn, sent, state=self.sessions["a program"]))["data"]
+        data = asyncio.run(self.demo.process_api(fn, sent, state=self.sessions["a program"]))["data"]
+        return [value for block, value in zip(fn.outputs, data) if self.kinds[block._id] != "state"]
 
     def open(self) -> None:
         """The page is loaded."""
@@ -229,9 +230,7 @@ class Page:
 
     def _follow(self, fn: Any, key: int | None, failed: bool = False) -> None:
         for after in self.demo.fns.values():
-            if after.trigger_after == fn._id and not (
-                (failed and after.trigger_only_on_success) or (not failed and after.trigger_only_on_failure)
-            ):
+            if after.trigger_after == fn._id and failed == bool(after.trigger_only_on_failure):
                 self._spawn(self._dispatch([after], key))
 
     def _script(self, script: str, sent: list[Any], data: dict[str, Any]) -> list[Any]:

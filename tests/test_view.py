@@ -64,7 +64,8 @@ def test_what_an_event_brings_along_is_never_asked_for_later(demo):
 
 def test_a_new_result_has_one_listener(demo):
     states = [key for key, block in demo.blocks.items() if isinstance(block, gr.State)]
-    assert len([fn for fn in demo.fns.values() for state in states if (state, "change") in fn.targets]) == 1
+    listeners = [fn.name for fn in demo.fns.values() for state in states if (state, "change") in fn.targets]
+    assert sorted(listeners) == ["on_fetch", "on_result"]
 
 
 def test_only_events_that_run_one_at_a_time_give_the_visit_back(demo):
@@ -170,6 +171,16 @@ def test_visits_that_hold_nothing_push_nobody_out(crowded):
     for number in range(5):
         crowded.sessions[f"nobody {number}"]
     assert crowded.visit is visit and len(crowded.sessions.session_data) == 2
+
+
+def test_what_programs_keep_pushes_nobody_out(crowded, monkeypatch):
+    visit, programs = crowded.visit, crowded.demo.of_programs._id
+    for number in range(5):
+        crowded.sessions[f"script {number}"][programs] = visit
+    assert crowded.visit is visit and len(crowded.sessions.session_data) == 2
+    monkeypatch.setattr(limits, "ALL_KEPT_BYTES", visit.size * 3 // 2)
+    crowded.demo._make_room()
+    assert crowded.visit is visit and not crowded.sessions["script 4"].state_data
 
 
 def test_all_visitors_together_keep_what_they_may_and_the_last_one_stays(segmented, monkeypatch):

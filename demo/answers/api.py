@@ -15,7 +15,6 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits, presets
-from demo.answers.callers import Callers
 from demo.answers.errors import UserError
 from demo.answers.save_load import Chosen, save
 from demo.answers.segment import check
@@ -52,7 +51,7 @@ PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibi
 UPLOADED = ": a file that was uploaded here; a tool names it by the address that it has here, or sends a data: address"
 
 
-def build(page: Page, callers: Callers) -> None:
+def build(page: Page) -> None:
     q = page.question
     with gr.Column(visible=False):
         # By name and number, so that a caller may say what the page's menus do not list, and reads the table's own
@@ -95,6 +94,7 @@ def build(page: Page, callers: Callers) -> None:
         outlines: bool = Look.outlines,
         names: bool = Look.names,
         formats: str = "",
+        before: Visit | None = None,
         request: gr.Request | None = None,
     ) -> tuple[Any, ...]:
         """Divides a picture among words.
@@ -116,14 +116,26 @@ def build(page: Page, callers: Callers) -> None:
             settings = settings_of(clip, vfm, patch, side, **asked)
             chosen = formats_of(formats)
             look = Look(opacity, outlines, names)
-            found, visit = answer(page, Asked(settings, picture or ""), look, chosen, callers.before(request))
-        callers.keep(request, visit)
-        return found
+            found, visit = answer(page, Asked(settings, picture or ""), look, chosen, before)
+        return *found, to_keep(visit, request)
 
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [*looks, formats]
     given_back = [overlay, labels, summary, files]
-    trigger.click(documented(segment, asking), asking, given_back, api_name="segment", **PUBLIC)
+    wire(page, trigger, documented(segment, asking), asking, given_back)
+
+
+def wire(page: Page, trigger: gr.Button, function: Function, inputs: list[Any], outputs: list[Any]) -> None:
+    """The endpoint of the function's name, which is also given what was kept of the last call, and gives it back."""
+    kept = page.held.programs
+    trigger.click(function, [*inputs, kept], [*outputs, kept], api_name=function.__name__, **PUBLIC)
+
+
+def to_keep(visit: Visit, request: gr.Request | None) -> Any:
+    """What a program's session holds until its next call. gradio's tools of MCP, which say so in a header, share one
+    for all agents: by what is quick they would learn what somebody else asked for. Of calls without a session, as by
+    curl, the door keeps nothing."""
+    return gr.skip() if request is None or request.headers.get("x-gradio-user") == "mcp" else visit
 
 
 def documented(function: Function, inputs: Sequence[Any]) -> Function:
@@ -172,7 +184,7 @@ def input_of(name: str, value: Any) -> Any:
 
 
 def load_models(page: Page, s: pc.Settings) -> None:
-    """Calls have half of the places: none waits for weights, as the page does. Raises WeightsError."""
+    """Calls wait for places with all others: none waits there for weights, as the page does. Raises WeightsError."""
     if not page.runner.models.ready(s.clip, s.vfm):
         for spec in (pc.find_clip(s.clip), pc.find_vfm(s.vfm)):
             weights.find_here(spec, NOT_NOW if limits.DOWNLOADS else NOT_FOR_VISITORS)

@@ -10,8 +10,16 @@ import numpy as np
 
 import proxyclip_core as pc
 from demo import presets
-from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
-from demo.answers.callers import Callers
+from demo.answers.api import (
+    documented,
+    input_of,
+    load_models,
+    patch_input,
+    reasons,
+    settings_of,
+    to_keep,
+    wire,
+)
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -25,7 +33,7 @@ from proxyclip_core.settings import default
 NO_WORDS = {"words": "anything", "templates": "none"}  # settings have words, of which attention knows nothing
 
 
-def build(page: Page, callers: Callers) -> None:
+def build(page: Page) -> None:
     with gr.Column(visible=False):
         names = ("clip", "vfm", "beta", "gamma", "side", "windows")
         opened = presets.as_paper(page.default)  # as in /segment
@@ -52,8 +60,9 @@ def build(page: Page, callers: Callers) -> None:
         windows: str = default("windows"),
         stage: str = "softmax",
         source: str = "vfm",
+        before: Visit | None = None,
         request: gr.Request | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[np.ndarray, dict[str, Any], Any]:
         """Shows what one patch of a picture attends to: the row of the attention that belongs to it.
 
         Returns the row as colours over the picture, with the seed marked; and numbers: row, the attention itself on the
@@ -68,15 +77,15 @@ def build(page: Page, callers: Callers) -> None:
             check(asked)
             load_models(page, asked.settings)
             start = time.perf_counter()
-            visit = Visit.of(asked, callers.before(request))
+            visit = Visit.of(asked, before)
             found, visit, error = page.runner(_row, visit, (_number(x), _number(y)), stage, source)
             if error:
                 raise UserError(error)
-        callers.keep(request, visit)
-        return found[0], found[1] | {"seconds": round(time.perf_counter() - start, 3)}
+        numbers = found[1] | {"seconds": round(time.perf_counter() - start, 3)}
+        return found[0], numbers, to_keep(visit, request)
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
-    trigger.click(documented(attention, asking), asking, [drawn, numbers], api_name="attention", **PUBLIC)
+    wire(page, trigger, documented(attention, asking), asking, [drawn, numbers])
 
     gr.api(models, api_name="models")
 

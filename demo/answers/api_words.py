@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 import proxyclip_core as pc
 from demo import presets
 from demo.answers import find
-from demo.answers.api import PUBLIC, documented, input_of, load_models, patch_input, reasons, settings_of
-from demo.answers.callers import Callers
+from demo.answers.api import (
+    documented,
+    input_of,
+    load_models,
+    patch_input,
+    reasons,
+    settings_of,
+    to_keep,
+    wire,
+)
 from demo.components import Picture
 from demo.tabs.parts import Page
-from demo.visit import Asked
+from demo.visit import Asked, Visit
 from proxyclip_core.settings import default
 
 NUMBERS = ("beta", "gamma", "side", "windows")
 
 
-def build(page: Page, callers: Callers) -> None:
+def build(page: Page) -> None:
     with gr.Column(visible=False):
         opened = presets.as_paper(page.default)  # as in /segment
         given = {name: input_of(name, getattr(opened, name)) for name in ("clip", "vfm", *NUMBERS)}
@@ -36,8 +46,9 @@ def build(page: Page, callers: Callers) -> None:
         gamma: float = default("gamma"),
         side: str = pc.SETTINGS["side"].as_text(default("side")),
         windows: str = default("windows"),
+        before: Visit | None = None,
         request: gr.Request | None = None,
-    ) -> str:
+    ) -> tuple[str, Any]:
         """Finds the words of a vocabulary that are in a picture, as /segment takes them; "" for none.
 
         vocabulary: words as in /segment, or the name of one of the page's lists; none for what the CLIP was trained on,
@@ -46,10 +57,8 @@ def build(page: Page, callers: Callers) -> None:
         with reasons():
             settings = settings_of(clip, vfm, patch, side, words="", beta=beta, gamma=gamma, windows=windows)
             load_models(page, settings)
-            asked, before = Asked(settings, picture or ""), callers.before(request)
-            found, visit = find.found(page.runner, asked, vocabulary or "", before)
-        callers.keep(request, visit)
-        return found
+            found, visit = find.found(page.runner, Asked(settings, picture or ""), vocabulary or "", before)
+        return found, to_keep(visit, request)
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
-    trigger.click(documented(words, asking), asking, found, api_name="words", **PUBLIC)
+    wire(page, trigger, documented(words, asking), asking, [found])

@@ -114,18 +114,17 @@ def wire(page: Page) -> list[Any]:
         s = visit.asked.settings if visit else page.default
         return _with_models(page, s.clip, s.vfm)
 
-    at_once = {**EVERY, **QUICK, "queue": False}
     models = [q.clip, q.family, q.patch, q.about, q.message, q.again, q.back]
-    back = q.back.click(on_back, {page.held.visit}, models, **at_once)
-    fills = [back, parts.use_photo_models.click(on_photo, None, models, **at_once)]
-    fills += [q.preset.input(on_preset, q.preset, [q.words, q.message], **at_once)]
+    back = q.back.click(on_back, {page.held.visit}, models, **EVERY, **QUICK)
+    fills = [back, parts.use_photo_models.click(on_photo, None, models, **EVERY, **QUICK)]
+    fills += [q.preset.input(on_preset, q.preset, [q.words, q.message], **EVERY, **QUICK)]
     for given in (q.words_file, q.words_drop):
         fills.append(given.upload(on_words, given, [q.words, q.message], **EVERY, **QUICK))
     outputs = [q.background, q.threshold, q.message]
-    fills.append(parts.add_background.click(on_background, None, outputs, **at_once))
+    fills.append(parts.add_background.click(on_background, None, outputs, **EVERY, **QUICK))
     if q.gallery is not None:
         example: list[Any] = [q.picture, q.words, q.preset, *models, parts.own_note, parts.use_photo_models]
-        fills.append(q.gallery.select(on_example, {q.clip}, example, **at_once))
+        fills.append(q.gallery.select(on_example, {q.clip}, example, **EVERY, **QUICK))
     return [*fills, parts.load.upload(on_file, [parts.load, q.picture], _filled(page), **EVERY, **QUICK)]
 
 

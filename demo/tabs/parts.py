@@ -263,7 +263,8 @@ class CompareParts:
 
 @dataclass(frozen=True)
 class HeldParts:
-    """What a visit holds: on the server `visit`, which may be gone at any time; almost all else in the browser.
+    """What a visit holds: on the server `visit`, which may be gone at any time, or `programs`, which is the same for a
+    program that names a session, as gradio's clients do; almost all else in the browser.
 
     missing: on the server, too; it changes when weights have to be fetched. shown: which result is on the page, the
     digest of its picture, and what was asked. view: which tab, and which section of Look inside, is open; section: the
@@ -273,6 +274,7 @@ class HeldParts:
     """
 
     visit: gr.State
+    programs: gr.State
     missing: gr.State
     shown: Held
     view: Held
@@ -286,6 +288,7 @@ class HeldParts:
     @classmethod
     def make(cls) -> HeldParts:
         return cls(
+            gr.State(time_to_live=limits.KEPT_SECONDS),
             gr.State(time_to_live=limits.KEPT_SECONDS),
             gr.State(),
             shown=held("shown"),

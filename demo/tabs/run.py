@@ -1,6 +1,7 @@
 """What brings the result up to date: the button, the menus and sliders, and whatever fills the question in.
 
-Each is a chain: fill the question, fetch the weights that are missing, segment. What follows a result stands in `view`.
+Each is a chain: fill the question, segment; where weights are missing, fetch them and segment then. What follows a
+result stands in `view`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     # Not one at a time with the models: everybody goes on while weights come.
     fetching |= {"concurrency_limit": 4, **LATEST}
 
+    hidden = {part: gr.update(visible=False) for part in (q.again, q.back)}
+
     def segmented(values: Values, progress: Any) -> Values:
         changed = _answer(page, segment.segment, values, progress)
         if page.held.shown in changed:  # its weights may have come just now
@@ -48,32 +51,36 @@ def wire(page: Page, demo: gr.Blocks) -> None:
             changed[q.about] = menus.about(s.clip, s.vfm)
         return changed
 
-    def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Any:
-        """The button. What is most often not needed, to fetch weights, does not go before it: that would wait in the
-        queue as well."""
-        if not _are_here(page, values):
-            return {page.held.missing: time.monotonic_ns()}
-        hidden = gr.update(visible=False)
-        return {**segmented(values, progress), q.again: hidden, q.back: hidden}
+    def on_segment(values: Values, progress: gr.Progress = PROGRESS) -> Values:
+        """The button. To fetch weights, which are seldom missing, is no step before it: that would wait in the queue,
+        too."""
+        if _are_here(page, values):
+            return segmented(values, progress) | hidden
+        try:
+            stopping.check_wanted()
+        except stopping.Stopped as stopped:
+            return {q.message: note(str(stopped))}
+        return {page.held.missing: time.monotonic_ns()}
 
     def on_fetched(values: Values, progress: gr.Progress = PROGRESS) -> Any:
         return segmented(values, progress) or gr.skip()
 
-    def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Any:
+    def on_filled(values: Values, progress: gr.Progress = PROGRESS) -> Values:
         """As the button; but what was said of the link or the file stays, unless there is worse to say.
 
         An example that the models know nothing of is not run: it is said which do.
         """
         if _is_unknown_example(page, values):
-            return filling.own_note(page, True)
-        changed = segmented(values, progress)
+            return filling.own_note(page, True) | hidden
+        changed = on_segment(values, progress)
         if q.message in changed and not changed[q.message]["visible"]:
             del changed[q.message]
-        return changed or gr.skip()
+        return changed
 
     def on_loaded(values: Values) -> Any:
         """Saved settings have brought their result: it may not be quite the same as then."""
-        found = save_load.unlike(page.runner, page.visit(values), values[page.segment.load], page.default)
+        path = values[page.segment.load]
+        found = save_load.unlike(page.runner, page.visit(values), path, page.default) if path else ""
         return note(found) if found else gr.skip()
 
     def on_opened(values: Values, progress: gr.Progress = PROGRESS) -> Any:
@@ -96,17 +103,17 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         yield from _fetch(page, values)
 
     asked = [q.button.click, q.again.click, q.words.submit]
-    asking = busy | {"outputs": [*_outputs(page), page.held.missing, q.again, q.back]}
-    fetched = [page.held.missing.change(on_fetch, **fetching)]
-    done = [gr.on(asked, on_segment, **asking), fetched[0].success(on_fetched, **busy)]
-    ends = [done[0].then, fetched[0].failure, done[1].then]
+    asking = busy | {"outputs": [*_outputs(page), page.held.missing, *hidden]}
+    fetched = page.held.missing.change(on_fetch, **fetching)
+    done = [gr.on(asked, on_segment, **asking), fetched.success(on_fetched, **busy)]
+    ends = [done[0].then, done[0].failure, fetched.failure, done[1].then]
     for moment in (*asked, *ends):  # on a phone the result is below what asks for it
         moment(None, None, None, js=script("reveal"), **EVERY, **PRIVATE)
-    fetched += [filled.success(on_fetch, **fetching) for filled in filling.wire(page)]
-    done += [fetch.success(on_filled, **busy) for fetch in fetched[1:]]
+    done += [filled.success(on_filled, **asking) for filled in filling.wire(page)]
     loaded = {"inputs": {page.segment.load, page.held.visit}, "outputs": q.message, **QUICK, **ON_MODEL}
-    done[-1].success(on_loaded, **loaded)
-    done.append(filling.wire_opening(page, demo).then(on_opened, **busy))
+    for segmentation in (done[-1], done[1]):  # at once, or with weights that had to come
+        segmentation.success(on_loaded, **loaded)
+    done.append(filling.wire_opening(page, demo).then(on_opened, **asking))
 
     chosen = [menu.input for menu in (q.side, q.windows, q.templates, q.background)]
     chosen += [menu.input for menu in (q.fusion, q.facet, q.reach, q.scope, q.refine, q.sam)]
@@ -120,7 +127,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done.append(gr.on(sliders, on_change, **busy | ON_RESULT | {"show_progress": "hidden"}))
     for part in (finding, wording):
         done += part.wire(page, partial(_answer, page), busy)
-    _wire_belonging(page, [*(segmented.then for segmented in done), *(fetch.failure for fetch in fetched)])
+    _wire_belonging(page, [*(segmentation.then for segmentation in done), done[0].failure, fetched.failure])
     # Without a background there is nothing that the threshold could do.
     q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
 

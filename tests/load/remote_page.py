@@ -65,12 +65,12 @@ class RemotePage(Page):
 
     def call(self, api_name: str, session: str | None = None, **given: Any) -> list[Any]:
         """What a program is answered, without the page; [] where it is not. session: as gradio's clients name one."""
-        start, fn = time.monotonic(), SimpleNamespace(name=f"/{api_name}")
-        endpoint = f"gradio_api/call/{api_name}"
+        fn, endpoint = SimpleNamespace(name=f"/{api_name}"), f"gradio_api/call/{api_name}"
         if api_name not in self._arguments:
             said = self._kept.get("gradio_api/info").json()["named_endpoints"][fn.name]
             self._arguments[api_name] = said["parameters"]
         body = {"data": construct_args(self._arguments[api_name], (), given), "session_hash": session}
+        start = time.monotonic()
         try:
             event = self._read_answer(self._kept.post(endpoint, json=body))["event_id"]
             text = self._kept.get(f"{endpoint}/{event}").text
