@@ -18,7 +18,9 @@ from tests.strangers.stranger import Stranger
 @pytest.fixture(scope="module")
 def served(tiny_model):
     given = {"load_clip": lambda *_: tiny_model.clip, "load_vfm": lambda *_: tiny_model.vfm}
-    with door_around(Models("cpu", find=lambda spec: None, **given)) as found:
+    models = Models("cpu", find=lambda spec: None, **given)
+    models.get("OpenAI B/16", "DINO B/8")
+    with door_around(models) as found:
         yield found
 
 
@@ -31,7 +33,7 @@ def visitor(served, path) -> Stranger:
 
 
 def segmenting(visitor: Stranger) -> dict:
-    return visitor.after(visitor.event("segment", "click"))
+    return visitor.event("segment", "click")
 
 
 def test_new_words_do_not_wait_for_an_encoder(served, tiny_model, blocks_file, monkeypatch):

@@ -72,7 +72,7 @@ def begin(visitor: Stranger, endless: Endless) -> str:
 
 
 def segmenting(visitor: Stranger) -> dict:
-    return visitor.after(visitor.event("segment", "click"))
+    return visitor.event("segment", "click")
 
 
 def test_a_cancelled_request_is_computed_no_further(visitor, endless):

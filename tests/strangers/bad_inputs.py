@@ -20,8 +20,8 @@ QUICK = {"windows": "whole", "templates": "none"}  # of a request that is to be 
 
 
 def segmenting(visitor: Stranger) -> dict[str, Any]:
-    """What the button leads to once all weights are here."""
-    return visitor.after(visitor.event("segment", "click"))
+    """What the button asks for."""
+    return visitor.event("segment", "click")
 
 
 def shown(visitor: Stranger, elem_id: str) -> str:
