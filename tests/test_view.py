@@ -68,6 +68,13 @@ def test_a_new_result_has_one_listener(demo):
     assert sorted(listeners) == ["on_fetch", "on_result"]
 
 
+def test_a_phone_is_brought_to_the_result_before_that_is_asked_for(demo):
+    """gradio wakes the listeners to an event one after another, each when the one before it has been answered."""
+    button = next(key for key, block in demo.blocks.items() if block.elem_id == "segment")
+    first, second = (fn for fn in demo.fns.values() if (button, "click") in fn.targets)
+    assert "scrollIntoView" in first.js and second.name.startswith("on_segment")
+
+
 def test_only_events_that_run_one_at_a_time_give_the_visit_back(demo):
     states = {key for key, block in demo.blocks.items() if isinstance(block, gr.State)}
     writers = [fn for fn in demo.fns.values() if states & {block._id for block in fn.outputs}]

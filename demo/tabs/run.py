@@ -103,12 +103,14 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         yield from _fetch(page, values)
 
     asked = [q.button.click, q.again.click, q.words.submit]
+    reveal = {"fn": None, "js": script("reveal"), **EVERY, **PRIVATE}  # on a phone the result is below what asks for it
+    for moment in asked:  # before the result is asked for: gradio wakes one listener when the one before it is done
+        moment(**reveal)
     asking = busy | {"outputs": [*_outputs(page), page.held.missing, *hidden]}
     fetched = page.held.missing.change(on_fetch, **fetching)
     done = [gr.on(asked, on_segment, **asking), fetched.success(on_fetched, **busy)]
-    ends = [done[0].then, done[0].failure, fetched.failure, done[1].then]
-    for moment in (*asked, *ends):  # on a phone the result is below what asks for it
-        moment(None, None, None, js=script("reveal"), **EVERY, **PRIVATE)
+    for moment in (done[0].then, done[0].failure, fetched.failure, done[1].then):
+        moment(**reveal)
     done += [filled.success(on_filled, **asking) for filled in filling.wire(page)]
     loaded = {"inputs": {page.segment.load, page.held.visit}, "outputs": q.message, **QUICK, **ON_MODEL}
     for segmentation in (done[-1], done[1]):  # at once, or with weights that had to come
