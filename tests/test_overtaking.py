@@ -12,6 +12,7 @@ from demo import time_limit
 from demo.models import Models
 from proxyclip_core.interrupt import checkpoint
 from tests.serving import door_around
+from tests.strangers.bad_inputs import segmenting
 from tests.strangers.stranger import Stranger
 
 
@@ -30,10 +31,6 @@ def visitor(served, path) -> Stranger:
     for name, value in {"picture": picture, "words": "sky, hill", "windows": "whole", "templates": "none"}.items():
         found.set(name, value)
     return found
-
-
-def segmenting(visitor: Stranger) -> dict:
-    return visitor.event("segment", "click")
 
 
 def test_new_words_do_not_wait_for_an_encoder(served, tiny_model, blocks_file, monkeypatch):

@@ -15,6 +15,7 @@ from demo.ui import build_demo
 from proxyclip_core.interrupt import checkpoint
 from tests.page import Page, file
 from tests.serving import OneModel, door_around
+from tests.strangers.bad_inputs import segmenting
 from tests.strangers.stranger import Stranger
 
 PATIENCE = 60  # seconds, after which a computation that was not ended ends the test
@@ -69,10 +70,6 @@ def begin(visitor: Stranger, endless: Endless) -> str:
     event_id = visitor.join(segmenting(visitor)).json()["event_id"]
     assert endless.begun.wait(PATIENCE)
     return event_id
-
-
-def segmenting(visitor: Stranger) -> dict:
-    return visitor.event("segment", "click")
 
 
 def test_a_cancelled_request_is_computed_no_further(visitor, endless):

@@ -122,13 +122,14 @@ def build(page: Page) -> None:
     asking = [q.picture, q.words, given["clip"], given["vfm"], patch, *(given[name] for name in IN_ORDER)]
     asking += [*looks, formats]
     given_back = [overlay, labels, summary, files]
-    wire(page, trigger, documented(segment, asking), asking, given_back)
+    wire(page, trigger, segment, asking, given_back)
 
 
 def wire(page: Page, trigger: gr.Button, function: Function, inputs: list[Any], outputs: list[Any]) -> None:
     """The endpoint of the function's name, which is also given what was kept of the last call, and gives it back."""
     kept = page.held.programs
-    trigger.click(function, [*inputs, kept], [*outputs, kept], api_name=function.__name__, **PUBLIC)
+    asked = documented(function, inputs)
+    trigger.click(asked, [*inputs, kept], [*outputs, kept], api_name=function.__name__, **PUBLIC)
 
 
 def to_keep(visit: Visit, request: gr.Request | None) -> Any:

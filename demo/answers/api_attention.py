@@ -10,16 +10,7 @@ import numpy as np
 
 import proxyclip_core as pc
 from demo import presets
-from demo.answers.api import (
-    documented,
-    input_of,
-    load_models,
-    patch_input,
-    reasons,
-    settings_of,
-    to_keep,
-    wire,
-)
+from demo.answers.api import input_of, load_models, patch_input, reasons, settings_of, to_keep, wire
 from demo.answers.errors import UserError
 from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
 from demo.answers.segment import check
@@ -85,7 +76,7 @@ def build(page: Page) -> None:
         return found[0], numbers, to_keep(visit, request)
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
-    wire(page, trigger, documented(attention, asking), asking, [drawn, numbers])
+    wire(page, trigger, attention, asking, [drawn, numbers])
 
     gr.api(models, api_name="models")
 

@@ -9,16 +9,7 @@ import gradio as gr
 import proxyclip_core as pc
 from demo import presets
 from demo.answers import find
-from demo.answers.api import (
-    documented,
-    input_of,
-    load_models,
-    patch_input,
-    reasons,
-    settings_of,
-    to_keep,
-    wire,
-)
+from demo.answers.api import input_of, load_models, patch_input, reasons, settings_of, to_keep, wire
 from demo.components import Picture
 from demo.tabs.parts import Page
 from demo.visit import Asked, Visit
@@ -61,4 +52,4 @@ def build(page: Page) -> None:
         return found, to_keep(visit, request)
 
     asking = [picture, vocabulary, given["clip"], given["vfm"], patch, *(given[name] for name in NUMBERS)]
-    wire(page, trigger, documented(words, asking), asking, [found])
+    wire(page, trigger, words, asking, [found])

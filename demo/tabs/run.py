@@ -108,12 +108,12 @@ def wire(page: Page, demo: gr.Blocks) -> None:
         moment(**reveal)
     asking = busy | {"outputs": [*_outputs(page), page.held.missing, *hidden]}
     fetched = page.held.missing.change(on_fetch, **fetching)
-    done = [gr.on(asked, on_segment, **asking), fetched.success(on_fetched, **busy)]
-    for moment in (done[0].then, done[0].failure, fetched.failure, done[1].then):
+    pressed, followed = gr.on(asked, on_segment, **asking), fetched.success(on_fetched, **busy)
+    for moment in (pressed.then, pressed.failure, fetched.failure, followed.then):
         moment(**reveal)
-    done += [filled.success(on_filled, **asking) for filled in filling.wire(page)]
+    done = [pressed, followed, *(filled.success(on_filled, **asking) for filled in filling.wire(page))]
     loaded = {"inputs": {page.segment.load, page.held.visit}, "outputs": q.message, **QUICK, **ON_MODEL}
-    for segmentation in (done[-1], done[1]):  # at once, or with weights that had to come
+    for segmentation in (done[-1], followed):  # at once, or with weights that had to come
         segmentation.success(on_loaded, **loaded)
     done.append(filling.wire_opening(page, demo).then(on_opened, **asking))
 
@@ -129,7 +129,7 @@ def wire(page: Page, demo: gr.Blocks) -> None:
     done.append(gr.on(sliders, on_change, **busy | ON_RESULT | {"show_progress": "hidden"}))
     for part in (finding, wording):
         done += part.wire(page, partial(_answer, page), busy)
-    _wire_belonging(page, [*(segmentation.then for segmentation in done), done[0].failure, fetched.failure])
+    _wire_belonging(page, [*(segmentation.then for segmentation in done), pressed.failure, fetched.failure])
     # Without a background there is nothing that the threshold could do.
     q.background.input(_moves_threshold, q.background, q.threshold, queue=False, **EVERY, **QUICK)
 
