@@ -20,9 +20,8 @@ DISPENSABLE = (
     *("compact", "graph", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
-# Large for the time that it takes to make it again: kept of what is asked for or was just used alone. What is drawn is
-# kept all the same: a stopped question leaves the result before it on the page.
-SOON_MADE = ("dense",)
+# Large for the time that it takes to make them again: kept of what is asked for or was just used alone.
+SOON_MADE = ("dense", "overlay")
 
 
 class Kept:

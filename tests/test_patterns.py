@@ -31,6 +31,17 @@ def test_lines_read_on_their_colour_and_cover_no_more_than_half(pattern):
     assert colours.tolist() == [*COLOURS.tolist(), [0, 0, 0], [255, 255, 255]]
 
 
+@pytest.mark.parametrize(("classes", "bytes_each"), [(127, 1), (128, 2), (300, 2)])
+def test_labels_and_lines_take_as_few_bytes_as_they_need(classes, bytes_each):
+    labels = (np.arange(80 * 80, dtype=np.uint16) % classes).reshape(80, 80)
+    drawn = hatched(labels, np.zeros((classes, 3), np.uint8), np.ones(classes, np.uint8))[0].astype(int)
+    lines = (drawn - labels) // classes
+    assert {*np.unique(lines)} == {0, 1} and (drawn == labels + classes * lines).all()
+    result = Segmentation(labels, tuple(map(str, range(classes))), np.ones((80, 80), np.float32))
+    drawing = Drawing.prepare((80, 80), result)
+    assert drawing.patterns.any() and drawing.marks.itemsize == bytes_each and (drawing.labels == labels).all()
+
+
 def test_patterns_differ_in_every_square_of_sixteen_pixels():
     drawn = [hatched(LABELS * 0, COLOURS[:1], np.array([pattern]))[0][:16, :16] for pattern in range(PATTERNS)]
     assert all((one != other).mean() > 0.1 for place, one in enumerate(drawn) for other in drawn[:place])

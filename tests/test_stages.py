@@ -153,7 +153,7 @@ def test_a_picture_is_decoded_once_and_words_are_parsed_once(make, asked, monkey
     found = make(asked)
     for change in ({"beta": 1.5}, {"side": 224}, {"background": "first"}):
         found = make(changed(asked, **change), found)
-    assert len(reads) == len(parses) == 1
+    assert len(reads) == parses.count(asked.settings.words) == 1  # others' lists may be parsed for the first time here
 
 
 def test_what_a_stage_takes_is_without_the_stages_before_it(make, asked, monkeypatch):
@@ -206,8 +206,8 @@ def test_what_is_soon_made_again_is_kept_of_what_is_on_the_page_alone(make, aske
     first = make(changed(asked, beta=1.0))
     second = make(changed(asked, beta=2.0), first)
     kept, old, new = second.entries(), first._keys(), second._keys()
-    assert old["dense"] not in kept and {new["dense"], new["overlay"]} <= set(kept)
-    assert {old["result"], old["vfm"], old["overlay"]} <= set(kept)
+    assert not {old["dense"], old["overlay"]} & set(kept) and {new["dense"], new["overlay"]} <= set(kept)
+    assert {old["result"], old["vfm"]} <= set(kept)
     looking = Stages(second.models, visit(second.asked, second))
     looking.features()  # as Look inside does, which uses nothing else
     assert {new["dense"], new["overlay"]} <= set(looking.entries())

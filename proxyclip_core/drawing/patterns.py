@@ -37,7 +37,8 @@ def hatched(labels: np.ndarray, colours: np.ndarray, patterns: np.ndarray) -> tu
     places += rows[:, None] * side
     places += columns
     inks = np.array([list(bytes.fromhex(text_on(colour)[1:])) for colour in colours], np.uint8)
-    return labels + tiles.ravel()[places] * np.uint32(len(colours)), np.concatenate([colours, inks])
+    kind = np.min_scalar_type(2 * len(colours))
+    return labels.astype(kind) + tiles.ravel()[places] * kind.type(len(colours)), np.concatenate([colours, inks])
 
 
 @lru_cache(maxsize=8)
