@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import runpy
 from dataclasses import replace
 from typing import Any
 
@@ -200,6 +201,13 @@ def test_what_is_not_on_the_page_any_more_has_less_room_unless_an_encoder_gave_i
     kept = second.entries()
     assert first._keys()["dense"] not in kept and second._keys()["dense"] in kept
     assert {first._keys()[stage] for stage in ("clip", "vfm")} <= set(kept)
+
+
+def test_what_is_not_on_pages_any_more_leaves_room_for_what_is(monkeypatch):
+    monkeypatch.setenv("PROXYCLIP_PUBLIC", "on")
+    found = runpy.run_path(limits.__file__)
+    half = found["ALL_KEPT_BYTES"] // 2
+    assert 0.99 * half < found["SESSIONS"] * found["SPARE_BYTES"] <= half
 
 
 def test_what_is_soon_made_again_is_kept_of_what_is_on_the_page_alone(make, asked):
