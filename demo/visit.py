@@ -113,7 +113,7 @@ class Visit:
         """With all that is kept, for a result that is not there: no words have this one."""
         return replace(self, asked=Asked(replace(self.asked.settings, words=""), self.asked.picture))
 
-    def after(self, failed: Visit) -> Visit:
+    def with_values_of(self, failed: Visit) -> Visit:
         """This result, which stays on the page, with what was done for another that failed."""
         drawn = {key for key in map(self.key, ("overlay", "canvas")) if key in self.entries}
         return replace(self, entries=dict(failed.entries) | {key: self.entries[key] for key in drawn})

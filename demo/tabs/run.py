@@ -176,7 +176,7 @@ def _answer(page: Page, do: Callable[..., segment.Answer], values: Values, progr
         changed[page.question.message] = note(found.error) if is_wished else message(found.error)
         changed[page.question.estimate] = ""
     if found.visit is not None and found.error:  # what was done is kept, beside the result that stays
-        changed[held.visit] = before.after(found.visit) if before else found.visit.without_result()
+        changed[held.visit] = before.with_values_of(found.visit) if before else found.visit.without_result()
     elif found.visit is not None:
         changed |= {held.visit: found.visit, held.shown: _shown(found.visit)}
     if found.visit is not None and found.layers is not None:
