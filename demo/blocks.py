@@ -87,7 +87,7 @@ class Blocks(LoggedBlocks):
         """
         outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
         if len(values) != len(outputs) or len(outputs) < 2:
-            return await super().postprocess_data(block_fn, predictions, state)
+            return await self._made(block_fn, predictions, state)
         answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
         changed = []
         for place, (block, value) in enumerate(zip(outputs, values)):
@@ -99,10 +99,20 @@ class Blocks(LoggedBlocks):
             part = copy(block_fn)
             part.outputs = [outputs[place] for place in changed]
             given = [values[place] for place in changed]
-            made = await super().postprocess_data(part, given if len(given) > 1 else given[0], state)
+            made = await self._made(part, given if len(given) > 1 else given[0], state)
             for place, value in zip(changed, made):
                 answer[place] = value
         return answer
+
+    async def _made(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """gradio's own. A component that is updated is one made anew, with a number of its own, under which gradio would
+        keep it as well: one more with every update, as long as the visitor is remembered."""
+        try:
+            return await super().postprocess_data(block_fn, predictions, state)
+        finally:
+            for block in block_fn.outputs if state else ():
+                if held := state.blocks_config.blocks.get(block._id):
+                    held._id = block._id
 
 
 def _fetch_nothing(*given: Any, **named: Any) -> NoReturn:

@@ -104,6 +104,15 @@ def test_what_is_left_as_it_is_is_not_made_anew(page):
     assert [key for key in before if after[key] is not before[key]] == [page.parts[0]._id]
 
 
+def test_a_component_that_is_updated_is_kept_once(page):
+    kept, menu = page.state.blocks_config.blocks, page.parts[2]
+    before = set(kept)
+    for value in ("c", "d"):
+        for predictions in ((gr.skip(), gr.skip(), gr.update(choices=[value]), 1), ("", "", value, 1)):
+            asyncio.run(page.demo.postprocess_data(page.fn, predictions, page.state))
+    assert set(kept) == before and kept[menu._id].choices == [("d", "d")]
+
+
 def test_a_value_that_gradio_cannot_read_is_said(page):
     slider = SimpleNamespace(
         inputs=[gr.Slider(0, 1)], name="f", fn=lambda value: value, preprocess=True, inputs_as_dict=False
