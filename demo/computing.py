@@ -8,9 +8,10 @@ of gradio's threads, which ends when it has had nothing to do for 10 seconds: 85
 Two threads that are busy share the cores: what is in one core's way, such as Python, is then not in the other's, and 20
 visitors are answered 1.2 times as fast. Results may differ in the last bit of float32 by how many cores add up.
 
-What is short does not wait for what is long: it comes first among those that wait, and where a long call asks now and
-then, by `let_pass`, in between. Ticks of a slider have all cores. While the first thread is at what takes very long,
-the second begins nothing: that has the time that it was given, and memory is needed for one such at a time.
+What is short, such as a slider's tick, does not wait for what takes over twice as long: it comes first among those that
+wait, where a long call asks now and then, by `let_pass`, in between, and beside one it has all cores. While the first
+thread is at what takes very long, the second begins nothing: that has the time that it was given, and memory is needed
+for one such at a time.
 """
 
 from __future__ import annotations
@@ -36,9 +37,6 @@ from proxyclip_core.cpu import set_aside
 PATIENCE, LONG = 4.0, 2.0
 # What takes less than this by estimate is as short as this: its drawing takes as long, and at first no estimate has it.
 SHORT = 0.05
-# What takes less than this does not share the cores with what takes over twice as long: of 20 visitors' sliders the
-# slowest twentieth are answered in 0.4 s in place of 0.55, and as many requests a second.
-INSTANT = 0.25
 # The share of the time that a long call has for itself, however much is short. With 20 visitors at once a half has the
 # slowest twentieth of sliders wait 2.5 times as long, and new pictures no less.
 OWN = 0.1
@@ -200,13 +198,17 @@ class Computing(threading.Thread):
         self._share_cores()
 
     def _may_pass(self) -> list[Call]:
-        """What waits and takes less than half as long as what is going on here."""
-        return [one for one in _waiting if one.least < self.going[-1].seconds / 2]
+        """What waits and may run within what is going on here."""
+        return [one for one in _waiting if self._is_short(one)]
 
     def _is_to_rest(self) -> bool:
-        """Whether what is going on in the other thread is to have all cores."""
-        most = min(INSTANT, self.going[-1].seconds / 2)
-        return any(thread.is_busy and thread.going[-1].least < most for thread in _threads if thread is not self)
+        """Whether what is going on in the other thread is to have all cores: of 20 visitors' sliders the slowest
+        twentieth are answered in 0.4 s in place of 0.55, and as many requests a second."""
+        return any(thread.is_busy and self._is_short(thread.going[-1]) for thread in _threads if thread is not self)
+
+    def _is_short(self, one: Call) -> bool:
+        """Whether it takes less than half as long as what is going on here."""
+        return one.least < self.going[-1].seconds / 2
 
     def _ready(self) -> list[Call]:
         """What may begin here. While the first thread is at a long call, the quick ones pass that, there."""

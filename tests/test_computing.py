@@ -312,7 +312,7 @@ def test_beside_what_takes_very_long_or_is_on_a_gpu_nothing_begins(pool, seconds
 
 
 @pytest.mark.usefixtures("several_cores")
-def test_a_tick_has_all_cores_and_what_takes_longer_rests_beside_it(pool):
+def test_what_is_short_has_all_cores_and_what_takes_longer_rests_beside_it(pool):
     going, ticks, ran = threading.Event(), threading.Event(), list[str]()
 
     def longer():
