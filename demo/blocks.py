@@ -105,7 +105,7 @@ class Blocks(LoggedBlocks):
         return answer
 
     async def _made(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """gradio's own. A component that is updated is one made anew, with a number of its own, under which gradio would
+        """gradio's own. A component that is updated is made anew, with a number of its own, under which gradio would
         keep it as well: one more with every update, as long as the visitor is remembered."""
         try:
             return await super().postprocess_data(block_fn, predictions, state)
