@@ -31,10 +31,15 @@ UNREADABLE = "A value that was sent cannot be read. See Use via API for what eac
 
 class _OfVisitor(BlocksConfig):
     """A visitor's components. gradio would describe all of them for every visitor, and one again each time it is
-    updated, 2 ms each, for links to what a visitor's page shows; the page has links of its own."""
+    updated, 2 ms each, for links to what a visitor's page shows; the page has links of its own.
+
+    A component that is updated keeps its number. gradio makes it anew with another, under which its next use would keep
+    it once more, as long as the visitor is remembered.
+    """
 
     @staticmethod
     def config_for_block(_id: int, rendered_ids: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
+        block._id = _id  # here, as gradio asks for this as soon as it has made one
         return {}
 
 
@@ -87,7 +92,7 @@ class Blocks(LoggedBlocks):
         """
         outputs, values = block_fn.outputs, _listed(block_fn.outputs, predictions)
         if len(values) != len(outputs) or len(outputs) < 2:
-            return await self._made(block_fn, predictions, state)
+            return await super().postprocess_data(block_fn, predictions, state)
         answer: list[Any] = [None if block.stateful else dict(SKIPPED) for block in outputs]
         changed = []
         for place, (block, value) in enumerate(zip(outputs, values)):
@@ -99,20 +104,10 @@ class Blocks(LoggedBlocks):
             part = copy(block_fn)
             part.outputs = [outputs[place] for place in changed]
             given = [values[place] for place in changed]
-            made = await self._made(part, given if len(given) > 1 else given[0], state)
+            made = await super().postprocess_data(part, given if len(given) > 1 else given[0], state)
             for place, value in zip(changed, made):
                 answer[place] = value
         return answer
-
-    async def _made(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """gradio's own. A component that is updated is made anew, with a number of its own, under which gradio would
-        keep it as well: one more with every update, as long as the visitor is remembered."""
-        try:
-            return await super().postprocess_data(block_fn, predictions, state)
-        finally:
-            for block in block_fn.outputs if state else ():
-                if held := state.blocks_config.blocks.get(block._id):
-                    held._id = block._id
 
 
 def _fetch_nothing(*given: Any, **named: Any) -> NoReturn:

@@ -8,10 +8,10 @@ of gradio's threads, which ends when it has had nothing to do for 10 seconds: 85
 Two threads that are busy share the cores: what is in one core's way, such as Python, is then not in the other's, and 20
 visitors are answered 1.2 times as fast. Results may differ in the last bit of float32 by how many cores add up.
 
-What is short, such as a slider's tick, does not wait for what takes over twice as long: it comes first among those that
-wait, where a long call asks now and then, by `let_pass`, in between, and beside one it has all cores. While the first
-thread is at what takes very long, the second begins nothing: that has the time that it was given, and memory is needed
-for one such at a time.
+What is short, such as a slider's tick, hardly waits for what takes over twice as long. A long call asks now and then,
+by `let_pass`, whether something short waits, and runs that first; while something short runs in the other thread, the
+long call rests, so that the short one has all cores. While the first thread is at what takes very long, the second
+begins nothing: that has the time that it was given, and memory is needed for one such at a time.
 """
 
 from __future__ import annotations
@@ -202,8 +202,8 @@ class Computing(threading.Thread):
         return [one for one in _waiting if self._is_short(one)]
 
     def _is_to_rest(self) -> bool:
-        """Whether what is going on in the other thread is to have all cores: of 20 visitors' sliders the slowest
-        twentieth are answered in 0.4 s in place of 0.55, and as many requests a second."""
+        """Whether what is going on in the other thread is to have all cores. Without this the slowest twentieth of 20
+        visitors' sliders wait a third longer."""
         return any(thread.is_busy and self._is_short(thread.going[-1]) for thread in _threads if thread is not self)
 
     def _is_short(self, one: Call) -> bool:

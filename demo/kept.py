@@ -11,7 +11,7 @@ from typing import Any
 
 from demo import computing, limits, stopping, time_limit
 from demo.answers.errors import UserError
-from demo.visit import Asked, Entry, Key, Visit, file_digest, keys_of
+from demo.visit import ON_PAGE, Asked, Entry, Key, Visit, file_digest, keys_of
 from proxyclip_core.interrupt import interruptible
 
 # Of the values that one event used, those that are made again soonest leave first.
@@ -20,7 +20,7 @@ DISPENSABLE = (
     *("compact", "graph", "words"),
     *("regions", "sam", "vfm", "clip"),
 )
-# Large for the time that it takes to make them again: kept of what is asked for or was just used alone.
+# Large for the time that it takes to make them again: kept only of what is asked for, or where they were just used.
 SOON_MADE = ("dense", "overlay")
 
 
@@ -67,15 +67,14 @@ class Kept:
         """What is kept after this event, within limits.KEPT_BYTES; what is not on the page any more, and no encoder
         made of this picture, within limits.SPARE_BYTES."""
         rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
-        # What is on the page leaves last, and its features: no slider should ever run an encoder.
         shown = keys_of(self.digest, self.settings)
-        own = {shown[stage] for stage in ("clip", "vfm", "overlay", "canvas")}
+        own, on_page = {shown[stage] for stage in ON_PAGE}, {*shown.values()}
         order = [key for key in self._entries if key not in self._used and key not in own]
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]
-        order = [key for key in order if key[0] not in SOON_MADE or key in self._used or key in shown.values()]
+        order = [key for key in order if key[0] not in SOON_MADE or key in self._used or key in on_page]
         kept = {key: self._entries[key] for key in order}
-        spare = [key for key in order if key not in self._used and key not in own and not self._is_encoded(key)]
+        spare = [key for key in order if key not in self._used and key not in on_page and not self._is_encoded(key)]
         for keys, most in ((spare, limits.SPARE_BYTES), (order, limits.KEPT_BYTES)):
             total = sum(kept[key].size for key in keys if key in kept)
             for key in keys:

@@ -105,8 +105,8 @@ PROCESS_BYTES = 1_000_000_000  # of Python, its libraries, and what requests com
 SESSIONS = _limit("SESSIONS", 64)
 KEPT_BYTES = _limit("KEPT_BYTES", 640_000_000)
 ALL_KEPT_BYTES = _limit("ALL_KEPT_BYTES", min(8_000_000_000, MEMORY_BYTES // 4))
-# Of KEPT_BYTES, what is not on the visitor's page any more. All visitors' together is at most half of ALL_KEPT_BYTES,
-# or it would push pages out.
+# Of KEPT_BYTES, for what is not on the visitor's page any more, except what encoders made of its picture. Where
+# strangers come it is their share of half of ALL_KEPT_BYTES, which leaves room for what is on their pages.
 SPARE_BYTES = _limit("SPARE_BYTES", ALL_KEPT_BYTES // (2 * SESSIONS) if PUBLIC else KEPT_BYTES)
 DRAWN_BYTES = 40_000_000  # what a result takes as it is drawn, at most
 WIDE_BYTES = _limit("WIDE_BYTES", 300_000_000)  # of one encoder's float32 features; larger ones are kept in 16 bits

@@ -20,6 +20,8 @@ from proxyclip_core.picture_file import FORMATS
 from proxyclip_core.refine import BY_COLOURS, BY_SAM
 
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
+# Stages of the result on the page that leave last: no slider should ever run an encoder.
+ON_PAGE = ("clip", "vfm", "overlay", "canvas")
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ class Visit:
 
     def with_values_of(self, failed: Visit) -> Visit:
         """This result, which stays on the page, with what was done for another that failed."""
-        drawn = {key for key in map(self.key, ("overlay", "canvas")) if key in self.entries}
-        return replace(self, entries=dict(failed.entries) | {key: self.entries[key] for key in drawn})
+        own = {key: self.entries[key] for key in map(self.key, ON_PAGE) if key in self.entries}
+        return replace(self, entries=dict(failed.entries) | own)
 
     def key(self, stage: str) -> Key:
         return keys_of(self.picture, self.asked.settings)[stage]

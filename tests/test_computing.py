@@ -332,7 +332,7 @@ def test_what_is_short_has_all_cores_and_what_takes_longer_rests_beside_it(pool)
 
     found = start(pool, 1, longer, beside=True)
     assert going.wait(60)
-    start(pool, 0.1, tick, beside=True).result()
+    start(pool, 0.45, tick, beside=True).result()
     assert found.result() == ["another tick", "tick"]
 
 

@@ -88,7 +88,7 @@ def test_every_seed_has_its_own_map_from_every_source(stages):
 
 def test_maps_are_drawn_also_once_the_picture_had_to_make_room_and_its_file_is_gone(models, asked, monkeypatch):
     segmented = Runner(models)(segment._prepare, Visit.of(asked))[1]
-    monkeypatch.setattr(limits, "SPARE_BYTES", 0)
+    monkeypatch.setattr(limits, "KEPT_BYTES", segmented.size - 1)
     entries = Stages(models, segmented).entries()
     assert "picture" not in {stage for stage, _ in entries}
     monkeypatch.setattr(pc, "read_picture", lambda path: pytest.fail("the file was read again"))

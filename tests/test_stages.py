@@ -199,8 +199,11 @@ def test_what_is_not_on_the_page_any_more_has_less_room_unless_an_encoder_gave_i
     second.result()
     monkeypatch.setattr(limits, "SPARE_BYTES", 0)
     kept = second.entries()
-    assert first._keys()["dense"] not in kept and second._keys()["dense"] in kept
+    assert first._keys()["result"] not in kept and second._keys()["result"] in kept
     assert {first._keys()[stage] for stage in ("clip", "vfm")} <= set(kept)
+    looking = Stages(second.models, visit(second.asked, second))
+    looking.features()  # what is on the page stays, though this uses nothing else of it
+    assert {second._keys()[stage] for stage in ("picture", "logits", "result")} <= set(looking.entries())
 
 
 def test_what_is_not_on_pages_any_more_leaves_room_for_what_is(monkeypatch):

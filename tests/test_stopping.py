@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 from gradio.queueing import Event
+from PIL import Image
 
-from demo import stopping
+from demo import limits, stopping
 from demo.stopping import STOPPED
 from demo.ui import build_demo
+from demo.visit import ON_PAGE
 from proxyclip_core.interrupt import checkpoint
 from tests.page import Page, file
 from tests.serving import OneModel, door_around
@@ -140,6 +142,17 @@ def test_a_stop_leaves_the_result_that_was_there(page, late):
         page.do("words", "submit", words)
         assert page.said() == STOPPED and page["legend"] == legend
         assert page.visit.name == visit.name and page.visit.held("overlay") is visit.held("overlay")
+
+
+def test_a_stop_leaves_what_a_result_of_another_picture_was_made_of(page, late, tmp_path, monkeypatch):
+    page.do("segment", "click")
+    visit, late.stop = page.visit, True
+    monkeypatch.setattr(limits, "SPARE_BYTES", 0)
+    Image.new("RGB", (240, 160), "navy").save(tmp_path / "other.png")
+    page.set("picture", file(tmp_path / "other.png"))
+    page.do("segment", "click")
+    assert page.said() == STOPPED and page.visit.name == visit.name
+    assert all(page.visit.held(stage) is visit.held(stage) is not None for stage in ON_PAGE)
 
 
 def test_what_another_visitor_stops_goes_on_here(served):

@@ -66,8 +66,8 @@ class Drawing:
         beside: the drawing of another result of the same words; what is in both has the same colour and pattern.
         """
         size_hw = shape_hw[0], shape_hw[1]
-        # In as few bytes as they need: visitors keep them.
-        labels = labels_at(result.labels.astype(np.min_scalar_type(len(result.names))), size_hw)
+        # In as few bytes as they need: a page keeps them.
+        labels = labels_at(result.labels, size_hw).astype(np.min_scalar_type(len(result.names)))
         colours, patterns = shades_of(result, beside.found() if beside else None)
         marks, tints = hatched(labels, colours, patterns)
         return cls(
