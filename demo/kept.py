@@ -11,7 +11,7 @@ from typing import Any
 
 from demo import computing, limits, stopping, time_limit
 from demo.answers.errors import UserError
-from demo.visit import ON_PAGE, Asked, Entry, Key, Visit, file_digest, keys_of
+from demo.visit import LEAVE_LAST, Asked, Entry, Key, Visit, file_digest, keys_of
 from proxyclip_core.interrupt import interruptible
 
 # Of the values that one event used, those that are made again soonest leave first.
@@ -68,7 +68,7 @@ class Kept:
         made of this picture, within limits.SPARE_BYTES."""
         rank = {stage: place for place, stage in enumerate(DISPENSABLE)}
         shown = keys_of(self.digest, self.settings)
-        own, on_page = {shown[stage] for stage in ON_PAGE}, {*shown.values()}
+        own, on_page = {shown[stage] for stage in LEAVE_LAST}, {*shown.values()}
         order = [key for key in self._entries if key not in self._used and key not in own]
         order += sorted((key for key in self._used if key not in own), key=lambda key: rank[key[0]])
         order += [key for key in self._entries if key in own]

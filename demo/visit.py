@@ -20,8 +20,8 @@ from proxyclip_core.picture_file import FORMATS
 from proxyclip_core.refine import BY_COLOURS, BY_SAM
 
 Key = tuple[str, tuple[Any, ...]]  # (stage, all that its value depends on)
-# Stages of the result on the page that leave last: no slider should ever run an encoder.
-ON_PAGE = ("clip", "vfm", "overlay", "canvas")
+# Of the stages of the result on the page these leave last: no slider should ever run an encoder.
+LEAVE_LAST = ("clip", "vfm", "overlay", "canvas")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Visit:
 
     def with_values_of(self, failed: Visit) -> Visit:
         """This result, which stays on the page, with what was done for another that failed."""
-        own = {key: self.entries[key] for key in map(self.key, ON_PAGE) if key in self.entries}
+        own = {key: self.entries[key] for key in map(self.key, LEAVE_LAST) if key in self.entries}
         return replace(self, entries=dict(failed.entries) | own)
 
     def key(self, stage: str) -> Key:

@@ -13,7 +13,7 @@ from PIL import Image
 from demo import limits, stopping
 from demo.stopping import STOPPED
 from demo.ui import build_demo
-from demo.visit import ON_PAGE
+from demo.visit import LEAVE_LAST
 from proxyclip_core.interrupt import checkpoint
 from tests.page import Page, file
 from tests.serving import OneModel, door_around
@@ -152,7 +152,7 @@ def test_a_stop_leaves_what_a_result_of_another_picture_was_made_of(page, late, 
     page.set("picture", file(tmp_path / "other.png"))
     page.do("segment", "click")
     assert page.said() == STOPPED and page.visit.name == visit.name
-    assert all(page.visit.held(stage) is visit.held(stage) is not None for stage in ON_PAGE)
+    assert all(page.visit.held(stage) is visit.held(stage) is not None for stage in LEAVE_LAST)
 
 
 def test_what_another_visitor_stops_goes_on_here(served):
