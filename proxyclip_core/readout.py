@@ -87,21 +87,22 @@ class MapReader:
 
     def blocks(self, queries: Sequence[int] | None = None) -> Iterator[tuple[slice, slice, torch.Tensor]]:
         values = self.values if queries is None else self.values[list(queries)]
-        if tuple(values.shape[1:]) != self.size_hw:
-            yield from _in_bands(values, *self._matrices())
-            return
+        is_coarse = tuple(values.shape[1:]) != self.size_hw
+        above, below, share = _between(values.shape[1], self.size_hw[0], self.device)
         for chunk in _chunks(len(values)):
+            widened = F.interpolate(values[chunk], size=self.size_hw[1], mode="linear") if is_coarse else values[chunk]
             for rows in _bands(self.size_hw, chunk.stop - chunk.start):
-                yield rows, chunk, values[chunk, rows].clone()
+                if is_coarse:
+                    yield rows, chunk, torch.lerp(widened[:, above[rows]], widened[:, below[rows]], share[rows])
+                else:
+                    yield rows, chunk, widened[:, rows].clone()
 
     def at(self, point_xy: tuple[float, float]) -> torch.Tensor:
-        rows, columns = self._matrices()
-        row, column = rows[int(point_xy[1])], columns[int(point_xy[0])]
+        row, column = (
+            axis_matrix(side, full)[int(place)]
+            for side, full, place in zip(self.values.shape[1:], self.size_hw, point_xy[::-1])
+        )
         return torch.einsum("a,qab,b->q", row, self.values.cpu(), column)
-
-    def _matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, columns = (axis_matrix(side, full) for side, full in zip(self.values.shape[1:], self.size_hw))
-        return rows, columns
 
 
 class JoinedReader:
@@ -160,6 +161,14 @@ def nearest(maps: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
         ((torch.arange(full, device=maps.device) + 0.5) * side / full).long() for side, full in zip(maps.shape, size_hw)
     )
     return maps[rows][:, columns]
+
+
+def _between(side: int, full: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Between which two of `side` rows each of `full` rows lies by torch's bilinear rule, and how far from the first:
+    (full,), (full,) and (full, 1) in 0..1."""
+    places = ((torch.arange(full, dtype=torch.float32, device=device) + 0.5) * (side / full) - 0.5).clamp(min=0)
+    above = places.long()
+    return above, (above + 1).clamp(max=side - 1), (places - above)[:, None]
 
 
 def _highest(values: torch.Tensor) -> float:

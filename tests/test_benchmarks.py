@@ -12,7 +12,8 @@ from tests.benchmarks import beside, child, growth, meters, report, rows, runner
 from tests.benchmarks.jobs import Job, Result
 from tests.benchmarks.runner import MeasurementError, Runner, alternate
 
-SLOW = ("page", "ray", "import", "classes", "pixels-many", "pixels-large")  # rows that are slow with tiny networks, too
+# Rows that are slow with tiny networks, too; of those that ask a page, two others are run.
+SLOW = ("page", "ray", "import", "classes", "pixels-many", "pixels-large", "picture-shown", "words-shown")
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_every_row_of_the_benchmark(tiny_runner, monkeypatch):
     assert lines["evaluate"].seconds > 0 and "pictures/s" in lines["evaluate"].note
     assert all(lines[name].seconds > 0 for name in ("quick", "quick-again", "pixels", "patches", "patches-again"))
     assert "above 'none'" in lines["patches"].note
+    assert all(lines[f"{what}-shown"].seconds > 0 for what in ("both", "beta"))
     for name in ("text", "exact-float32", "whole", "words", "settings", "click", "classes"):
         assert lines[name].seconds > 0, lines[name].note
         assert lines[name].times_floor > 0

@@ -28,18 +28,16 @@ def components(labels: np.ndarray) -> np.ndarray:
     starts = np.ones(labels.shape, dtype=bool)
     starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
     runs = np.cumsum(starts).reshape(height, width) - 1  # every stretch of one label in a row has its number
-    parent = np.arange(runs[-1, -1] + 1)
-
-    def root(run: int) -> int:
-        while parent[run] != run:
-            parent[run] = run = parent[parent[run]]
-        return run
-
-    touching = labels[1:] == labels[:-1]
-    pairs = np.unique(runs[:-1][touching] * len(parent) + runs[1:][touching])
-    for one, other in zip(*np.divmod(pairs, len(parent))):
-        parent[root(other)] = root(one)
-    return np.array([root(run) for run in range(len(parent))])[runs]
+    touching = (labels[1:] == labels[:-1]) & (starts[1:] | starts[:-1])  # where two runs meet for the first time
+    one, other = runs[:-1][touching], runs[1:][touching]
+    lowest = np.arange(runs[-1, -1] + 1)  # number of a run that each is known to be connected with
+    while (lowest[one] != lowest[other]).any():
+        low = np.minimum(lowest[one], lowest[other])
+        for run in (one, other):
+            np.minimum.at(lowest, lowest[run], low)
+        while (lowest[lowest] != lowest).any():
+            lowest = lowest[lowest]
+    return lowest[runs]
 
 
 def depths(regions: np.ndarray) -> np.ndarray:

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.jobs import Job
-from tests.benchmarks.rows import ADE, FOLDER, LARGE_HW, MANY, REFINED_AGAIN, REFINEMENTS, refinement_job
+from tests.benchmarks.rows import (
+    ADE,
+    FOLDER,
+    LARGE_HW,
+    MANY,
+    ON_PAGE,
+    REFINED_AGAIN,
+    REFINEMENTS,
+    SHOWN,
+    refinement_job,
+)
 from tests.benchmarks.runner import ROOT, alternate, run_in_child, time_import, time_page
 
 SLOWER = 1.1  # from this ratio on
@@ -26,6 +36,7 @@ OURS: dict[str, dict[str, Any]] = {
     "folder": {"task": "our_folder", **FOLDER},
     **{name: {"task": "our_refinement", **refinement_job(name)} for name in REFINEMENTS},
     **{f"{name}-again": {"task": "our_refinement_again", **refinement_job(name)} for name in REFINED_AGAIN},
+    **{f"{what}-shown": {"task": f"our_{what}_shown", **ON_PAGE} for what in SHOWN},
 }
 
 

@@ -32,6 +32,8 @@ REFINEMENTS: dict[str, tuple[str, tuple[int, int], int, float]] = {
 REFINED_AGAIN = ("quick", "patches")  # those that also have a row with their graph at hand
 MORE_BYTES = 300e6  # above "none"
 AGAIN = ", other words for the picture"
+SHOWN = {"picture": "a new picture", "words": "new words", "both": "both", "beta": "beta"}
+ON_PAGE: dict[str, Any] = {"size_hw": (512, 683), "refine": "quick"}
 
 
 @dataclass
@@ -176,6 +178,15 @@ def first_masks(run: Runner) -> Line:
     return line
 
 
+def shown(run: Runner, what: str) -> Line:
+    """What a person at the page waits for."""
+    result = run(f"our_{what}_shown", **ON_PAGE)
+    line = Line(f"from a click to the refined masks: {SHOWN[what]}", result.seconds, note=result.precision)
+    if run.common.device != "cpu" and what == "picture":
+        line.goals.append(("<= 0.15 s", result.seconds <= 0.15))
+    return line
+
+
 def memory(run: Runner) -> Line:
     ours, plain = run("our_session", repeats=0), run("plain_session", repeats=0, precision="float32")
     share = ours.peak_bytes / plain.peak_bytes
@@ -297,6 +308,7 @@ def rows_for(device: str, precision: str) -> dict[str, Row]:
         **{name: partial(refinement, name=name) for name in REFINEMENTS},
         **{f"{name}-again": partial(refinement, name=name, task="our_refinement_again") for name in REFINED_AGAIN},
         **({"first": first_masks} if device != "cpu" else {}),
+        **{f"{what}-shown": partial(shown, what=what) for what in SHOWN},
         "memory": memory,
         "classes": many_classes,
         "evaluate": evaluation,
