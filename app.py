@@ -59,6 +59,7 @@ def start_log() -> None:
     lines = logging.StreamHandler()
     lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger("demo").addHandler(lines)
+    logging.getLogger("demo").propagate = False  # a library that logs for all would write each line once more
     logging.getLogger("demo.request_log").setLevel(logging.INFO)
 
 
@@ -177,6 +178,10 @@ def main() -> None:
         keep_freed_memory()
     elif models.device.type == "cuda":
         few_threads()
+    if arguments.mcp:
+        from demo.agents import serve_agents
+
+        serve_agents()
     demo = build_demo(models, clip, vfm, examples=FOLDER)
     address: dict[str, Any] = {
         "server_name": arguments.host,

@@ -27,6 +27,11 @@ META = {"_type": "gradio.FileData"}  # of each file that a page or a client send
 SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
 HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
+NO_FILE = (
+    "What was sent as a picture is no file that was uploaded. Send it by a POST to /gradio_api/upload, and name it "
+    'here as {"path": what that answered, "meta": {"_type": "gradio.FileData"}}; in gradio\'s Python client '
+    'handle_file("picture.png") does all that.'
+)
 
 
 class _OfVisitor(BlocksConfig):
@@ -175,6 +180,8 @@ def _read(state: Any, block: Any, value: Any) -> Any:
     if block.stateful:
         return value
     if block.data_model is not None and value is not None:
+        if isinstance(block, gr.Image) and not _is_file(value):
+            raise gr.Error(NO_FILE, print_exception=False)
         value = block.data_model.model_validate(value, context={"validate_meta": True})
     return state[block._id].preprocess(value)
 

@@ -358,13 +358,28 @@ def background_presets() -> dict[str, tuple[str, ...]]:
 def vocabulary_presets() -> dict[str, str]:
     """Title -> words of the eight benchmarks, one class a line, ready for `parse_vocabulary`."""
     presets = {}
-    for path in sorted(PRESET_FOLDER.glob("*.txt")):
-        if not path.name.startswith("background_"):
-            title = re.search(r"^#\s*title:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-            presets[title.group(1).strip() if title else path.stem] = "\n".join(
-                "; ".join(group) for group in _read_preset(path)
-            )
+    for path in _lists():
+        title = re.search(r"^#\s*title:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        presets[title.group(1).strip() if title else path.stem] = "\n".join(
+            "; ".join(group) for group in _read_preset(path)
+        )
     return presets
+
+
+def list_names() -> list[str]:
+    """Short names of the lists of `vocabulary_presets`, in its order: those of the benchmarks, such as "ade20k"."""
+    return [path.stem.replace("_", "-") for path in _lists()]
+
+
+def list_called(name: str) -> str | None:
+    """The words of the list with this title or short name, in capitals or not; None where there is none."""
+    presets = vocabulary_presets()
+    by_name = dict(zip(list_names(), presets.values())) | {title.casefold(): text for title, text in presets.items()}
+    return by_name.get(name.strip().casefold().replace("_", "-"))
+
+
+def _lists() -> list[Path]:
+    return [path for path in sorted(PRESET_FOLDER.glob("*.txt")) if not path.name.startswith("background_")]
 
 
 def _read_preset(path: Path) -> Classes:

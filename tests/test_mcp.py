@@ -24,7 +24,7 @@ GIVE = {
         *("zip", "comma between classes", "semicolon between words for the same class"),
     ],
     "words": ["words of a vocabulary that are in a picture", "as /segment takes them", '"" for none'],
-    "attention": ["colours over the picture", "row", "grid_hw", "it sums to 1", "lowest and highest", "spread"],
+    "attention": ["colours over the picture", "row", "grid_hw", "it sums to 1", "lowest and highest", "seed_box", "spread"],
     "models": ["kind", "the name to give", "licence", "megabytes", "on this machine", "patch size in pixels"],
 }
 PICTURE = f"data:image/png;base64,{base64.b64encode(FARM.read_bytes()).decode()}"
@@ -48,11 +48,13 @@ def url(tmp_path_factory):
         yield address
 
 
-def call(url: str, tool: str, **given: Any) -> Any:
-    async def progress(done: float, total: float | None, said: str | None) -> None:
-        """Whoever listens to it gets each part of an answer as what it is; else all is one text."""
+async def progress(done: float, total: float | None, said: str | None) -> None:
+    """A client that asks how far its call is."""
 
-    return with_session(url, lambda session: session.call_tool(tool, given, progress_callback=progress))
+
+def call(url: str, tool: str, listens: bool = False, **given: Any) -> Any:
+    listening = {"progress_callback": progress} if listens else {}
+    return with_session(url, lambda session: session.call_tool(tool, given, **listening))
 
 
 def test_the_tools_are_the_public_endpoints_and_say_what_they_give(url):
@@ -78,15 +80,16 @@ def test_each_argument_says_what_it_may_be(url, tool, needed):
     assert all("a name that /models lists" in said[name] for name in ("clip", "vfm"))
     assert "'as-is'" in said["side"] and "a whole number" in said["patch"]
     assert "was uploaded here" in said["picture"] and "data: address" in said["picture"]
-    others = {"opacity": "from 0 to 1", "formats": "coco", "vocabulary": "none for all", "x": "from 0 at the top left"}
+    others = {"opacity": "from 0 to 1", "formats": "coco", "vocabulary": "ade20k, cityscapes", "x": "from 0 at the top left"}
     others |= {"stage": "cosine, normalised, softmax", "source": "clip for CLIP's own", "outlines": "borders"}
     assert all(fact in said[name] for name, fact in others.items() if name in said)
 
 
-def test_a_tool_divides_a_picture(url):
-    answer = call(url, "segment", picture=PICTURE, words="sky, field, pig, cow")
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_tool_divides_a_picture(url, listens):
+    answer = call(url, "segment", listens, picture=PICTURE, words="sky, field, pig, cow")
     assert not answer.isError
-    assert any(part.type == "image" for part in answer.content)
+    assert sum(part.type == "image" for part in answer.content) == 2
     said = json.dumps([part.text for part in answer.content if part.type == "text"])
     assert "pig" in said and "share" in said
 
@@ -120,7 +123,7 @@ def test_a_tool_finds_the_words_of_a_picture(url):
 def test_a_tool_shows_what_a_patch_attends_to(url):
     answer = call(url, "attention", picture=PICTURE, x=120, y=80)
     assert any(part.type == "image" for part in answer.content)
-    assert "grid_hw" in "".join(texts(answer)) and "spread" in "".join(texts(answer))
+    assert all(name in "".join(texts(answer)) for name in ("grid_hw", "spread", "seed_box"))
 
 
 def test_a_tool_lists_the_models(url):
@@ -128,9 +131,25 @@ def test_a_tool_lists_the_models(url):
     assert all(name in said for name in (*pc.CLIP_MODELS, *pc.VFM_MODELS)) and "licence" in said
 
 
-def test_a_wrong_value_gets_its_reason(url):
-    answer = call(url, "segment", picture=PICTURE, words="sky", beta=99)
-    assert answer.isError and "beta is 99" in str(answer.content)
+@pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"beta": 99}, "beta is 99"),
+        ({"picture": PICTURE.partition(",")[2]}, "picture is neither a data: address"),
+        ({"picture": "farm.png"}, "picture is neither a data: address"),
+    ],
+)
+def test_a_wrong_value_gets_its_reason(url, listens, wrong, reason):
+    answer = call(url, "segment", listens, **({"picture": PICTURE, "words": "sky"} | wrong))
+    assert answer.isError and reason in answer.content[0].text and len(answer.content[0].text) < 500
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_where_too_much_waits_a_tool_says_when_to_come_again(tmp_path, listens):
+    with app_process(tmp_path, "--mcp", PROXYCLIP_PUBLIC="on", PROXYCLIP_WAITING="0") as url:
+        answer = call(url, "words", listens, picture=PICTURE)
+    assert answer.isError and re.search(r"Try again in about \d+ s", answer.content[0].text)
 
 
 def test_a_file_of_the_server_is_no_picture(url):

@@ -48,7 +48,10 @@ IN_ORDER = (
 Function = TypeVar("Function", bound=Callable[..., Any])
 PUBLIC = {name: value for name, value in ON_MODEL.items() if name != "api_visibility"}
 
-UPLOADED = ": a file that was uploaded here; a tool names it by the address that it has here, or sends a data: address"
+UPLOADED = (
+    ": a file that was uploaded here, by a POST to /gradio_api/upload; a tool names it by the address that it has "
+    f"here, or sends a data: address of a file of at most {limits.REQUEST_BYTES * 0.7 / 1e6:.1f} MB"
+)
 
 
 def build(page: Page) -> None:
@@ -148,7 +151,7 @@ def documented(function: Function, inputs: Sequence[Any]) -> Function:
 
 
 def patch_input() -> gr.Number:
-    return gr.Number(None, label="patch size of the VFM's family, a whole number; none for its first")
+    return gr.Number(None, label="patch size of the VFM's family, a whole number; left out: its first")
 
 
 @contextmanager
@@ -173,7 +176,7 @@ def _whole(patch: float | None) -> int | None:
         return None
     is_number = isinstance(patch, (int, float)) and not isinstance(patch, bool)
     if not is_number or not 0 < patch < 1000 or patch != int(patch):
-        raise ValueError(f"patch is {str(patch)[:40]}; expected a whole number of pixels.")
+        raise ValueError(f"patch is {repr(patch)[:40]}; expected a whole number of pixels, such as 8.")
     return int(patch)
 
 

@@ -12,7 +12,7 @@ import proxyclip_core as pc
 from demo import presets
 from demo.answers.api import input_of, load_models, patch_input, reasons, settings_of, to_keep, wire
 from demo.answers.errors import UserError
-from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map
+from demo.answers.inside import ATTENTION_STAGES, MAP_SIDE, Point, attention_map, patch_box
 from demo.answers.segment import check
 from demo.components import Picture
 from demo.stages import Stages
@@ -57,10 +57,13 @@ def build(page: Page) -> None:
         """Shows what one patch of a picture attends to: the row of the attention that belongs to it.
 
         Returns the row as colours over the picture, with the seed marked; and numbers: row, the attention itself on the
-        grid of the patches of the window around the pixel (for softmax it sums to 1), grid_hw, its lowest and highest
-        value, models, seconds, and for softmax its spread over patches: the exponential of its entropy.
+        grid of the patches of one window that holds the pixel (for softmax it sums to 1), grid_hw, its lowest and
+        highest value, seed, the place [row, column] of the patch in that grid, and seed_box, its [left, top, right,
+        bottom] in pixels of the picture, from which the other patches lie in steps of its size, models, seconds, and
+        for softmax its spread over patches: the exponential of its entropy.
 
-        stage: "cosine" (similarity), "normalised" (by beta and gamma, masked entries as 0) or "softmax".
+        stage: "cosine" (similarity), "normalised" (by beta and gamma, masked entries as 0) or "softmax", which alone
+        CLIP's own attention has.
         """
         with reasons():
             settings = settings_of(clip, vfm, patch, side, beta=beta, gamma=gamma, windows=windows, **NO_WORDS)
@@ -77,15 +80,16 @@ def build(page: Page) -> None:
 
     asking = [picture, x, y, given["clip"], given["vfm"], patch, *(given[name] for name in names[2:]), stage, source]
     wire(page, trigger, attention, asking, [drawn, numbers])
-
-    gr.api(models, api_name="models")
+    with gr.Column(visible=False):
+        listed, list_models = gr.JSON(label="Models"), gr.Button("models")
+    list_models.click(models, None, listed, api_name="models", queue=False)
 
 
 def models() -> list[dict[str, Any]]:
     """Lists the models that /segment, /words and /attention take.
 
-    Each has a kind ("clip" or "vfm"), the name to give, its licence, the megabytes of its weights, whether they are on
-    this machine (a call does not download), a note on what limits its use; a VFM its patch size in pixels, too.
+    Each has a kind ("clip" or "vfm"), the name to give, its licence, the megabytes of its weights, is_here: whether
+    they are on this machine (a call does not download), a note on what limits its use; a VFM its patch in pixels, too.
     """
     rows: list[pc.ClipSpec | pc.VfmSpec] = [*pc.CLIP_MODELS.values(), *pc.VFM_MODELS.values()]
     return [
@@ -117,6 +121,8 @@ def _row(stages: Stages, point: Point, stage: str, source: str) -> tuple[np.ndar
     numbers = {
         "row": np.round(row.astype(float), 6).tolist(),
         "grid_hw": list(row.shape),
+        "seed": list(divmod(features.layout.patches_at(point, row.shape)[0][1], row.shape[1])),
+        "seed_box": [round(float(edge), 2) for edge in patch_box(features.layout, row.shape, point)],
         "lowest": float(row.min()),
         "highest": float(row.max()),
         "models": {"clip": s.clip, "vfm": s.vfm, "device": str(model.device)},

@@ -14,6 +14,7 @@ from demo.components import Picture
 from demo.tabs.parts import Page
 from demo.visit import Asked, Visit
 from proxyclip_core.settings import default
+from proxyclip_core.words import list_names
 
 NUMBERS = ("beta", "gamma", "side", "windows")
 
@@ -24,7 +25,9 @@ def build(page: Page) -> None:
         given = {name: input_of(name, getattr(opened, name)) for name in ("clip", "vfm", *NUMBERS)}
         patch = patch_input()
         picture = Picture(type="filepath", label="Picture")
-        vocabulary = gr.Textbox("", label="Words to choose from, or the name of a list; none for all that are known")
+        lists = ", ".join(list_names())
+        label = f"Words to choose from, or the name of a list, one of {lists}; left out: all that are known"
+        vocabulary = gr.Textbox("", label=label)
         found, trigger = gr.Textbox(label="Words"), gr.Button("words")
 
     def words(
@@ -42,8 +45,8 @@ def build(page: Page) -> None:
     ) -> tuple[str, Any]:
         """Finds the words of a vocabulary that are in a picture, as /segment takes them; "" for none.
 
-        vocabulary: words as in /segment, or the name of one of the page's lists; none for what the CLIP was trained on,
-        where that is known, else the words of all lists. The rest as in /segment.
+        vocabulary: words as in /segment, or the name of a list. Left out, it is what the CLIP was trained on, where
+        that is known, else the words of all lists. The rest as in /segment.
         """
         with reasons():
             settings = settings_of(clip, vfm, patch, side, words="", beta=beta, gamma=gamma, windows=windows)

@@ -14,7 +14,7 @@ from demo.runner import Runner
 from demo.stages import Stages
 from demo.visit import Asked, Visit
 from proxyclip_core import presence
-from proxyclip_core.words import as_text, read_vocabulary
+from proxyclip_core.words import as_text, list_called, read_vocabulary
 
 EVERY_WORD, MY_WORDS = "All words at hand", "The words in the box"
 
@@ -74,7 +74,7 @@ def _settings(s: pc.Settings, among: str | None) -> pc.Settings:
         text = s.words
     elif text == EVERY_WORD:
         text = as_text(presence.candidate_words(pc.find_clip(s.clip).name))
-    text = pc.vocabulary_presets().get(text, text)
+    text = list_called(text) or text
     limits.check_characters(text)
     pc.find_clip(s.clip), pc.find_vfm(s.vfm)
     return replace(s, words=text, templates=presence.TEMPLATES, background="none", threshold=0.0, refine="none")

@@ -14,9 +14,8 @@ from proxyclip_core.cli.options import (
     say,
     show,
 )
-from proxyclip_core.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from proxyclip_core.word_files import read_words
-from proxyclip_core.words import Words, as_text
+from proxyclip_core.words import Words, as_text, list_called
 
 NUMBERS = ("beta", "gamma", "side", "windows", "facet", "reach")
 
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _vocabulary(given: str) -> Words:
-    if given in BENCHMARKS:
-        return find_benchmark(given).official
+    if listed := list_called(given):
+        return listed
     path = given.removeprefix("@")
     return read_words(path) if names_file_of_words(given) or os.path.isfile(path) else given

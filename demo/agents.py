@@ -1,0 +1,64 @@
+"""The endpoints as tools of MCP, where gradio's own way leaves an agent without an answer, or without the reason.
+
+It needs the package mcp.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import httpx
+from gradio import mcp
+
+NO_PICTURE = (
+    "picture is neither a data: address, such as data:image/png;base64,iVBO..., nor the address of a file that was "
+    "uploaded here."
+)
+
+
+class Tools(mcp.GradioMCPServer):
+    """As gradio's own otherwise."""
+
+    async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
+        """What a tool answers to a client that does not ask how far it is: the same parts as to one that does. gradio
+        would give all of them as one, and fails on what is kept for the session."""
+        answer: Any = None
+        async for update in job:
+            if update.type == "output" and update.final:
+                answer = update
+        failed = job.exception()
+        if failed:
+            raise _with_reason(failed)
+        if not answer.success:
+            raise RuntimeError(answer.outputs.get("error") or "Something went wrong.")
+        return answer.outputs["data"]
+
+    async def _execute_tool_with_progress(self, job: Any, progress_token: str | int) -> Any:
+        try:
+            return await super()._execute_tool_with_progress(job, progress_token)
+        except httpx.HTTPStatusError as error:
+            raise _with_reason(error) from None
+
+    def convert_strings_to_filedata(self, value: Any, filedata_positions: Any) -> Any:
+        try:
+            return super().convert_strings_to_filedata(value, filedata_positions)
+        except ValueError:  # whose text holds all that was sent
+            raise ValueError(NO_PICTURE) from None
+
+
+def _with_reason(error: BaseException) -> BaseException:
+    """Why the queue took nothing: its own sentence, and not the number of the status."""
+    if not isinstance(error, httpx.HTTPStatusError):
+        return error
+    try:
+        return RuntimeError(str(error.response.json()["detail"]))
+    except (ValueError, LookupError, TypeError):
+        return error
+
+
+def serve_agents() -> None:
+    """Before the page starts: gradio makes its server of MCP then."""
+    mcp.GradioMCPServer = Tools  # type: ignore[misc]
+    # Its warnings name the tools that strangers ask for, which are words of theirs.
+    logging.getLogger("mcp").setLevel(logging.ERROR)
