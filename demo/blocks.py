@@ -72,11 +72,11 @@ class Blocks(LoggedBlocks):
         inputs, state = [_by_path(value) for value in inputs], state or SessionState(self)
         if any(map(_names_no_upload, inputs)):
             raise gr.Error(NOT_UPLOADED, print_exception=False)
-        if any(
-            isinstance(block, gr.Dropdown) and isinstance(value, (list, dict))
-            for block, value in zip(block_fn.inputs, inputs)
-        ):
-            raise gr.Error(UNREADABLE, print_exception=False)  # each menu of the page gives one value
+        for block, value in zip(block_fn.inputs, inputs):
+            if isinstance(block, gr.Dropdown) and isinstance(value, (list, dict)):
+                raise gr.Error(UNREADABLE, print_exception=False)  # each menu of the page gives one value
+            if isinstance(block, gr.Image) and value is not None and not _is_file(value):
+                raise gr.Error(NO_FILE, print_exception=False)
         unread = copy(block_fn)
         unread.preprocess = False
         try:
@@ -180,8 +180,6 @@ def _read(state: Any, block: Any, value: Any) -> Any:
     if block.stateful:
         return value
     if block.data_model is not None and value is not None:
-        if isinstance(block, gr.Image) and not _is_file(value):
-            raise gr.Error(NO_FILE, print_exception=False)
         value = block.data_model.model_validate(value, context={"validate_meta": True})
     return state[block._id].preprocess(value)
 

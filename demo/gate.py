@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -73,6 +74,7 @@ FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 's
 
 # What gradio makes its own address from, and how an answer may be packed.
 OF_ADDRESS = (b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server", b"accept-encoding")
+ARGUMENT = re.compile(r"(?s)Parameter `(?P<unknown>.*)` is not|No value .* required argument: (?P<missing>.*)")
 MOST_PAGES = 16  # that are kept, 70 kB each
 
 
@@ -135,8 +137,20 @@ class Gate:
             log.info("A request to %s named what is not there", path.partition("=")[0])
             await refuse(404, NO_SUCH_REQUEST) if not started else None
         except Exception as error:  # noqa: BLE001 whatever was sent, it is answered
+            if wrong := wrong_argument(error):
+                return await refuse(400, wrong)
             log_error(f"A request to {path.partition('=')[0]} failed", error)
             await refuse(400, UNREADABLE) if not started else None
+
+
+def wrong_argument(error: Exception) -> str:
+    """Which argument of a program's call is missing or not there, as gradio found it; "" for other errors."""
+    found = ARGUMENT.match(str(error)) if isinstance(error, TypeError) else None
+    if not found:
+        return ""
+    missing = found["missing"]
+    said = f"{missing[:40]} is missing" if missing else f"There is no argument {found['unknown'][:40]!r}"
+    return f"{said}. See Use via API, or /gradio_api/info, for the arguments that are expected."
 
 
 class Uploads:

@@ -35,6 +35,11 @@ def test_a_call_gets_the_row_of_the_attention_and_its_picture(page, tiny_model, 
     np.testing.assert_allclose(numbers["row"], expected, atol=1e-3 if source == "clip" else 1e-4)
     assert numbers["grid_hw"] == list(expected.shape) and numbers["highest"] == pytest.approx(expected.max(), abs=1e-3)
     assert 1 <= numbers["spread"] <= expected.size
+    left, top, right, bottom = numbers["seed_box"]
+    assert (
+        left <= 30 <= right and top <= 40 <= bottom and right - left == pytest.approx(230 / expected.shape[1], rel=0.1)
+    )
+    assert all(0 <= place < side for place, side in zip(numbers["seed"], numbers["grid_hw"]))
     assert max(drawn.shape) >= 400
 
 

@@ -84,6 +84,8 @@ def test_words_can_be_found_among_a_list_or_ones_own(page, tiny_model, blocks, m
     page.do("find", "click")
     listed = pc.vocabulary_presets()["Pascal VOC 2012, 20 classes"]
     assert page["words"] == as_text(tiny_model.find_words(blocks, listed, windows="whole"))
+    said = page.call("words", picture=page["picture"], vocabulary="VOC20", windows="whole")
+    assert said == [as_text(tiny_model.find_words(blocks, listed, windows="whole"))]
     page.set("words", FEW)
     page.set("among", find.MY_WORDS)
     page.do("find", "click")

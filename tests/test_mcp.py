@@ -24,7 +24,15 @@ GIVE = {
         *("zip", "comma between classes", "semicolon between words for the same class"),
     ],
     "words": ["words of a vocabulary that are in a picture", "as /segment takes them", '"" for none'],
-    "attention": ["colours over the picture", "row", "grid_hw", "it sums to 1", "lowest and highest", "seed_box", "spread"],
+    "attention": [
+        "colours over the picture",
+        "row",
+        "grid_hw",
+        "it sums to 1",
+        "lowest and highest",
+        "seed_box",
+        "spread",
+    ],
     "models": ["kind", "the name to give", "licence", "megabytes", "on this machine", "patch size in pixels"],
 }
 PICTURE = f"data:image/png;base64,{base64.b64encode(FARM.read_bytes()).decode()}"
@@ -80,7 +88,12 @@ def test_each_argument_says_what_it_may_be(url, tool, needed):
     assert all("a name that /models lists" in said[name] for name in ("clip", "vfm"))
     assert "'as-is'" in said["side"] and "a whole number" in said["patch"]
     assert "was uploaded here" in said["picture"] and "data: address" in said["picture"]
-    others = {"opacity": "from 0 to 1", "formats": "coco", "vocabulary": "ade20k, cityscapes", "x": "from 0 at the top left"}
+    others = {
+        "opacity": "from 0 to 1",
+        "formats": "coco",
+        "vocabulary": "ade20k, cityscapes",
+        "x": "from 0 at the top left",
+    }
     others |= {"stage": "cosine, normalised, softmax", "source": "clip for CLIP's own", "outlines": "borders"}
     assert all(fact in said[name] for name, fact in others.items() if name in said)
 

@@ -128,9 +128,19 @@ def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, served):
 def test_the_curl_example_runs(in_a_copy, served):
     (example,) = (block for language, block in FENCES if language == "bash" and "curl" in block)
     said = subprocess.run(["bash", "-c", at(served, example)], capture_output=True, text=True, timeout=120, check=True)
-    segmented, words, models = (json.loads(line[6:]) for line in said.stdout.splitlines() if line.startswith("data: "))
-    assert said.stdout.count("event: complete") == 3 and "pig" in segmented[2]["names"]
-    assert "sky" in parsed(words[0]) and "Built-in" in {row["name"] for row in models[0]}
+    segmented, words, attended, models = (
+        json.loads(line[6:]) for line in said.stdout.splitlines() if line.startswith("data: ")
+    )
+    assert said.stdout.count("event: complete") == 4 and "pig" in segmented[2]["names"]
+    assert "sky" in parsed(words[0]) and "row" in attended[1] and "Built-in" in {row["name"] for row in models[0]}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
+def test_the_curl_example_shows_why_a_call_was_not_taken(in_a_copy, served):
+    (example,) = (block for language, block in FENCES if language == "bash" and "curl" in block)
+    wrong = f"""{example.partition("ask segment")[0]}\nask segment '{{"word": "sky"}}'"""
+    said = subprocess.run(["bash", "-c", at(served, wrong)], capture_output=True, text=True, timeout=120, check=True)
+    assert "There is no argument 'word'" in json.loads(said.stdout)["detail"]
 
 
 @pytest.mark.network

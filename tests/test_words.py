@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyclip_core import WordsWarning, background_presets, parse_vocabulary, vocabulary_presets
-from proxyclip_core.words import TEMPLATES, as_text, check_classes, prompts_for, templates_of, with_background
+from proxyclip_core.evaluation.benchmarks import BENCHMARKS
+from proxyclip_core.words import (
+    TEMPLATES,
+    as_text,
+    check_classes,
+    list_called,
+    list_names,
+    prompts_for,
+    templates_of,
+    with_background,
+)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +262,21 @@ def test_every_preset_parses():
     sizes = {len(parse_vocabulary(words)) for words in vocabulary_presets().values()}
     assert sizes == {19, 20, 21, 59, 60, 81, 150, 171}
     assert len(background_presets()["short"]) < len(background_presets()["long"])
+
+
+@pytest.mark.parametrize(
+    ("title", "names"),
+    [
+        ("ADE20K, 150 classes", ["ade20k", " ADE20K ", "ADE20K, 150 classes"]),
+        ("COCO-Stuff, 171 classes", ["coco-stuff", "COCO_Stuff", "coco-stuff, 171 classes"]),
+    ],
+)
+def test_a_list_is_found_by_its_title_and_by_its_short_name(title, names):
+    assert all(list_called(name) == vocabulary_presets()[title] for name in names)
+
+
+def test_short_names_of_lists_are_those_of_the_benchmarks():
+    assert set(list_names()) == set(BENCHMARKS) and list_called("sky") is None
 
 
 def test_every_preset_fits_into_the_prompts(tiny_model):

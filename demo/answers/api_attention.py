@@ -89,7 +89,7 @@ def models() -> list[dict[str, Any]]:
     """Lists the models that /segment, /words and /attention take.
 
     Each has a kind ("clip" or "vfm"), the name to give, its licence, the megabytes of its weights, is_here: whether
-    they are on this machine (a call does not download), a note on what limits its use; a VFM its patch in pixels, too.
+    they are on this machine (a call does not download), a note on what limits its use; a VFM its patch size in pixels.
     """
     rows: list[pc.ClipSpec | pc.VfmSpec] = [*pc.CLIP_MODELS.values(), *pc.VFM_MODELS.values()]
     return [

@@ -252,7 +252,7 @@ def find_clip(name: str) -> ClipSpec:
     """The row called `name`. Raises ValueError with the known names, the closest first."""
     if name in CLIP_MODELS:
         return CLIP_MODELS[name]
-    raise ValueError(f"No CLIP is called {name!r}. Known: {_closest(name, CLIP_MODELS)}.")
+    raise ValueError(f"No CLIP is called {name!r}.{_refused(name)} Known: {_closest(name, CLIP_MODELS)}.")
 
 
 def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
@@ -266,7 +266,7 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     family = VFM_MODELS[name].family if name in VFM_MODELS else name
     rows = [spec for spec in list(VFM_MODELS.values()) if spec.family == family]  # another thread may add one
     if not rows:
-        raise ValueError(f"No VFM is called {name!r}. Known: {_closest(name, VFM_MODELS)}.")
+        raise ValueError(f"No VFM is called {name!r}.{_refused(name)} Known: {_closest(name, VFM_MODELS)}.")
     fitting = [spec for spec in rows if patch in (None, spec.patch)]
     if name in VFM_MODELS or not fitting:
         sizes = " and ".join(str(spec.patch) for spec in rows)
@@ -275,6 +275,16 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
             f"say for instance vfm={family!r}, patch={rows[0].patch}."
         )
     return fitting[0]
+
+
+def _refused(name: str) -> str:
+    """Why what people ask for by name is no row."""
+    asked = str(name).casefold()
+    if any(family.casefold() in asked for family in ("SigLIP", "EVA", "CoCa", "MobileCLIP")):
+        return " It is built differently: proxy attention needs a plain ViT beside CLIP's own text tower."
+    if any(family in asked for family in ("sam 2", "sam2", "hiera")):
+        return " SAM 2's image encoder is no plain ViT; the SAM of the first version is here."
+    return ""
 
 
 def _closest(name: str, models: dict) -> str:

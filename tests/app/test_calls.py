@@ -15,6 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import proxyclip_core as pc
+from demo import limits
 from demo.ui import build_demo
 from proxyclip_core.words import as_text
 from tests.page import Page, file
@@ -37,6 +38,7 @@ from tests.serving import ROOT, OneModel, page_around
         ({"fusion": "none"}, "fusion is 'none'"),
         ({"refine": "more"}, "refine is 'more'"),
         ({"vfm": "DINO Q"}, "No VFM is called 'DINO Q'"),
+        ({"patch": "8"}, "patch is '8'; expected a whole number"),
         ({"patch": 5}, "'DINO B' comes with patch size 8 and 16"),
         ({"words": "a, b; a"}, "given twice"),
         ({"words": "x" * 20_001}, "at most 20000"),
@@ -176,6 +178,35 @@ def test_only_files_that_were_uploaded_are_read(address, picture):
 def test_curl_gets_the_reason_of_a_wrong_value(address, portrait, wrong, reason):
     answer = post(address, {"picture": uploaded(address, portrait), "words": "sky"} | wrong)
     assert "event: error" in answer and reason in answer
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"words": "sky"}, "picture is missing. See Use via API"),
+        ({"word": "sky" * 99}, "There is no argument 'word'"),
+        ({"w" * 10_000: 1}, f"There is no argument '{'w' * 40}'"),
+    ],
+)
+def test_curl_is_told_which_argument_is_missing_or_unknown(address, body, reason):
+    answer = httpx.post(f"{address}gradio_api/call/v2/segment", json=body)
+    assert answer.status_code == 400 and answer.json()["detail"].startswith(reason)
+
+
+@pytest.mark.parametrize("picture", ["farm.png", "", {"url": "data:image/png;base64,iVBORw0KGgo="}, 7])
+def test_what_is_no_file_is_said_to_be_none(address, picture):
+    answer = post(address, {"picture": picture, "words": "sky"})
+    assert "event: error" in answer and "no file that was uploaded" in answer and "handle_file" in answer
+
+
+def test_a_client_that_is_turned_away_reads_when_to_come_again(tiny_model, portrait, monkeypatch):
+    """gradio's client raises what httpx does, with the answer in it."""
+    monkeypatch.setattr(limits, "PUBLIC", True)
+    monkeypatch.setattr(limits, "WAITING", 0)
+    with page_around(tiny_model) as url, pytest.raises(httpx.HTTPStatusError) as turned_away:
+        Client(url, verbose=False).predict(handle_file(portrait), "sky", api_name="/segment")
+    answer = turned_away.value.response
+    assert answer.headers["retry-after"] in answer.json()["detail"]
 
 
 def test_uploads_are_bounded(address):
