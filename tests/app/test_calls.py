@@ -75,13 +75,17 @@ def test_the_endpoints_have_the_tables_defaults(asked, endpoint):
 
 
 def test_what_comes_back_is_named_for_a_program(asked):
-    returned = asked.demo.get_api_info()["named_endpoints"]["/segment"]["returns"]
-    assert [row["label"].split(":")[0].split(",")[0] for row in returned] == [
-        "Overlay",
-        "Label map",
-        "Summary",
-        "Zip with the result in these formats",
-    ]
+    endpoints = asked.demo.get_api_info()["named_endpoints"]
+    named = {
+        name: [row["label"].split(":")[0].split(",")[0] for row in endpoints[name]["returns"]]
+        for name in ("/segment", "/words", "/attention", "/models")
+    }
+    assert named == {
+        "/segment": ["Overlay", "Label map", "Summary", "Zip with the result in these formats"],
+        "/words": ["Words"],
+        "/attention": ["Map", "Numbers"],
+        "/models": ["Models"],
+    }
     assert asked.prop("overlay", "label") == "Result: click for the scores at a point"  # which is for a person
 
 
