@@ -122,6 +122,9 @@ def test_the_http_example_runs_against_the_page_as_it_starts(in_a_copy, served):
     assert len(known["numbers"]["row"]) == known["numbers"]["grid_hw"][0]
     assert "sky" in parsed(known["words"])
     assert {"Built-in", "DINO B/8"} <= {row["name"] for row in known["models"] if row["licence"]}
+    summary, numbers = known["summary"], known["numbers"]
+    fields = {*summary, *summary["classes"][0], *numbers, *(name for row in known["models"] for name in row)}
+    assert {name for name in fields if f"`{name}`" not in PROSE} == set()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
