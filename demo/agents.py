@@ -6,10 +6,14 @@ It needs the package mcp.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
 from gradio import mcp
+
+from demo.blocks import UNREADABLE
+from demo.gate import wrong_argument
 
 NO_PICTURE = (
     "picture is neither a data: address, such as data:image/png;base64,iVBO..., nor the address of a file that was "
@@ -23,22 +27,22 @@ class Tools(mcp.GradioMCPServer):
     async def _execute_tool_without_progress(self, job: Any) -> list[Any]:
         """What a tool answers to a client that does not ask how far it is: the same parts as to one that does. gradio
         would give all of them as one, and fails on what is kept for the session."""
-        answer: Any = None
         async for update in job:
-            if update.type == "output" and update.final:
-                answer = update
-        failed = job.exception()
-        if failed:
-            raise _with_reason(failed)
-        if not answer.success:
-            raise RuntimeError(answer.outputs.get("error") or "Something went wrong.")
-        return answer.outputs["data"]
+            if update.type == "output" and update.final and update.success:
+                return update.outputs["data"]
+        raise _with_reason(job.exception())
 
     async def _execute_tool_with_progress(self, job: Any, progress_token: str | int) -> Any:
         try:
             return await super()._execute_tool_with_progress(job, progress_token)
         except httpx.HTTPStatusError as error:
             raise _with_reason(error) from None
+
+    def _prepare_tool_call_args(self, name: str, arguments: Any) -> Any:
+        try:
+            return super()._prepare_tool_call_args(name, arguments)
+        except TypeError as error:  # which would send the agent to a page
+            raise ValueError(wrong_argument(error) or UNREADABLE) from None
 
     def convert_strings_to_filedata(self, value: Any, filedata_positions: Any) -> Any:
         try:
@@ -60,5 +64,6 @@ def _with_reason(error: BaseException) -> BaseException:
 def serve_agents() -> None:
     """Before the page starts: gradio makes its server of MCP then."""
     mcp.GradioMCPServer = Tools  # type: ignore[misc]
-    # Its warnings name the tools that strangers ask for, which are words of theirs.
+    # What it warns of holds what strangers sent. Some of that it says in nobody's name, where a filter sees no more.
     logging.getLogger("mcp").setLevel(logging.ERROR)
+    logging.getLogger().addFilter(lambda record: "mcp" not in Path(record.pathname).parts)

@@ -28,7 +28,7 @@ SCHEMES = ("http:", "https:", "data:", "file:", "ftp:")
 HERE = "/gradio_api/file="  # in the address under which a file that lies here is told of
 UNREADABLE = "A value that was sent cannot be read. See Use via API for what each may be, or reload the page."
 NO_FILE = (
-    "What was sent as a picture is no file that was uploaded. Send it by a POST to /gradio_api/upload, and name it "
+    "What was sent as a picture is no file that was uploaded. Send it by a POST to gradio_api/upload, and name it "
     'here as {"path": what that answered, "meta": {"_type": "gradio.FileData"}}; in gradio\'s Python client '
     'handle_file("picture.png") does all that.'
 )

@@ -137,7 +137,7 @@ class Gate:
             log.info("A request to %s named what is not there", path.partition("=")[0])
             await refuse(404, NO_SUCH_REQUEST) if not started else None
         except Exception as error:  # noqa: BLE001 whatever was sent, it is answered
-            if wrong := wrong_argument(error):
+            if not started and (wrong := wrong_argument(error)):
                 return await refuse(400, wrong)
             log_error(f"A request to {path.partition('=')[0]} failed", error)
             await refuse(400, UNREADABLE) if not started else None

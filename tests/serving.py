@@ -115,7 +115,7 @@ def app_process(cache: Path, *arguments: str, **environment: str) -> Iterator[st
 def app_and_process(
     cache: Path, *arguments: str, checkout: Path = ROOT, **environment: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The same, with the process. checkout: whose page it is."""
+    """The same, with the process, whose `said` is the lines that it has written. checkout: whose page it is."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROXYCLIP_", "GRADIO_", "HF_"))}
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(free_port()), "--device", "cpu", *arguments],
@@ -139,7 +139,8 @@ def app_and_process(
             raise RuntimeError("app.py did not come up:\n" + "".join(said))
         watch.cancel()
         # Read on, so that the process never waits for room in the pipe.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+        threading.Thread(target=said.extend, args=(process.stdout,), daemon=True).start()
+        process.said = said
         yield line.split("URL:")[1].strip() + "/", process
     finally:
         watch.cancel()

@@ -125,8 +125,14 @@ def test_vfms_are_found_by_name_or_by_family_and_patch(name, patch, expected):
 def test_unknown_names_list_the_closest_first():
     with pytest.raises(ValueError, match=r"No VFM is called 'dino b8'. Known: DINO B/8"):
         find_vfm("dino b8")
-    with pytest.raises(ValueError, match=r"No CLIP is called 'EVA02 B/16'. It is built differently.* Known: "):
+    with pytest.raises(
+        ValueError, match=r"No CLIP is called 'EVA02 B/16'. SigLIP, EVA.* are built differently.* Known: "
+    ):
         find_clip("EVA02 B/16")
+    with pytest.raises(ValueError, match=r"No CLIP is called 'Evaluation'. Known: "):
+        find_clip("Evaluation")
+    with pytest.raises(ValueError, match=r"No VFM is called 'SAM 256'. Known: "):
+        find_vfm("SAM 256")
     with pytest.raises(ValueError, match=r"No VFM is called 'SAM 2.1 B'. SAM 2's image encoder is no plain ViT"):
         find_vfm("SAM 2.1 B")
     with pytest.raises(ValueError, match=r"No CLIP is called 'openai l14'. Known: OpenAI L/14"):

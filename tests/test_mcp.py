@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 import json
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 import proxyclip_core as pc
-from tests.serving import ROOT, app_process
+from tests.serving import ROOT, app_and_process, app_process, until
 
 mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install '.[dev]'")
 
@@ -128,19 +129,23 @@ def texts(answer: Any) -> list[str]:
     return [part.text for part in answer.content if part.type == "text"]
 
 
-def test_a_tool_finds_the_words_of_a_picture(url):
-    assert "sky" in texts(call(url, "words", picture=PICTURE))[0]
-    assert "sky" in texts(call(url, "words", picture=PICTURE, vocabulary="sky, submarine"))[0]
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_tool_finds_the_words_of_a_picture(url, listens):
+    assert "sky" in texts(call(url, "words", listens, picture=PICTURE))[0]
+    assert "sky" in texts(call(url, "words", listens, picture=PICTURE, vocabulary="sky, submarine"))[0]
 
 
-def test_a_tool_shows_what_a_patch_attends_to(url):
-    answer = call(url, "attention", picture=PICTURE, x=120, y=80)
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_tool_shows_what_a_patch_attends_to(url, listens):
+    answer = call(url, "attention", listens, picture=PICTURE, x=120, y=80)
     assert any(part.type == "image" for part in answer.content)
     assert all(name in "".join(texts(answer)) for name in ("grid_hw", "spread", "seed_box"))
 
 
-def test_a_tool_lists_the_models(url):
-    said = "".join(texts(call(url, "models")))
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_tool_lists_the_models(url, listens):
+    said = "".join(texts(call(url, "models", listens)))
+    assert {row["kind"] for row in ast.literal_eval(said)} == {"clip", "vfm"}
     assert all(name in said for name in (*pc.CLIP_MODELS, *pc.VFM_MODELS)) and "licence" in said
 
 
@@ -151,11 +156,29 @@ def test_a_tool_lists_the_models(url):
         ({"beta": 99}, "beta is 99"),
         ({"picture": PICTURE.partition(",")[2]}, "picture is neither a data: address"),
         ({"picture": "farm.png"}, "picture is neither a data: address"),
+        ({"w" * 10_000: 1}, f"There is no argument '{'w' * 40}'. See"),
     ],
 )
 def test_a_wrong_value_gets_its_reason(url, listens, wrong, reason):
     answer = call(url, "segment", listens, **({"picture": PICTURE, "words": "sky"} | wrong))
     assert answer.isError and reason in answer.content[0].text and len(answer.content[0].text) < 500
+
+
+def test_nothing_that_an_agent_sends_is_in_the_log(tmp_path):
+    with app_and_process(tmp_path, "--mcp") as (url, process):
+        ask = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "words", "arguments": "SECRET text"},
+        }
+        unknown = {"jsonrpc": "2.0", "method": "notifications/SECRET", "params": {"x": "SECRET"}}
+        for body in (ask, unknown):
+            httpx.post(f"{url}gradio_api/mcp/", json=body, headers={"accept": "application/json, text/event-stream"})
+        assert call(url, "SECRET tool").isError
+        texts(call(url, "models"))
+        until(lambda: "models: answered" in "".join(process.said))
+    assert "SECRET" not in "".join(process.said) and "".join(process.said).count("models: answered") == 1
 
 
 @pytest.mark.parametrize("listens", [False, True])

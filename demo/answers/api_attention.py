@@ -58,9 +58,9 @@ def build(page: Page) -> None:
 
         Returns the row as colours over the picture, with the seed marked; and numbers: row, the attention itself on the
         grid of the patches of one window that holds the pixel (for softmax it sums to 1), grid_hw, its lowest and
-        highest value, seed, the place [row, column] of the patch in that grid, and seed_box, its [left, top, right,
-        bottom] in pixels of the picture, from which the other patches lie in steps of its size, models, seconds, and
-        for softmax its spread over patches: the exponential of its entropy.
+        highest value, models, seconds, and for softmax its spread over patches: the exponential of its entropy.
+        seed is the patch's [row, column] in that grid. seed_box is its [left, top, right, bottom] in pixels of the
+        picture; all patches are of that size and lie side by side.
 
         stage: "cosine" (similarity), "normalised" (by beta and gamma, masked entries as 0) or "softmax", which alone
         CLIP's own attention has.
@@ -82,7 +82,7 @@ def build(page: Page) -> None:
     wire(page, trigger, attention, asking, [drawn, numbers])
     with gr.Column(visible=False):
         listed, list_models = gr.JSON(label="Models"), gr.Button("models")
-    list_models.click(models, None, listed, api_name="models", queue=False)
+    list_models.click(models, None, listed, api_name="models")
 
 
 def models() -> list[dict[str, Any]]:

@@ -74,7 +74,8 @@ def _settings(s: pc.Settings, among: str | None) -> pc.Settings:
         text = s.words
     elif text == EVERY_WORD:
         text = as_text(presence.candidate_words(pc.find_clip(s.clip).name))
-    text = list_called(text) or text
+    else:
+        text = list_called(text) or text
     limits.check_characters(text)
     pc.find_clip(s.clip), pc.find_vfm(s.vfm)
     return replace(s, words=text, templates=presence.TEMPLATES, background="none", threshold=0.0, refine="none")

@@ -15,7 +15,7 @@ from proxyclip_core.cli.options import (
     show,
 )
 from proxyclip_core.word_files import read_words
-from proxyclip_core.words import Words, as_text, list_called
+from proxyclip_core.words import Words, as_text, list_called, list_names
 
 NUMBERS = ("beta", "gamma", "side", "windows", "facet", "reach")
 
@@ -49,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _vocabulary(given: str) -> Words:
-    if listed := list_called(given):
-        return listed
     path = given.removeprefix("@")
-    return read_words(path) if names_file_of_words(given) or os.path.isfile(path) else given
+    is_file = names_file_of_words(given) or os.path.isfile(path)
+    return read_words(path) if is_file and given not in list_names() else list_called(given) or given

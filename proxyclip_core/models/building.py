@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from proxyclip_core.models.clip import refuse_unless_plain
-from proxyclip_core.models.registry import BUILTIN_FOLDER, ClipSpec, VfmSpec
+from proxyclip_core.models.registry import BUILTIN_FOLDER, OTHER_CLIPS, ClipSpec, VfmSpec
 from proxyclip_core.models.vit import POSITION_MODES, Network
 
 
@@ -31,7 +31,7 @@ def build_clip_network(spec: ClipSpec, layers: int | None = None) -> Network:
     if special:
         raise ValueError(
             f"{spec.name} ({spec.architecture}) cannot be used: it is no plain CLIP with two transformer towers and "
-            "CLIP's tokenizer. Proxy attention needs one; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+            f"CLIP's tokenizer. Proxy attention needs one; {OTHER_CLIPS} are built differently."
         )
     known = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
     config = {key: dict(value) if isinstance(value, dict) else value for key, value in config.items() if key in known}

@@ -20,6 +20,7 @@ from proxyclip_core.attention import ENTRIES_AT_ONCE
 from proxyclip_core.cpu import fast_products
 from proxyclip_core.interrupt import checkpoint
 from proxyclip_core.models.prefix_tree import PrefixTree, grow_tree
+from proxyclip_core.models.registry import OTHER_CLIPS
 from proxyclip_core.models.vit import RGB, Network, normalise, resample_positions
 from proxyclip_core.models.weights import sample_of, weights_digest
 from proxyclip_core.models.word_cache import WordCache
@@ -298,7 +299,7 @@ def refuse_unless_plain(network: Network, name: str) -> None:
     def refuse(reason: str) -> None:
         raise ValueError(
             f"{name} cannot be used: {reason}. Proxy attention needs CLIP's plain ViT with a class token and a causal "
-            "text tower; SigLIP, EVA, CoCa, PE and MobileCLIP are built differently."
+            f"text tower; {OTHER_CLIPS} are built differently."
         )
 
     if type(network) is not CLIP:

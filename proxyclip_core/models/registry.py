@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -248,11 +249,14 @@ CLIP_MODELS: dict[str, ClipSpec] = {spec.name: spec for spec in _CLIP_ROWS if _i
 VFM_MODELS: dict[str, VfmSpec] = {spec.name: spec for spec in _VFM_ROWS if _is_offered(spec)}
 
 
+OTHER_CLIPS = "SigLIP, EVA, CoCa, PE and MobileCLIP"
+
+
 def find_clip(name: str) -> ClipSpec:
     """The row called `name`. Raises ValueError with the known names, the closest first."""
     if name in CLIP_MODELS:
         return CLIP_MODELS[name]
-    raise ValueError(f"No CLIP is called {name!r}.{_refused(name)} Known: {_closest(name, CLIP_MODELS)}.")
+    raise ValueError(f"No CLIP is called {name!r}.{_is_other_clip(name)} Known: {_closest(name, CLIP_MODELS)}.")
 
 
 def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
@@ -266,7 +270,7 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     family = VFM_MODELS[name].family if name in VFM_MODELS else name
     rows = [spec for spec in list(VFM_MODELS.values()) if spec.family == family]  # another thread may add one
     if not rows:
-        raise ValueError(f"No VFM is called {name!r}.{_refused(name)} Known: {_closest(name, VFM_MODELS)}.")
+        raise ValueError(f"No VFM is called {name!r}.{_is_other_sam(name)} Known: {_closest(name, VFM_MODELS)}.")
     fitting = [spec for spec in rows if patch in (None, spec.patch)]
     if name in VFM_MODELS or not fitting:
         sizes = " and ".join(str(spec.patch) for spec in rows)
@@ -277,14 +281,17 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     return fitting[0]
 
 
-def _refused(name: str) -> str:
-    """Why what people ask for by name is no row."""
-    asked = str(name).casefold()
-    if any(family.casefold() in asked for family in ("SigLIP", "EVA", "CoCa", "MobileCLIP")):
-        return " It is built differently: proxy attention needs a plain ViT beside CLIP's own text tower."
-    if any(family in asked for family in ("sam 2", "sam2", "hiera")):
-        return " SAM 2's image encoder is no plain ViT; the SAM of the first version is here."
-    return ""
+def _is_other_clip(name: str) -> str:
+    """Why a CLIP that people ask for is no row."""
+    families = OTHER_CLIPS.replace(" and ", ", ").replace(", ", "|")
+    is_one = re.search(rf"\b(?:{families})(?![a-z])", str(name), re.IGNORECASE)
+    return f" {OTHER_CLIPS} are built differently: proxy attention needs a plain ViT." if is_one else ""
+
+
+def _is_other_sam(name: str) -> str:
+    """Likewise of VFMs."""
+    is_one = re.search(r"\bsam ?2(?![0-9a-z])|\bhiera", str(name), re.IGNORECASE)
+    return " SAM 2's image encoder is no plain ViT; the first SAM's is." if is_one else ""
 
 
 def _closest(name: str, models: dict) -> str:

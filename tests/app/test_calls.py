@@ -16,6 +16,8 @@ from PIL import Image
 
 import proxyclip_core as pc
 from demo import limits
+from demo.answers.errors import outward
+from demo.blocks import NO_FILE
 from demo.ui import build_demo
 from proxyclip_core.words import as_text
 from tests.page import Page, file
@@ -201,6 +203,12 @@ def test_curl_is_told_which_argument_is_missing_or_unknown(address, body, reason
 def test_what_is_no_file_is_said_to_be_none(address, picture):
     answer = post(address, {"picture": picture, "words": "sky"})
     assert "event: error" in answer and "no file that was uploaded" in answer and "handle_file" in answer
+
+
+def test_strangers_read_that_sentence_in_whole(monkeypatch):
+    """Of what they read, paths of the server are cut off."""
+    monkeypatch.setattr(limits, "PUBLIC", True)
+    assert outward(NO_FILE) == NO_FILE
 
 
 def test_a_client_that_is_turned_away_reads_when_to_come_again(tiny_model, portrait, monkeypatch):

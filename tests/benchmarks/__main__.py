@@ -134,8 +134,11 @@ def _run_beside(options: argparse.Namespace, common: Job) -> None:
     others = ("first", "ray")  # the sum of two other rows, and what runs in processes of its own
     known = [row for row in rows_for(common.device, options.precision) if row not in others]
     for row in options.rows or known:
-        pairs.append(measure_pair(row, common, options.beside, options.rounds))
-        print(f"  {row}: {pairs[-1].ratio:.2f}", file=sys.stderr, flush=True)
+        try:
+            pairs.append(measure_pair(row, common, options.beside, options.rounds))
+            print(f"  {row}: {pairs[-1].ratio:.2f}", file=sys.stderr, flush=True)
+        except MeasurementError as error:  # an older checkout may not know the task
+            print(f"  {row}: {error}", file=sys.stderr, flush=True)
     print(report.pairs_table(pairs))
     if options.json:
         _write(options.json, [vars(pair) for pair in pairs])

@@ -31,7 +31,9 @@ def asking(model: ProxyCLIP, job: Job, changed: set[str]) -> Call:
     page = RemotePage(_started(model, job))
     page.open()
     page.set("refine", job.refine)
-    pictures = [page.upload(f"{number}.jpg", _photograph(job, number)) for number in range(MOST_RUNS + 3)]
+    pictures = [
+        page.upload(f"{number}.jpg", _photograph(job, number)) for number in range(max(MOST_RUNS, job.repeats) + 3)
+    ]
     numbers, other = count(), secrets.randbelow(10**6)  # words that no process before has kept on the disk
 
     def ask(changed: set[str]) -> dict[str, object]:
