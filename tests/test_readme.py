@@ -146,13 +146,15 @@ def test_the_curl_example_shows_why_a_call_was_not_taken(in_a_copy, served):
     assert "There is no argument 'word'" in json.loads(said.stdout)["detail"]
 
 
-@pytest.mark.network
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on the PATH")
 def test_the_javascript_example_runs(in_a_copy, served):
     (example,) = (block for language, block in FENCES if language == "js")
     Path("example.mjs").write_text(at(served, example))
-    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "@gradio/client"]
-    subprocess.run(install, capture_output=True, timeout=300, check=True)
+    install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0", "@gradio/client"]
+    try:
+        subprocess.run(install, capture_output=True, timeout=120, check=True)
+    except subprocess.SubprocessError:
+        pytest.skip("npm has no registry here that gives @gradio/client")
     said = subprocess.run(["node", "example.mjs"], capture_output=True, text=True, timeout=120, check=True)
     assert "'pig'" in said.stdout
 
