@@ -9,7 +9,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import httpx
 from gradio import mcp
 
 from demo.blocks import UNREADABLE
@@ -35,7 +34,7 @@ class Tools(mcp.GradioMCPServer):
     async def _execute_tool_with_progress(self, job: Any, progress_token: str | int) -> Any:
         try:
             return await super()._execute_tool_with_progress(job, progress_token)
-        except httpx.HTTPStatusError as error:
+        except Exception as error:  # noqa: BLE001 gradio makes a sentence of whatever it is
             raise _with_reason(error) from None
 
     def _prepare_tool_call_args(self, name: str, arguments: Any) -> Any:
@@ -51,13 +50,11 @@ class Tools(mcp.GradioMCPServer):
             raise ValueError(NO_PICTURE) from None
 
 
-def _with_reason(error: BaseException) -> BaseException:
-    """Why the queue took nothing: its own sentence, and not the number of the status."""
-    if not isinstance(error, httpx.HTTPStatusError):
-        return error
+def _with_reason(error: Any) -> BaseException:
+    """Where the queue took nothing, its own sentence in the place of the number of the status."""
     try:
         return RuntimeError(str(error.response.json()["detail"]))
-    except (ValueError, LookupError, TypeError):
+    except (AttributeError, ValueError, LookupError, TypeError):  # what failed is something else
         return error
 
 

@@ -21,6 +21,7 @@ from proxyclip_core.models.registry import IMAGENET_MEAN, IMAGENET_STD, OPENAI_M
 from proxyclip_core.models.vfm import PROJECTIONS
 from proxyclip_core.models.vit import normalise
 from tests.replay import fill, golden_vfm
+from tests.test_cpu_linear import PRECISIONS
 
 FACETS = tuple(PROJECTIONS)
 SMALL = {"embed_dim": 48, "num_heads": 3}
@@ -128,7 +129,7 @@ def test_every_vit_of_the_table_has_every_facet(name):
     assert {encoder.with_facet(facet).width for facet in FACETS} == {network.embed_dim}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", PRECISIONS)
 def test_the_fast_products_give_the_same_facets(windows, monkeypatch, dtype):
     torch.manual_seed(0)
     every = kernels.Kernels(linear=frozenset([dtype]), packing=frozenset([dtype]), attention=frozenset([dtype]))
