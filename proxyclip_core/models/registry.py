@@ -256,7 +256,7 @@ def find_clip(name: str) -> ClipSpec:
     """The row called `name`. Raises ValueError with the known names, the closest first."""
     if name in CLIP_MODELS:
         return CLIP_MODELS[name]
-    raise ValueError(f"No CLIP is called {name!r}.{_is_other_clip(name)} Known: {_closest(name, CLIP_MODELS)}.")
+    raise ValueError(f"No CLIP is called {name!r}.{_why_no_clip(name)} Known: {_closest(name, CLIP_MODELS)}.")
 
 
 def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
@@ -270,7 +270,7 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     family = VFM_MODELS[name].family if name in VFM_MODELS else name
     rows = [spec for spec in list(VFM_MODELS.values()) if spec.family == family]  # another thread may add one
     if not rows:
-        raise ValueError(f"No VFM is called {name!r}.{_is_other_sam(name)} Known: {_closest(name, VFM_MODELS)}.")
+        raise ValueError(f"No VFM is called {name!r}.{_why_no_vfm(name)} Known: {_closest(name, VFM_MODELS)}.")
     fitting = [spec for spec in rows if patch in (None, spec.patch)]
     if name in VFM_MODELS or not fitting:
         sizes = " and ".join(str(spec.patch) for spec in rows)
@@ -281,14 +281,14 @@ def find_vfm(name: str, patch: int | None = None) -> VfmSpec:
     return fitting[0]
 
 
-def _is_other_clip(name: str) -> str:
+def _why_no_clip(name: str) -> str:
     """Why a CLIP that people ask for is no row."""
-    families = OTHER_CLIPS.replace(" and ", ", ").replace(", ", "|")
+    families = re.sub(", | and ", "|", OTHER_CLIPS)
     is_one = re.search(rf"\b(?:{families})(?![a-z])", str(name), re.IGNORECASE)
     return f" {OTHER_CLIPS} are built differently: proxy attention needs a plain ViT." if is_one else ""
 
 
-def _is_other_sam(name: str) -> str:
+def _why_no_vfm(name: str) -> str:
     """Likewise of VFMs."""
     is_one = re.search(r"\bsam ?2(?![0-9a-z])|\bhiera", str(name), re.IGNORECASE)
     return " SAM 2's image encoder is no plain ViT; the first SAM's is." if is_one else ""

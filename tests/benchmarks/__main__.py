@@ -130,7 +130,7 @@ def _run_rows(options: argparse.Namespace, runner: Runner) -> None:
 
 
 def _run_beside(options: argparse.Namespace, common: Job) -> None:
-    common, pairs = replace(common, at_least=PAIR_SECONDS), []
+    common, pairs, failed = replace(common, at_least=PAIR_SECONDS), [], list[str]()
     others = ("first", "ray")  # the sum of two other rows, and what runs in processes of its own
     known = [row for row in rows_for(common.device, options.precision) if row not in others]
     for row in options.rows or known:
@@ -138,10 +138,12 @@ def _run_beside(options: argparse.Namespace, common: Job) -> None:
             pairs.append(measure_pair(row, common, options.beside, options.rounds))
             print(f"  {row}: {pairs[-1].ratio:.2f}", file=sys.stderr, flush=True)
         except MeasurementError as error:  # an older checkout may not know the task
-            print(f"  {row}: {error}", file=sys.stderr, flush=True)
+            failed.append(f"{row}: {error}")
     print(report.pairs_table(pairs))
     if options.json:
         _write(options.json, [vars(pair) for pair in pairs])
+    if failed:
+        raise MeasurementError("; ".join(failed))
 
 
 def _run_tricks(options: argparse.Namespace, common: Job) -> None:
